@@ -1,0 +1,1 @@
+"""CryptoStrings and the algorithms behind them (spec 02)."""
