@@ -124,13 +124,14 @@ class FrameDecoder:
     def _read_frames(self) -> bytes | None:
         """Read frames until a message is whole or the bytes run out."""
         while len(self._buffer) - self._at >= HEADER_SIZE:
-            kind, high, low = self._buffer[self._at : self._at + HEADER_SIZE]
             begin = self._at + HEADER_SIZE
+            kind, high, low = self._buffer[self._at : begin]
             length = high << 8 | low
             self._check_header(kind, length)
             if begin + length > len(self._buffer):
                 break
-            message = self._accept(kind, self._take(begin, begin + length))
+            payload = self._take(begin, begin + length)
+            message = payload if kind == SINGLE else self._accept(kind, payload)
             if message is not None:
                 return message
         self._trim()
@@ -163,9 +164,7 @@ class FrameDecoder:
             raise FrameFault("Parts of a multipart message do not add up to its total")
 
     def _accept(self, kind: int, payload: bytes) -> bytes | None:
-        """Take in a whole frame that passed the check of its header; give the message that it ends."""
-        if kind == SINGLE:
-            return payload
+        """Take in a frame of a multipart message; give the message if it ends there."""
         if kind == START:
             self._open_multipart(payload)
             return None

@@ -30,11 +30,6 @@ def quote(text: str, limit: int = 40) -> str:
     return f"'{shown}...'" if len(text) > limit else f"'{shown}'"
 
 
-def _upper(action: str) -> str:
-    # Outside ASCII, letters such as the dotless i turn into ASCII ones.
-    return action.upper() if action.isascii() else action
-
-
 @define
 class Request:
     """A request.
@@ -43,7 +38,7 @@ class Request:
     :ivar data: the fields, as text; :meth:`required` and :meth:`optional` give parsed values.
     """
 
-    action: str = field(converter=_upper)
+    action: str
     data: dict[str, str] = field(factory=dict)
 
     @classmethod
@@ -52,7 +47,9 @@ class Request:
 
         :raises MalformedRequest: if it is not a well-formed request.
         """
-        return cls(*parse_request(raw))
+        action, data = parse_request(raw)
+        # Outside ASCII, letters such as the dotless i would turn into ASCII ones.
+        return cls(action.upper() if action.isascii() else action, data)
 
     def to_bytes(self) -> bytes:
         """Give the message, for a client to send."""

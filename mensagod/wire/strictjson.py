@@ -6,6 +6,7 @@ its name, and two more around its value.
 """
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from mensagod.errors import BadRequest
 
@@ -24,7 +25,7 @@ class _Members(msgspec.Struct):
     """The two members that count, named as on the wire."""
 
     Action: str
-    Data: dict[str, str] | msgspec.UnsetType | None = msgspec.UNSET
+    Data: dict[str, str] | UnsetType | None = UNSET
 
 
 _members = msgspec.json.Decoder(_Members)
@@ -42,8 +43,13 @@ def parse_request(raw: bytes) -> tuple[str, dict[str, str]]:
         raise MalformedRequest("Request has too many fields")
     try:
         members = _members.decode(raw)
-        data = members.Data or {}
-        if quotes != (4 if members.Data is msgspec.UNSET else 6) + 4 * len(data):
+        data = members.Data
+        # Two members, or one without Data; what this count cannot explain is looked at closely.
+        if data is None or data is UNSET:
+            expected, data = (4 if data is UNSET else 6), {}
+        else:
+            expected = 6 + 4 * len(data)
+        if quotes != expected:
             _check_members(raw, quotes, data)
     except msgspec.ValidationError:
         raise MalformedRequest("Request is not an object of Action and Data with strings") from None
@@ -53,7 +59,7 @@ def parse_request(raw: bytes) -> tuple[str, dict[str, str]]:
     except RecursionError:
         raise MalformedRequest("Request is nested too deeply") from None
     # A bare NUL is no JSON, so that one can only come as an escape.
-    if b"\\u0000" in raw:
+    if b"\\" in raw:
         _check_nul(members.Action, data)
     return members.Action, data
 
