@@ -87,7 +87,10 @@ def _check_ignored(value: bytes) -> None:
     """Refuse a member that is not even JSON; what may be ignored must still be well-formed."""
     if len(value) > MAX_IGNORED:
         raise MalformedRequest("Request has a large member of unknown name")
-    _anything.decode(value)
+    try:
+        _anything.decode(value)
+    except msgspec.ValidationError:
+        raise MalformedRequest("Request has a number out of range") from None
 
 
 def _check_nul(action: str, data: dict[str, str]) -> None:
