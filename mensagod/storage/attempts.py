@@ -1,0 +1,186 @@
+"""One interaction in its thread: a transaction, tried again where that is safe."""
+
+import threading
+from collections.abc import Callable
+from enum import Enum
+from secrets import SystemRandom
+from typing import Final, Generic, TypeVar
+
+import psycopg2
+from psycopg2 import errorcodes
+from psycopg2.extensions import (
+    TRANSACTION_STATUS_IDLE,
+    TRANSACTION_STATUS_INERROR,
+    TRANSACTION_STATUS_UNKNOWN,
+)
+from twisted.enterprise.adbapi import ConnectionPool
+
+from mensagod.errors import ServerUnavailable
+from mensagod.storage.connections import Connection, hang_up, is_lost
+from mensagod.storage.rows import Transaction
+
+T = TypeVar("T")
+
+TRIES: Final = 8
+"""How often an interaction is tried in all."""
+
+_FIRST_DELAY = 0.01
+_LONGEST_DELAY = 0.5
+_CONFLICTS = frozenset({errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED})
+_OUT_OF_RESOURCES = "53"
+_random = SystemRandom()
+
+
+class DatabaseUnavailable(ServerUnavailable):
+    """The database is away, or did not answer in time (303)."""
+
+
+class Unreachable(DatabaseUnavailable):
+    """No connection to the database could be opened."""
+
+
+class CommitUnknown(ServerUnavailable):
+    """The connection was lost while the commit was under way: nobody knows whether it was done."""
+
+
+class Contention(ServerUnavailable):
+    """Other transactions were in the way on every try."""
+
+
+class SwallowedError(Exception):
+    """An interaction went on after an SQL error, so that its commit would be a silent rollback."""
+
+
+class _Phase(Enum):
+    WAITING = "waiting for a thread"
+    RUNNING = "running"
+    COMMITTING = "commit sent"
+
+
+class Attempt(Generic[T]):
+    """An interaction on its way to a result; :meth:`perform` belongs into a thread of the pool.
+
+    :param stopping: set once the service gives up, so that nothing is tried again.
+    :param autocommit: each statement is a transaction of its own, in one round trip.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        stopping: threading.Event,
+        work: Callable[[Transaction], T],
+        *,
+        autocommit: bool = False,
+    ):
+        self._pool = pool
+        self._stopping = stopping
+        self._work = work
+        self._autocommit = autocommit
+        self._lock = threading.Lock()
+        self._phase = _Phase.WAITING
+        self._abandoned = False
+        self._connection: Connection | None = None
+
+    def forget(self) -> None:
+        """Nobody wants the result any more: do not begin; what runs already runs to its end."""
+        with self._lock:
+            if self._phase is _Phase.WAITING:
+                self._abandoned = True
+
+    def abandon(self) -> ServerUnavailable:
+        """End this in whatever phase it is, and tell what that means for the caller.
+
+        The connection is cut under the thread that waits for it, and never used again.
+        """
+        with self._lock:
+            self._abandoned = True
+            if self._connection is not None:
+                hang_up(self._connection)
+            return CommitUnknown() if self._phase is _Phase.COMMITTING else DatabaseUnavailable()
+
+    def perform(self) -> T:
+        """Run the interaction to its result; blocks."""
+        tries = 0
+        while True:
+            connection = self._take()
+            tries += 1
+            try:
+                return self._try(connection)
+            except psycopg2.Error as error:
+                self._raise_if_final(error, connection, tries)
+            finally:
+                self._give_back(connection)
+            self._stopping.wait(_delay(tries))
+
+    def _take(self) -> Connection:
+        self._raise_if_abandoned()
+        try:
+            connection: Connection = self._pool.connect()
+        except psycopg2.OperationalError as error:
+            raise Unreachable from error
+        with self._lock:
+            self._phase = _Phase.RUNNING
+            self._connection = connection
+        return connection
+
+    def _try(self, connection: Connection) -> T:
+        self._raise_if_abandoned()
+        connection.autocommit = self._autocommit
+        with connection.cursor() as cursor:
+            result = self._work(Transaction(cursor))
+        if not self._autocommit:
+            self._commit(connection)
+        return result
+
+    def _commit(self, connection: Connection) -> None:
+        status = connection.info.transaction_status
+        if status == TRANSACTION_STATUS_INERROR:
+            raise SwallowedError("The interaction went on after an SQL error")
+        if status == TRANSACTION_STATUS_UNKNOWN:
+            raise psycopg2.InterfaceError("The connection was lost before the commit")
+        self._phase = _Phase.COMMITTING
+        try:
+            connection.commit()
+        except psycopg2.Error as error:
+            if is_lost(connection):
+                raise CommitUnknown from error
+            raise
+        finally:
+            self._phase = _Phase.RUNNING
+
+    def _raise_if_abandoned(self) -> None:
+        if self._abandoned or self._stopping.is_set():
+            raise DatabaseUnavailable
+
+    def _raise_if_final(self, error: psycopg2.Error, connection: Connection, tries: int) -> None:
+        if is_lost(connection):
+            if tries >= TRIES:
+                raise DatabaseUnavailable from error
+        elif error.pgcode in _CONFLICTS:
+            if tries >= TRIES:
+                raise Contention from error
+        elif (error.pgcode or "").startswith(_OUT_OF_RESOURCES):
+            raise DatabaseUnavailable from error
+        else:
+            raise error
+
+    def _give_back(self, connection: Connection) -> None:
+        with self._lock:
+            self._connection = None
+        if self._abandoned or not _is_clean(connection):
+            self._pool.disconnect(connection)
+
+
+def _is_clean(connection: Connection) -> bool:
+    """Roll back what is open, and tell whether the connection can be used again."""
+    try:
+        connection.rollback()
+    except psycopg2.Error:
+        return False
+    return connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+
+
+def _delay(tries: int) -> float:
+    """Seconds before the next try: doubled each time, and jittered so that rivals part."""
+    longest: float = min(_LONGEST_DELAY, _FIRST_DELAY * 2**tries)
+    return _random.uniform(0.5, 1.0) * longest

@@ -1,0 +1,96 @@
+"""What an interaction sees: a transaction with named rows, and rows counted into values.
+
+::
+
+    def find_device(txn: Transaction, device: DeviceID) -> Device | None:
+        txn.execute("SELECT id, workspace, status FROM devices WHERE id = %s", (device.uuid,))
+        return maybe(Device.from_row, txn)
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import psycopg2.extensions
+from attrs import define
+
+Row: TypeAlias = Any
+"""One row: a named tuple whose attributes are the columns of the statement."""
+
+Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
+
+T = TypeVar("T")
+
+
+class WrongRowCount(Exception):
+    """A statement gave another number of rows than its caller promised: a fault of ours."""
+
+    def __init__(self, expected: str, count: int):
+        super().__init__(f"Expected {expected}, but the statement gave {count}")
+        self.count = count
+
+
+@define
+class Transaction:
+    """One transaction, lent to an interaction for as long as that runs; of use in its thread only."""
+
+    _cursor: psycopg2.extensions.cursor
+
+    def execute(self, sql: str, parameters: Parameters | None = None) -> None:
+        """Run one statement; ``%s`` or ``%(name)s`` stand for parameters, if there are any."""
+        self._cursor.execute(sql, parameters)
+
+    def execute_many(self, sql: str, rows: Sequence[Parameters]) -> None:
+        """Run one statement once for each of ``rows``, with few round trips."""
+        if rows:
+            self._cursor.execute(b";".join(self._cursor.mogrify(sql, parameters) for parameters in rows))
+
+    def fetchone(self) -> Row | None:
+        """Take the next row, ``None`` after the last."""
+        return self._cursor.fetchone()
+
+    def fetchall(self) -> list[Row]:
+        """Take all rows that are left."""
+        return self._cursor.fetchall()
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement found or changed."""
+        return self._cursor.rowcount
+
+
+def one(from_row: Callable[[Row], T], txn: Transaction) -> T:
+    """Make a value of the only row; any other number of rows raises :exc:`WrongRowCount`."""
+    row = _only(txn, "exactly one row")
+    if row is None:
+        raise WrongRowCount("exactly one row", 0)
+    return from_row(row)
+
+
+def maybe(from_row: Callable[[Row], T], txn: Transaction) -> T | None:
+    """Make a value of the only row, if there is one; more rows raise :exc:`WrongRowCount`."""
+    row = _only(txn, "at most one row")
+    return None if row is None else from_row(row)
+
+
+def many(from_row: Callable[[Row], T], txn: Transaction) -> list[T]:
+    """Make a value of each row, in the order of the statement."""
+    return [from_row(row) for row in txn.fetchall()]
+
+
+def none(txn: Transaction) -> None:
+    """Make sure that the statement found and changed nothing, else :exc:`WrongRowCount`."""
+    if txn.rowcount != 0:
+        raise WrongRowCount("no row", txn.rowcount)
+
+
+def changed(txn: Transaction) -> bool:
+    """Tell whether the statement changed its row; more than one raises :exc:`WrongRowCount`."""
+    if txn.rowcount not in {0, 1}:
+        raise WrongRowCount("at most one changed row", txn.rowcount)
+    return txn.rowcount == 1
+
+
+def _only(txn: Transaction, expected: str) -> Row | None:
+    if txn.rowcount > 1:
+        raise WrongRowCount(expected, txn.rowcount)
+    return txn.fetchone()

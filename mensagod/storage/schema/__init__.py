@@ -1,0 +1,6 @@
+"""The numbered SQL files of the schema, applied in order by :mod:`mensagod.storage.migrations`."""
+
+from pathlib import Path
+
+DIRECTORY = Path(__file__).parent
+"""Where the numbered files lie."""

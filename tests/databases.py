@@ -1,0 +1,217 @@
+"""A throw-away PostgreSQL for this process, and a fresh database for each test.
+
+The cluster is started for the first test that needs it. A guard process ends and removes it
+as soon as this process is gone, however it went.
+"""
+
+import atexit
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from attrs import frozen
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from mensagod.storage import schema
+from mensagod.storage.binaries import Binaries, find_binaries
+from mensagod.storage.connections import Connection, connect
+from mensagod.storage.database import Database
+from mensagod.storage.migrations import migrate
+
+BINARIES_VARIABLE = "MENSAGOD_TEST_POSTGRES_BINARIES"
+TEMPLATE = "product_template"
+
+_START_SECONDS = 30
+_GUARD = '"$@" & read _; kill -QUIT $!; wait $!; rm -rf "$CLUSTER"'
+_INITDB = ["-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+_FAST = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_connections": "60",
+    "shared_buffers": "32MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
+
+
+def wanted_binaries() -> Binaries:
+    """Find the programs that the tests run with."""
+    return find_binaries(os.environ.get(BINARIES_VARIABLE) or None)
+
+
+def unprivileged() -> dict[str, Any]:
+    """Give the arguments with which a subprocess may be PostgreSQL, whoever we are."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+@frozen
+class Cluster:
+    """A running throw-away PostgreSQL."""
+
+    directory: Path
+    guard: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls) -> "Cluster":
+        """Make a cluster and wait until it answers; blocks for about a second."""
+        binaries = wanted_binaries()
+        directory = Path(tempfile.mkdtemp(prefix="mensagod-test-"))
+        account = unprivileged()
+        if account:
+            os.chown(directory, account["user"], account["group"])
+        _initdb(binaries, directory, account)
+        settings = {**_FAST, "unix_socket_directories": str(directory)}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        command = [binaries.program("postgres"), "-D", str(directory / "data")]
+        with (directory / "log").open("wb") as log:
+            guard = subprocess.Popen(
+                ["/bin/sh", "-c", _GUARD, "guard", *command, *options],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env={**os.environ, "CLUSTER": str(directory)},
+                start_new_session=True,
+                **account,
+            )
+        cluster = cls(directory, guard)
+        atexit.register(cluster.stop)
+        cluster.wait()
+        return cluster
+
+    def parameters(self, name: str) -> dict[str, Any]:
+        """Describe how to reach a database of the cluster."""
+        return {"host": str(self.directory), "user": "test", "dbname": name}
+
+    def wait(self) -> None:
+        """Block until it accepts connections."""
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                connect(self.parameters("postgres")).close()
+            except psycopg2.OperationalError:
+                if time.monotonic() > deadline or self.guard.poll() is not None:
+                    raise
+                with suppress(subprocess.TimeoutExpired):
+                    self.guard.wait(timeout=0.02)
+            else:
+                return
+
+    def stop(self) -> None:
+        """End the cluster and remove it."""
+        if self.guard.stdin is not None:
+            self.guard.stdin.close()
+        try:
+            self.guard.wait(timeout=_START_SECONDS)
+        finally:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _initdb(binaries: Binaries, directory: Path, account: dict[str, Any]) -> None:
+    subprocess.run(
+        [binaries.program("initdb"), "-D", directory / "data", *_INITDB],
+        check=True,
+        capture_output=True,
+        cwd="/",
+        **account,
+    )
+
+
+@cache
+def cluster() -> Cluster:
+    """Give the cluster of this process, started for the first who asks."""
+    return Cluster.start()
+
+
+@cache
+def _administration() -> Connection:
+    connection = connect(cluster().parameters("postgres"))
+    connection.autocommit = True
+    return connection
+
+
+def administer(statement: str) -> None:
+    """Run a statement as the owner of the cluster, outside of the databases of tests."""
+    with _administration().cursor() as cursor:
+        cursor.execute(statement)
+
+
+@cache
+def product_template() -> str:
+    """Name a database that has the product's schema, made for the first who asks."""
+    administer(f"CREATE DATABASE {TEMPLATE}")
+    connection = connect(cluster().parameters(TEMPLATE))
+    try:
+        migrate(connection, schema.DIRECTORY)
+    finally:
+        connection.close()
+    return TEMPLATE
+
+
+class DatabaseTestCase(TestCase):
+    """A test with a database of its own.
+
+    :ivar database: a running service, which has reached the database.
+    :cvar pool_max: the most connections of it.
+    """
+
+    timeout = 120
+    pool_max = 4
+    database: Database
+
+    def make_template(self) -> str:
+        """Name the database that those of the tests are copies of."""
+        return product_template()
+
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]
+        return Deferred.fromCoroutine(self._set_up())
+
+    async def _set_up(self) -> None:
+        self.parameters = self.make_database()
+        self.database = await self.make_service()
+        await self.prepare()
+
+    async def prepare(self) -> None:
+        """Do what the test needs before it begins; ``self.database`` runs already."""
+
+    def make_database(self) -> dict[str, Any]:
+        """Make a fresh database, dropped after the test; say how to reach it."""
+        template = self.make_template()
+        name = f"test_{uuid.uuid4().hex}"
+        administer(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.addCleanup(administer, f"DROP DATABASE {name} WITH (FORCE)")
+        return cluster().parameters(name)
+
+    async def make_service(self, change: Callable[[Database], None] | None = None) -> Database:
+        """Start another service on the same database, stopped after the test."""
+        database = Database(reactor, self.parameters, 1, self.pool_max)
+        if change is not None:
+            change(database)
+        database.startService()
+        self.addCleanup(database.stopService)
+        await database.read(lambda txn: txn.execute("SELECT 1"))
+        return database
+
+    def connect(self) -> Connection:
+        """Open a plain connection to the test's database, closed after the test."""
+        connection = connect(self.parameters)
+        self.addCleanup(connection.close)
+        return connection

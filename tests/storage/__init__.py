@@ -1,0 +1,1 @@
+"""The database service, migrations and the embedded PostgreSQL, against real servers."""
