@@ -150,7 +150,7 @@ class Entry:
     @property
     def signing_key(self) -> CryptoString:
         """The key that makes the entry's own signature and the next entry's Custody-Signature."""
-        raise NotImplementedError
+        return self._required(self.schema.signing_key, CryptoString)
 
     @property
     def keys(self) -> frozenset[CryptoString]:
@@ -160,10 +160,6 @@ class Entry:
             for name, value in self._values.items()
             if name.endswith("-Key") and isinstance(value, CryptoString)
         )
-
-    def key(self, field_name: str) -> CryptoString | None:
-        """The key in the field of that name, if it is there."""
-        return self._optional(field_name, CryptoString)
 
     @property
     def owner(self) -> Domain | WAddress:
@@ -228,11 +224,6 @@ class OrganizationEntry(Entry):
         """The primary key before the last rotation."""
         return self._optional("Secondary-Verification-Key", CryptoString)
 
-    @property
-    def signing_key(self) -> CryptoString:
-        """The primary key."""
-        return self.primary_key
-
     def _check_places(self) -> None:
         Entry._check_places(self)
         if self._values.get("Index") == 1 and "Previous-Hash" in self.fields:
@@ -281,11 +272,6 @@ class UserEntry(Entry):
     def verification_key(self) -> CryptoString:
         """The key that verifies the user's messages."""
         return self._required("Verification-Key", CryptoString)
-
-    @property
-    def signing_key(self) -> CryptoString:
-        """The contact request verification key."""
-        return self.contact_verification_key
 
     @property
     def owner(self) -> WAddress:

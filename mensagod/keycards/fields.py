@@ -120,12 +120,14 @@ class FieldRule:
 class Schema:
     """The lines of one type of entry, in canonical order.
 
-    :ivar own_signature: the line that the entry's own new signing key makes.
+    :ivar signing_key: the field of the key that signs the entry itself, and the next entry's custody.
+    :ivar own_signature: the line that this key makes.
     """
 
     type_name: str
     body: tuple[FieldRule, ...]
     authentication: tuple[FieldRule, ...]
+    signing_key: str
     own_signature: str
     rules: Mapping[str, FieldRule] = field(init=False, repr=False, eq=False)
     authentication_names: tuple[str, ...] = field(init=False, repr=False, eq=False)
@@ -168,6 +170,7 @@ ORGANIZATION: Final = Schema(
         FieldRule("Hash", parse_hash),
         FieldRule("Organization-Signature", _signature),
     ),
+    signing_key="Primary-Verification-Key",
     own_signature="Organization-Signature",
 )
 """The organization entry (spec 03, *Organization entry*)."""
@@ -195,6 +198,7 @@ USER: Final = Schema(
         FieldRule("Hash", parse_hash),
         FieldRule("User-Signature", _signature),
     ),
+    signing_key="Contact-Request-Verification-Key",
     own_signature="User-Signature",
 )
 """The user entry (spec 03, *User entry*)."""

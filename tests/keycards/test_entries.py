@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mensagod.crypto import base85
+from mensagod.errors import BadValue
 from mensagod.identity import UserID, WAddress
 from mensagod.keycards.entries import MAX_ENTRY, Entry, OrganizationEntry, UserEntry
 from mensagod.keycards.errors import BadKeycardData, KeycardFault, NoncompliantKeycard
@@ -138,6 +140,34 @@ class ReadingTests(SynchronousTestCase):
             first, "da28 6240 a84a afb4 43b7 4f69 e719 bef2 65bd b6fe c116 1779 e6b9 825c 22b7 ac87"
         )
         self.assertNotEqual(first, second)
+
+
+class KeyTests(SynchronousTestCase):
+    """Keys and signatures are checked without being decoded."""
+
+    @given(st.lists(st.text(base85.ALPHABET, min_size=5, max_size=5), min_size=8, max_size=8))
+    @FUZZ
+    def test_same_as_decoding(self, groups: list[str]) -> None:
+        """A key of the right length is taken if and only if it decodes."""
+        self.compare("".join(groups))
+
+    def test_limit(self) -> None:
+        """Four bytes end at 2^32-1, whatever digit the next group differs in."""
+        largest = base85.encode(b"\xff" * 4)
+        zeros = "0" * 35
+        self.compare(largest + zeros)
+        for place in range(len(largest)):
+            for other in base85.ALPHABET:
+                self.compare(largest[:place] + other + largest[place + 1 :] + zeros)
+
+    def compare(self, data: str) -> None:
+        text = f"Type:User\r\nVerification-Key:ED25519:{data}\r\n"
+        try:
+            base85.decode(data)
+        except BadValue:
+            self.assertRaises(BadKeycardData, Entry.from_text, text)
+        else:
+            self.assertEqual(UserEntry.from_text(text).verification_key.data, data)
 
 
 class RefusedTests(SynchronousTestCase):
