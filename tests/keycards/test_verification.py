@@ -439,7 +439,7 @@ class MakingTests(SynchronousTestCase):
         other = add_hash(signed, "SHA3-512")
         whole = sign_user(other, keys)
         link = organization.current.hash
-        finished = finish_user(signed, whole.signature("User-Signature"), other.hash, link)
+        finished = finish_user(signed, whole.authentication("User-Signature"), other.hash, link)
         self.assertEqual(finished, whole)
         history = OrganizationHistory.from_entries(organization.card)
         self.assertTrue(verify_card([finished], LATER, history).is_usable)
