@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from mensagod.errors import BadValue
@@ -49,12 +51,23 @@ def is_single_script(text: str) -> bool:
     """
     if text.isascii():
         return True
-    # Its tables stay out of memory until the first name that needs them.
-    import unicodedataplus  # noqa: PLC0415
-
-    scripts = {unicodedataplus.script(character) for character in text if _is_letter(character)}
+    script = script_lookup()
+    scripts = {script(character) for character in text if _is_letter(character)}
     scripts -= _NEUTRAL
     return len(scripts) <= 1 or scripts <= _MIXABLE
+
+
+@lru_cache(maxsize=1)
+def script_lookup() -> Callable[[str], str]:
+    """Give the function that tells a character's script, loading its tables the first time.
+
+    They are most of a megabyte, which a server whose names are all ASCII never needs. One
+    that starts as root calls this before it changes account (spec 06, *Configuration*).
+    """
+    import unicodedataplus  # noqa: PLC0415
+
+    lookup: Callable[[str], str] = unicodedataplus.script
+    return lookup
 
 
 def _fold(text: str) -> str:
