@@ -211,7 +211,8 @@ class SecretTests(ConfigCase):
         for content, mode, words in (
             (_DOMAIN, 0o644, ()),
             (_DOMAIN, 0o664, ("write",)),
-            (_DOMAIN + '[database]\npassword = "x"', 0o640, ("read",)),
+            (_DOMAIN + '[database]\npassword = "x"', 0o640, ()),
+            (_DOMAIN + '[database]\npassword = "x"', 0o644, ("read",)),
             (_DOMAIN + '[database]\npassword = "x"', 0o666, ("write", "read")),
             (_DOMAIN + '[database]\npassword = "x"', 0o600, ()),
         ):
