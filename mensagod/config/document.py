@@ -46,15 +46,15 @@ both. Where neither is set, a file of that name in the directory of systemd's cr
 ``LoadCredential=database.password:/etc/mensagod/database.password``. One end of line at its end does
 not count.
 
-The server warns when others than the owner can write to the configuration, or read one that holds a
-secret.
+The server warns when others than the owner can write to the configuration, or when everyone can read
+one that holds a secret. The group may read it.
 
 """
 
 
 def write_reference() -> str:
     """Make the reference page."""
-    return _HEAD + "\n".join(_tables()) + "\n".join(_older_names())
+    return _HEAD + "\n".join((*_tables(), *_older_names()))
 
 
 def _tables() -> Iterator[str]:

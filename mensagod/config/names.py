@@ -33,7 +33,7 @@ def nearest_key(table: str, name: str) -> str:
     """Give a hint with the known key that was probably meant; ``""`` if there is none."""
     siblings = [path for path in _SUGGESTED if path.startswith(f"{table}.")]
     elsewhere = [path for path in _SUGGESTED if path.partition(".")[2] == name]
-    wanted = f"{table}.{name}"[:200]
+    wanted = f"{table}.{name}"[:200].lower()
     found = (
         elsewhere or get_close_matches(wanted, siblings, 1, 0.7) or get_close_matches(wanted, _SUGGESTED, 1)
     )
@@ -43,7 +43,7 @@ def nearest_key(table: str, name: str) -> str:
 def nearest_table(name: str) -> str:
     """Give a hint for an unknown table, or for a key that stands outside all tables."""
     inside = [path for path in _SUGGESTED if path.partition(".")[2] == name]
-    found = inside or get_close_matches(name[:200], TABLES, 1)
+    found = inside or get_close_matches(name[:200].lower(), TABLES, 1)
     return f"did you mean {found[0]}?" if found else f"the tables are {', '.join(TABLES)}"
 
 

@@ -79,9 +79,6 @@ def _paths(says: object, is_header: bool) -> Iterator[Path]:
     """List the keys that a statement names, outer ones first; for a header, the last one is its table."""
     if isinstance(says, list) and is_header:
         says = says[0]
-    if not isinstance(says, dict):
-        return
-    for name, value in says.items():
+    for name, value in says.items() if isinstance(says, dict) else ():
         yield (name,)
-        if is_header or isinstance(value, dict):
-            yield from ((name, *path) for path in _paths(value, is_header) if len(path) < 2 * _DEPTH)
+        yield from ((name, *path) for path in _paths(value, is_header) if len(path) < 2 * _DEPTH)

@@ -171,12 +171,12 @@ def read_secret(file: Path) -> str:
 
 
 def open_to_others(file: Path, *, holds_secret: bool) -> Iterator[str]:
-    """Tell what others than the owner can do with a file that they should not."""
+    """Tell what others can do with a file that they should not; its group may read it, but not write it."""
     try:
         mode = file.stat().st_mode
     except OSError:
         return
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         yield "others than its owner can write to it; cure: chmod go-w"
-    if holds_secret and mode & (stat.S_IRGRP | stat.S_IROTH):
-        yield "it holds a secret and others than its owner can read it; cure: chmod go-r"
+    if holds_secret and mode & stat.S_IROTH:
+        yield "it holds a secret and everyone can read it; cure: chmod o-r"

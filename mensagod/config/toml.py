@@ -12,6 +12,7 @@ from mensagod.config.values import FilePath, Kind, Plain
 from mensagod.errors import BadValue
 
 _WIDTH = 100
+_FILE: Kind[Any] = FilePath()
 _HEAD = """\
 # The configuration of mensagod.
 #
@@ -50,25 +51,25 @@ def write_configuration(chosen: Mapping[str, object]) -> str:
 
 
 def _checked(name: str, value: object) -> str:
-    kind: Kind[Any]
-    if name in KEYS:
-        kind = KEYS[name].kind
-    elif name in SECRET_FILES:
-        kind = FilePath()
-    else:
+    if name not in KEYS and name not in SECRET_FILES:
         raise BadValue(f"{name} is not a known key")
+    kind: Kind[Any] = KEYS[name].kind if name in KEYS else _FILE
     try:
-        return write_value(kind.plain(kind.parse(_plain(kind, value))))
+        return write_value(kind.plain(_parsed(kind, value)))
     except (BadValue, TypeError, AttributeError) as error:
         raise BadValue(f"{name} must be {kind.allowed}") from error
 
 
-def _plain(kind: Kind[Any], value: object) -> object:
+def _parsed(kind: Kind[Any], value: object) -> object:
+    """Give the value of a key for what TOML would hold, or for that value itself."""
     try:
-        kind.parse(value)
+        return kind.parse(value)
     except BadValue:
-        return kind.plain(value)
-    return value
+        own = tuple(value) if isinstance(value, list) else value
+        parsed = kind.parse(kind.plain(own))
+        if parsed != own:
+            raise
+        return parsed
 
 
 def _lines(settings: Mapping[str, str]) -> Iterator[str]:

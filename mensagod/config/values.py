@@ -5,6 +5,7 @@ Each says what it accepts and how its values are written.
 
 import enum
 import tomllib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from ipaddress import (
     IPv4Address,
@@ -117,12 +118,12 @@ class Whole:
         return value
 
 
-class _Textual(Generic[T]):
+class _Textual(ABC, Generic[T]):
     """What every kind has in common whose value is written as one text."""
 
+    @abstractmethod
     def from_text(self, text: str) -> T:
         """Accept a text; raises :class:`BadValue`."""
-        raise NotImplementedError
 
     def parse(self, raw: object) -> T:
         """Accept a TOML string that :meth:`from_text` accepts."""

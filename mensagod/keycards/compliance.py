@@ -8,6 +8,7 @@ from mensagod.errors import BadValue
 from mensagod.keycards.entries import Entry, UserEntry
 from mensagod.keycards.errors import BadKeycardData, NoncompliantKeycard
 from mensagod.keycards.signatures import check_hash, check_own_signature
+from mensagod.times import MAX_INTEGER
 
 MAX_TIME_TO_LIVE: Final = 30
 """Days (spec 03)."""
@@ -20,15 +21,15 @@ CLOCK_SLACK: Final = timedelta(days=1)
 def check_body(entry: Entry) -> None:
     """Check that the body is complete and in range.
 
-    :raises NoncompliantKeycard: if a required field is missing, Index is 0,
+    :raises NoncompliantKeycard: if a required field is missing, Index is 0 or over 2^31-1,
         Time-To-Live is not 1 to 30, or Expires is before the Timestamp's day or more
         than 1095 days after it.
     """
     for rule in entry.schema.body:
         if rule.required and rule.name not in entry.fields:
             raise NoncompliantKeycard(f"Missing required field {rule.name}")
-    if entry.index < 1:
-        raise NoncompliantKeycard("Index is counted from 1")
+    if not 1 <= entry.index <= MAX_INTEGER:
+        raise NoncompliantKeycard(f"Index is 1 to {MAX_INTEGER}")
     if not 1 <= entry.time_to_live <= MAX_TIME_TO_LIVE:
         raise NoncompliantKeycard(f"Time-To-Live is 1 to {MAX_TIME_TO_LIVE} days")
     if not 0 <= (entry.expires - entry.timestamp.date()).days <= MAX_LIFETIME:

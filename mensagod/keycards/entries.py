@@ -166,8 +166,8 @@ class Entry:
         """Whose card the entry belongs to."""
         return self.domain
 
-    def signature(self, line: str) -> CryptoString:
-        """The signature on an authentication line."""
+    def authentication(self, line: str) -> CryptoString:
+        """The signature or hash on an authentication line."""
         return self._required(line, CryptoString)
 
     def is_expired(self, today: date) -> bool:

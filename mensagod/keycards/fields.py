@@ -141,8 +141,9 @@ class Schema:
         return tuple(rule.name for rule in self.authentication)
 
 
+# Numbers are read with room above their ranges: what is only too large is 412, not 411.
 _LIFETIME: Final = (
-    FieldRule("Time-To-Live", times.parse_integer),
+    FieldRule("Time-To-Live", times.parse_long),
     FieldRule("Expires", times.parse_date),
     FieldRule("Timestamp", times.parse_timestamp),
     FieldRule("Revoke", parse_hash, required=False),
@@ -152,7 +153,7 @@ ORGANIZATION: Final = Schema(
     "Organization",
     (
         FieldRule("Type", str),
-        FieldRule("Index", times.parse_integer),
+        FieldRule("Index", times.parse_long),
         FieldRule("Name", parse_name),
         FieldRule("Domain", Domain.from_text),
         FieldRule("Contact-Admin", WAddress.from_text),
@@ -179,7 +180,7 @@ USER: Final = Schema(
     "User",
     (
         FieldRule("Type", str),
-        FieldRule("Index", times.parse_integer),
+        FieldRule("Index", times.parse_long),
         FieldRule("Name", parse_name, required=False),
         FieldRule("User-ID", UserID.from_text, required=False),
         FieldRule("Local-User-ID", parse_local_user_id, required=False),

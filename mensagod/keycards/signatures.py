@@ -29,7 +29,7 @@ def check_hash(entry: Entry) -> None:
 
 def signature_verifies(entry: Entry, line: str, key: CryptoString) -> bool:
     """Tell whether the signature on ``line`` was made with the private half of ``key``."""
-    return VerifyKey.from_cryptostring(key).verify(entry.text_before(line), entry.signature(line))
+    return VerifyKey.from_cryptostring(key).verify(entry.text_before(line), entry.authentication(line))
 
 
 def check_signature(entry: Entry, line: str, key: CryptoString) -> None:

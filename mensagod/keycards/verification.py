@@ -40,7 +40,7 @@ class EntryReport:
     """What is wrong with one entry of a card.
 
     :ivar place: the entry's place in what was verified, from 1.
-    :ivar index: the Index that it claims; None if it cannot be read.
+    :ivar index: the Index that it claims; None if it cannot be read or is incomplete.
     """
 
     place: int

@@ -49,6 +49,8 @@ class BodyTests(SynchronousTestCase):
         latest = date(2024, 3, 1) + timedelta(days=1095)
         for name, value in (
             ("Index", "0"),
+            ("Index", "2147483648"),
+            ("Time-To-Live", "2147483648"),
             ("Time-To-Live", "0"),
             ("Time-To-Live", "31"),
             ("Expires", "2024-02-29"),
@@ -133,7 +135,7 @@ class BaseTests(SynchronousTestCase):
         """A line that the server adds, or the user later, is 411 in a base entry."""
         complete = self.user.current
         for name in ("Organization-Signature", "Previous-Hash", "Hash", "User-Signature"):
-            base = self.root.with_line(name, complete.signature(name))
+            base = self.root.with_line(name, complete.authentication(name))
             self.assertRaises(BadKeycardData, check_base, base, START)
 
     def test_revoke(self) -> None:

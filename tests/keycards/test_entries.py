@@ -130,7 +130,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(entry.text_before("Custody-Signature"), body)
         base = Entry.from_text(VECTORS["user_base_entries"][0])
         self.assertEqual(base.text_before("Organization-Signature"), base.text.encode())
-        only_last = base.with_line("User-Signature", entry.signature("User-Signature"))
+        only_last = base.with_line("User-Signature", entry.authentication("User-Signature"))
         self.assertEqual(only_last.text_before("Hash"), base.text.encode())
 
     def test_fingerprint(self) -> None:
@@ -256,7 +256,7 @@ class RefusedTests(SynchronousTestCase):
     def test_places(self) -> None:
         """Lines that an entry of this index, or a revocation, must not have."""
         root, rotated, revoked = ORGANIZATION
-        custody = "Custody-Signature:" + str(Entry.from_text(rotated).signature("Custody-Signature"))
+        custody = "Custody-Signature:" + str(Entry.from_text(rotated).authentication("Custody-Signature"))
         old_hash = VECTORS["organization_hashes"][0]
         secondary = "Secondary-Verification-Key:" + VECTORS["keys"]["org1.primary"]["public"]
         for text in (

@@ -87,7 +87,7 @@ class OurVectorTests(SynchronousTestCase):
             entry = UserEntry.from_text(base)
             check_base(entry, entry.timestamp, revocation=entry.revokes is not None)
             signed = countersign(entry, signer, organization, previous)
-            previous = finish_user(signed, expected.signature("User-Signature"))
+            previous = finish_user(signed, expected.authentication("User-Signature"))
             self.assertEqual(previous.text, text)
 
     def test_card_data(self) -> None:
@@ -141,7 +141,7 @@ class ReferenceVectorTests(SynchronousTestCase):
             for line, text in vector["text_signed_or_hashed"].items():
                 self.assertEqual(entry.text_before(line), text.encode(), line)
             for line, value in vector["auth_strings"].items():
-                self.assertEqual(str(entry.signature(line)), value, line)
+                self.assertEqual(str(entry.authentication(line)), value, line)
 
     def test_organization_revocation_refused(self) -> None:
         """Difference: its revocation keeps the secondary key (411) and lacks Previous-Hash (412)."""

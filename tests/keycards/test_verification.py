@@ -97,7 +97,7 @@ class SequenceTests(SynchronousTestCase):
         for card in (organization.card, user.card):
             first, second = (entry.text for entry in card)
             for place in range(len(second)):
-                other = second[:place] + chr(ord(second[place]) ^ 1 + place % 127) + second[place + 1 :]
+                other = second[:place] + chr(ord(second[place]) ^ (1 + place % 127)) + second[place + 1 :]
                 self.assertFalse(verify_card([first, other], LATER, history).verifies, (place, other[place]))
 
     @given(st.data())
@@ -106,12 +106,12 @@ class SequenceTests(SynchronousTestCase):
         """The same with any byte for any other, in bytes that may then be no text."""
         organization = Organization()
         organization.revoke(START)
-        raw = bytearray(organization.card[data.draw(st.integers(0, 1))].text.encode())
+        texts = [entry.text for entry in organization.card]
+        number = data.draw(st.integers(0, 1))
+        raw = bytearray(texts[number].encode())
         place = data.draw(st.integers(0, len(raw) - 1))
         raw[place] ^= data.draw(st.integers(1, 255))
-        text = raw.decode("utf-8", "surrogateescape")
-        texts = [entry.text for entry in organization.card]
-        texts[0 if text.startswith(texts[0][:20]) else 1] = text
+        texts[number] = raw.decode("utf-8", "surrogateescape")
         self.assertFalse(verify_card(texts, LATER).verifies)
 
 
@@ -439,7 +439,7 @@ class MakingTests(SynchronousTestCase):
         other = add_hash(signed, "SHA3-512")
         whole = sign_user(other, keys)
         link = organization.current.hash
-        finished = finish_user(signed, whole.signature("User-Signature"), other.hash, link)
+        finished = finish_user(signed, whole.authentication("User-Signature"), other.hash, link)
         self.assertEqual(finished, whole)
         history = OrganizationHistory.from_entries(organization.card)
         self.assertTrue(verify_card([finished], LATER, history).is_usable)
