@@ -73,14 +73,15 @@ def find_binaries(
                 f"The cluster is of PostgreSQL {major}, but {configured} has version {binaries.major}"
             )
         return binaries
-    for directory in _candidates():
+    for directory in candidates():
         binary = _or_none(directory)
         if binary and binary.major >= OLDEST and major in {None, binary.major} and fits(binary):
             return binary
     raise NoBinaries(_advice(major))
 
 
-def _candidates() -> Iterator[Path]:
+def candidates() -> Iterator[Path]:
+    """Give the directories to look into, in the order of the spec; not all need have the programs."""
     versions = [path for path in _DISTRIBUTION.glob("*/bin") if path.parent.name.isdecimal()]
     yield from sorted(versions, key=lambda path: int(path.parent.name), reverse=True)
     on_path = shutil.which("postgres")

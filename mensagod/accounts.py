@@ -1,0 +1,107 @@
+"""The Unix account that the server serves as, and how root becomes it (spec 06, *Configuration*)."""
+
+import os
+import pwd
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+
+FALLBACK: Final = "nobody"
+"""The account to serve as where the configured one does not exist."""
+
+PRIVATE_UMASK: Final = 0o077
+
+
+class AccountError(Exception):
+    """There is no account that the server can serve as, or it cannot be taken on."""
+
+
+@frozen
+class Account:
+    """An account of this machine."""
+
+    name: str
+    uid: int
+    gid: int
+
+    @property
+    def groups(self) -> list[int]:
+        """All groups of the account, its own among them."""
+        return os.getgrouplist(self.name, self.gid)
+
+    def subprocess_arguments(self) -> dict[str, Any]:
+        """Give the arguments with which :mod:`subprocess` runs a program as this account."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": self.groups}
+
+
+def service_account(name: str) -> Account:
+    """Find the account to serve as: ``name`` if there is one, else ``nobody``.
+
+    :raise AccountError: it is root, or there is not even ``nobody``.
+    """
+    for candidate in (name, FALLBACK):
+        try:
+            entry = pwd.getpwnam(candidate)
+        except KeyError:
+            continue
+        if entry.pw_uid == 0:
+            raise AccountError(f"The server never serves as {candidate}, which is root: set global.user")
+        return Account(candidate, entry.pw_uid, entry.pw_gid)
+    raise AccountError(f"There is no account {name}, and no {FALLBACK} either: set global.user")
+
+
+def give(paths: Iterable[Path], account: Account) -> None:
+    """Give files, and directories with all in them, to ``account``; symbolic links are not followed."""
+    for path in paths:
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+        for _, directories, files, descriptor in os.fwalk(path, follow_symlinks=False):
+            for name in (*directories, *files):
+                os.chown(name, account.uid, account.gid, dir_fd=descriptor, follow_symlinks=False)
+
+
+def can_reach(path: Path, account: Account) -> Path | None:
+    """Find what keeps ``account`` from ``path``: the first component that it may not pass or read.
+
+    ``None`` means that the account reaches it. What does not exist keeps nobody.
+    """
+    groups = frozenset(account.groups)
+    target = path.resolve()
+    for component in (*reversed(target.parents), target):
+        try:
+            found = component.stat()
+        except FileNotFoundError:
+            return None
+        wanted = stat.S_IXOTH if stat.S_ISDIR(found.st_mode) else stat.S_IROTH
+        if not _permits(found, wanted, account.uid, groups):
+            return component
+    return None
+
+
+def drop_privileges(account: Account) -> None:
+    """Become ``account`` for good, if this is root; make new files private in any case.
+
+    :raise AccountError: root could be had back.
+    """
+    os.umask(PRIVATE_UMASK)
+    if os.geteuid() != 0:
+        return
+    os.setgroups(account.groups)
+    os.setresgid(account.gid, account.gid, account.gid)
+    os.setresuid(account.uid, account.uid, account.uid)
+    try:
+        os.setuid(0)
+    except PermissionError:
+        return
+    raise AccountError(f"Became {account.name}, but root could be had back")
+
+
+def _permits(found: os.stat_result, wanted: int, uid: int, groups: frozenset[int]) -> bool:
+    """Tell whether the mode grants ``wanted``, a bit for others, to the class the account falls in."""
+    if found.st_uid == uid:
+        return bool(found.st_mode & (wanted << 6))
+    if found.st_gid in groups:
+        return bool(found.st_mode & (wanted << 3))
+    return bool(found.st_mode & wanted)

@@ -1,0 +1,65 @@
+"""A process that starts an embedded PostgreSQL, gives up root if it has it, and lives on.
+
+``python -m tests.storage.embedded_account DIRECTORY`` prints one line a step; run by
+:mod:`tests.storage.test_embedded` in a process of its own, for there is no way back to root.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall, react
+
+from mensagod.accounts import Account, drop_privileges, service_account
+from mensagod.storage.connections import connect
+from mensagod.storage.embedded import EmbeddedPostgres
+
+
+def report(step: str) -> None:
+    sys.stdout.write(f"{step}\n")
+    sys.stdout.flush()
+
+
+def server_pid(directory: Path) -> int:
+    return int((directory / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+
+
+def answers(postgres: EmbeddedPostgres) -> bool:
+    try:
+        connect(postgres.connection).close()
+    except Exception:
+        return False
+    return True
+
+
+def until(condition: Callable[[], bool]) -> Deferred[LoopingCall]:
+    call = LoopingCall(lambda: call.stop() if condition() else None)
+    return call.start(0.05)
+
+
+async def main(directory: Path) -> None:
+    account: Account | None = service_account("nobody") if os.geteuid() == 0 else None
+    postgres = EmbeddedPostgres(reactor, directory, account=account)
+    await postgres.start()
+    report(f"started by {'root' if account else 'user'}")
+    if account is not None:
+        drop_privileges(account)
+    report(f"root: {os.geteuid() == 0}")
+    pid = server_pid(directory)
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: server_pid(directory) != pid and answers(postgres))
+    report("restarted")
+    await postgres.stop()
+    report(f"answers: {answers(postgres)}")
+    await postgres.start()
+    report(f"answers: {answers(postgres)}")
+    await postgres.stop()
+    report("stopped")
+
+
+if __name__ == "__main__":
+    react(lambda _: Deferred.fromCoroutine(main(Path(sys.argv[1]))))

@@ -1,0 +1,141 @@
+"""The service while its database goes, hangs, and comes back."""
+
+import os
+import signal
+import socket
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from mensagod.errors import BadValue
+from mensagod.storage.connections import connection_parameters
+from mensagod.storage.database import Database, DatabaseUnavailable
+from mensagod.storage.rows import Transaction, one
+from mensagod.wire.status import Status
+from tests.storage.test_embedded import EmbeddedTestCase, until
+
+
+def answer(txn: Transaction) -> int:
+    txn.execute("SELECT 42 AS answer")
+    return one(lambda row: int(row.answer), txn)
+
+
+class AwayTests(EmbeddedTestCase):
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]
+        super().setUp()
+        return Deferred.fromCoroutine(self._set_up())
+
+    async def _set_up(self) -> None:
+        self.cluster = self.make()
+        await self.cluster.start()
+        self.service = self.add_service()
+        self.changes: list[bool] = []
+        self.service.watch(self.changes.append)
+        self.events: list[str] = []
+
+        @implementer(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            if str(event.get("event")).startswith("database_"):
+                self.events.append(event["event"])
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+
+    def add_service(self, limit: float = 30.0) -> Database:
+        service = Database(reactor, self.cluster.connection, 1, 3, limit=limit)
+        service.startService()
+        self.addCleanup(service.stopService)
+        return service
+
+    async def test_stop_and_start(self) -> None:
+        """303 while the server is away, at once; then all is well without anybody's help."""
+        self.assertEqual(await self.service.read(answer), 42)
+        self.assertTrue(self.service.available)
+        await self.cluster.stop()
+        for _ in range(5):
+            with self.assertRaises(DatabaseUnavailable) as caught:
+                await self.service.run(answer)
+            self.assertEqual(caught.exception.status, Status.SERVER_UNAVAILABLE)
+        self.assertFalse(self.service.available)
+        await self.cluster.start()
+        await until(lambda: self.service.available)
+        self.assertEqual(await self.service.run(answer), 42)
+        self.assertEqual(self.changes, [True, False, True])
+        self.assertEqual(self.events, ["database_available", "database_unavailable", "database_available"])
+
+    async def test_idle(self) -> None:
+        """Without any call, too, it is noticed that the server is gone and back."""
+        await until(lambda: self.service.available)
+        await self.cluster.stop()
+        await until(lambda: not self.service.available)
+        await self.cluster.start()
+        await until(lambda: self.service.available)
+        self.assertEqual(await self.service.read(answer), 42)
+
+    async def test_start_without(self) -> None:
+        """A service that starts before its database finds it later."""
+        await self.cluster.stop()
+        service = self.add_service()
+        with self.assertRaises(DatabaseUnavailable):
+            await service.read(answer)
+        await self.cluster.start()
+        await until(lambda: service.available)
+        self.assertEqual(await service.read(answer), 42)
+
+    async def test_frozen(self) -> None:
+        """A server that stands still is noticed; its calls end within their limit."""
+        service = self.add_service(limit=5.0)
+        pid = await service.read(_backend)
+        os.kill(pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, pid, signal.SIGCONT)
+        calls = [service.read(_backend) for _ in range(3)]
+        outcomes = await DeferredList(calls, consumeErrors=True)
+        for done, outcome in outcomes:
+            self.assertTrue(done or isinstance(getattr(outcome, "value", None), DatabaseUnavailable))
+        await until(lambda: service.available)
+        self.assertNotEqual(await service.read(_backend), pid)
+
+
+class SilentTests(TestCase):
+    timeout = 120
+
+    async def test_never_answers(self) -> None:
+        """A host that takes connections and says nothing gives 303 within the limit."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            service = Database(
+                reactor,
+                f"postgresql://me:secret@127.0.0.1:{port}/mensago?connect_timeout=2&sslmode=disable",
+                1,
+                2,
+                limit=0.5,
+            )
+            service.startService()
+            begun = reactor.seconds()
+            with self.assertRaises(DatabaseUnavailable):
+                await service.run(answer)
+            self.assertLess(reactor.seconds() - begun, 2)
+            self.assertFalse(service.available)
+            await service.stopService()
+
+    def test_description(self) -> None:
+        """What libpq cannot read is refused, and the password is not repeated."""
+        with self.assertRaises(BadValue) as caught:
+            connection_parameters("postgresql://me:secret@[host/mensago")
+        self.assertNotIn("secret", str(caught.exception))
+
+    def test_url(self) -> None:
+        """What the operator's URL says goes before our defaults."""
+        parameters = connection_parameters("postgresql://me@host/name?connect_timeout=9")
+        self.assertEqual(
+            (parameters["user"], parameters["dbname"], parameters["connect_timeout"]), ("me", "name", "9")
+        )
+        self.assertEqual(connection_parameters({"host": "there"})["host"], "there")
+
+
+def _backend(txn: Transaction) -> int:
+    txn.execute("SELECT pg_backend_pid() AS pid")
+    return one(lambda row: int(row.pid), txn)
