@@ -4,7 +4,8 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
@@ -118,7 +119,9 @@ class LoopEndpoint:
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect; nothing moves until :meth:`flush`."""
-        protocol = factory.buildProtocol(None)
+        protocol = factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 2001))
+        if protocol is None:
+            return fail(RuntimeError("the factory takes no connection"))
         self.pump = connect(
             self.server,
             FakeTransport(self.server, isServer=True),
