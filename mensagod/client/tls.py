@@ -9,6 +9,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 CONNECT_TIMEOUT = 10.0
+_RECENT = {"raiseMinimumTo": TLSVersion.TLSv1_2}
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -17,7 +18,7 @@ class PinnedCertificate:
 
     def __init__(self, certificate: Certificate):
         self._expected: bytes = certificate.dump()
-        self._context = CertificateOptions(insecurelyLowerMinimumTo=TLSVersion.TLSv1_2).getContext()
+        self._context = CertificateOptions(**_RECENT).getContext()
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> Connection:
         """Make the TLS connection of a protocol."""
@@ -39,5 +40,9 @@ def tls_endpoint(
         for ``host`` under the system's CAs.
     :param timeout: seconds to connect.
     """
-    options = optionsForClientTLS(host) if trust is None else PinnedCertificate(trust)
+    options = (
+        optionsForClientTLS(host, extraCertificateOptions=_RECENT)
+        if trust is None
+        else PinnedCertificate(trust)
+    )
     return wrapClientTLS(options, HostnameEndpoint(reactor, host, port, timeout))
