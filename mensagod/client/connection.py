@@ -25,9 +25,6 @@ MAX_ANSWER = 17 * 1024 * 1024
 Fields = Mapping[str, object]
 """The fields of a request; what is ``None`` is left out, the rest goes as its text."""
 
-# In their answers the field is what was asked for, not news (spec 04, *Update notification*).
-_OWN_UPDATE_COUNT = ("GETUPDATES", "IDLE")
-
 
 @define(eq=False)
 class Turn:
@@ -38,7 +35,8 @@ class Turn:
 
     def ask(self, action: str, fields: Fields | None = None) -> Deferred[Response]:
         """Send a request; the Deferred fires with the answer, whatever its status."""
-        return self._protocol.ask(_request(action, fields)).addCallback(self._connection.note, action)
+        request = _request(action, fields)
+        return self._protocol.ask(request).addCallback(self._connection.note, request)
 
     async def request(self, action: str, fields: Fields | None = None, *statuses: Status) -> Response:
         """Send a request and wait for an answer with one of ``statuses`` (none given: any below 300).
@@ -103,13 +101,14 @@ class ClientConnection:
         finally:
             self._lock.release()
 
-    def note(self, response: Response, action: str) -> Response:
+    def note(self, response: Response, request: Request) -> Response:
         """Take note of what an answer says beside what was asked for, and give it back.
 
         :raises mensagod.client.errors.UnexpectedAnswer: if its ``UpdateCount`` is no number.
         """
-        pushed = response.status == Status.OK and action not in _OWN_UPDATE_COUNT
-        if pushed and "UpdateCount" in response.data:
+        # To these two the count is what they asked for, not news (spec 04, *Update notification*).
+        asked = request.action == "GETUPDATES" or request.has("CountUpdates")
+        if response.status == Status.OK and "UpdateCount" in response.data and not asked:
             self.update_count = required(response, "UpdateCount", parse_integer)
             self._tell(self.update_count)
         return response
@@ -124,8 +123,10 @@ class ClientConnection:
             self._log.failure("Callback for an update count failed")
 
     async def close(self) -> None:
-        """Send QUIT after what was sent before, and wait until the connection has ended."""
-        await self._protocol.quit()
+        """Send QUIT once no command is between its steps, and wait until the connection has ended."""
+        async with self.turn():
+            ended = self._protocol.quit()
+        await ended
 
     def abort(self) -> None:
         """End the connection at once; what waits fails with :class:`~mensagod.client.errors.Disconnected`."""

@@ -152,7 +152,7 @@ class ClientProtocol(Protocol):
         upload = Upload(self._transport, size, source, answer.deadline.restart)
 
         def answered(result: Response | Failure) -> Response | Failure:
-            if upload.running and self._connected:
+            if upload.running:
                 upload.stop()
                 self.abort()
             return result

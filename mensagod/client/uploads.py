@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IProducer, ITransport
+from twisted.internet.interfaces import IConsumer, IProducer, IPushProducer, ITransport
 from twisted.python.failure import Failure
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
@@ -15,9 +15,11 @@ class WrongSize(ClientError):
     """A source gave another number of bytes than was announced to the server."""
 
 
-@implementer(IConsumer)
+@implementer(IConsumer, IPushProducer)
 class Upload:
     """Passes the bytes of a producer to the transport, and never one more than announced.
+
+    It stands between the two in both directions, so that the source is stopped once, whoever wants that.
 
     :param progress: called whenever some bytes have been passed on.
     """
@@ -35,7 +37,7 @@ class Upload:
         It fails with :class:`WrongSize` if the source has another number of bytes, and as the source fails.
         """
         self.running = True
-        self.registerProducer(self._source, True)
+        self.registerProducer(self, True)
         produced: Deferred[None] = self._source.startProducing(self)
         return produced.addBoth(self._ended)
 
@@ -45,6 +47,18 @@ class Upload:
             self.running = False
             self.unregisterProducer()
             self._source.stopProducing()
+
+    def stopProducing(self) -> None:
+        """The transport takes no more."""
+        self.stop()
+
+    def pauseProducing(self) -> None:
+        """Let the source wait."""
+        self._source.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Let the source go on."""
+        self._source.resumeProducing()
 
     def write(self, data: bytes) -> None:
         """Take bytes from the source."""

@@ -1,0 +1,89 @@
+"""Getting an account (spec 04, *Registering*)."""
+
+from attrs import frozen
+
+from mensagod.client.answers import optional, required
+from mensagod.client.connection import ClientConnection
+from mensagod.client.devices import DeviceCredentials
+from mensagod.client.passwords import password_fields
+from mensagod.identity import Domain, UserID, WAddress, WorkspaceID
+from mensagod.wire.messages import Response
+from mensagod.wire.status import Status
+
+
+@frozen
+class Account:
+    """An account as the server answered.
+
+    :ivar user_id: ``None`` if it has none but the workspace ID.
+    """
+
+    workspace: WorkspaceID
+    domain: Domain
+    user_id: UserID | None
+
+    @property
+    def address(self) -> WAddress:
+        """The address that never changes."""
+        return WAddress(self.workspace, self.domain)
+
+
+@frozen
+class Preregistration:
+    """An account that waits for its user.
+
+    :ivar code: what the user needs for :func:`register_with_code`; a secret.
+    """
+
+    account: Account
+    code: str
+
+
+async def preregister(
+    connection: ClientConnection,
+    workspace: WorkspaceID | None = None,
+    user_id: UserID | None = None,
+    domain: Domain | None = None,
+) -> Preregistration:
+    """Make an account for a user to take; only the administrator may.
+
+    What is not given the server chooses; without a user ID there will be none.
+    """
+    fields = {"Workspace-ID": workspace, "User-ID": user_id, "Domain": domain}
+    response = await connection.request("PREREG", fields, Status.OK)
+    return Preregistration(_account(response), required(response, "Reg-Code", str))
+
+
+async def register_with_code(
+    connection: ClientConnection,
+    who: WorkspaceID | UserID,
+    code: str,
+    password_hash: str,
+    device: DeviceCredentials,
+    *,
+    domain: Domain | None = None,
+) -> Account:
+    """Take a preregistered account, with a first device.
+
+    :param who: either ID of the account.
+    :param password_hash: see :func:`mensagod.client.passwords.hash_password`.
+    """
+    name = "User-ID" if isinstance(who, UserID) else "Workspace-ID"
+    fields = {
+        name: who,
+        "Domain": domain,
+        "Reg-Code": code,
+        **password_fields(password_hash),
+        **device.fields,
+    }
+    return _account(await connection.request("REGCODE", fields, Status.REGISTERED))
+
+
+def _account(response: Response) -> Account:
+    """Read the account in an answer."""
+    user_id = optional(response, "User-ID", UserID.from_text)
+    if user_id is not None and user_id.workspace is not None:
+        # Where there is none, the text of the workspace ID stands in for it.
+        user_id = None
+    workspace = required(response, "Workspace-ID", WorkspaceID.from_text)
+    return Account(workspace, required(response, "Domain", Domain.from_text), user_id)

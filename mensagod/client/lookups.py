@@ -1,0 +1,43 @@
+"""Finding out who somebody is (spec 04, *Identity*)."""
+
+import re
+
+from mensagod.client.answers import required
+from mensagod.client.connection import ClientConnection
+from mensagod.identity import Domain, MAddress, UserID, WAddress, WorkspaceID
+from mensagod.wire.status import Status
+
+_ENTRY = re.compile(r"----- BEGIN ENTRY -----\r?\n(.*?)----- END ENTRY -----", re.DOTALL)
+
+
+async def get_workspace_id(
+    connection: ClientConnection, user_id: UserID, domain: Domain | None = None
+) -> WorkspaceID:
+    """Find the workspace of a user of this server.
+
+    :param domain: one of the server's; its main one unless given.
+    :raises RequestRefused: with 404 if there is none.
+    """
+    response = await connection.request("GETWID", {"User-ID": user_id, "Domain": domain}, Status.OK)
+    return required(response, "Workspace-ID", WorkspaceID.from_text)
+
+
+async def get_card(
+    connection: ClientConnection,
+    owner: MAddress | WAddress | WorkspaceID | Domain | None = None,
+    start: int = 1,
+    end: int | None = None,
+) -> list[str]:
+    """Fetch the entries of a keycard as text. Nothing is verified here.
+
+    :param owner: the organization unless given.
+    :param start: the index of the first entry; 0 means the current entry only.
+    :param end: the index of the last entry; the current one unless given.
+    :raises RequestRefused: with 404 if there is no such card or entry.
+    """
+    fields = {"Owner": owner, "Start-Index": start, "End-Index": end}
+    async with connection.turn() as turn:
+        await turn.request("GETCARD", fields, Status.TRANSFER)
+        # Servers that answer the older commands say 104 once more.
+        response = await turn.request("TRANSFER", None, Status.OK, Status.TRANSFER)
+    return _ENTRY.findall(required(response, "Card-Data", str))

@@ -1,0 +1,19 @@
+"""Giving messages to the server (spec 04, *Sending*)."""
+
+from mensagod.client.answers import required
+from mensagod.client.connection import ClientConnection
+from mensagod.identity import Domain
+from mensagod.paths import FileName
+from mensagod.wire.status import Status
+
+
+async def send(connection: ClientConnection, message: str, domain: Domain) -> FileName:
+    """Send a message; once this returns the server will deliver it or report that it cannot.
+
+    :param message: an envelope, see :func:`mensagod.delivery.envelopes.seal_message`; at most 25,000,000
+        characters.
+    :param domain: the recipient's.
+    :return: the name of the file in the directory of outgoing messages, by which it can be taken back.
+    """
+    response = await connection.request("SEND", {"Message": message, "Domain": domain}, Status.OK)
+    return required(response, "FileName", FileName.from_text)

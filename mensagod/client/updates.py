@@ -1,0 +1,64 @@
+"""What other devices and deliveries changed (spec 04, *Update notification*)."""
+
+from typing import Self
+
+from attrs import frozen
+
+from mensagod.client.answers import optional, required
+from mensagod.client.connection import ClientConnection
+from mensagod.errors import BadValue
+from mensagod.identity import DeviceID, RandomID
+from mensagod.times import parse_integer, parse_unix_time
+from mensagod.wire.status import Status
+
+
+@frozen
+class UpdateRecord:
+    """One change.
+
+    :ivar type: ``CREATE``, ``DELETE``, ``MKDIR``, ``RMDIR``, ``MOVE`` or ``REPLACE``.
+    :ivar data: a path, or two texts with a colon between them.
+    :ivar time: a Unix time.
+    :ivar device: the one that made the change; the zero ID for the server.
+    """
+
+    id: RandomID
+    type: str
+    data: str
+    time: int
+    device: DeviceID
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Read a record; raise :class:`BadValue` if it is malformed."""
+        try:
+            id_, type_, rest = text.split(",", 2)
+            data, time, device = rest.rsplit(",", 2)
+        except ValueError as error:
+            raise BadValue("Not five values") from error
+        return cls(RandomID.from_text(id_), type_, data, parse_unix_time(time), DeviceID.from_text(device))
+
+
+@frozen
+class Updates:
+    """Changes in the order in which they happened.
+
+    :ivar remaining: how many more there are, if the server says so.
+    """
+
+    records: list[UpdateRecord]
+    remaining: int | None
+
+
+async def get_updates(connection: ClientConnection, time: int, since: RandomID | None = None) -> Updates:
+    """Ask for changes.
+
+    :param time: a Unix time; changes in that second are among them.
+    :param since: the last record that is known already; only what came later.
+    :raises RequestRefused: with 404 if the server does not know ``since`` any more: list all files then.
+    """
+    response = await connection.request("GETUPDATES", {"Time": time, "Since": since}, Status.OK)
+    count = required(response, "UpdateCount", parse_integer)
+    # A count larger than the number of fields fails at the first that is missing.
+    records = [required(response, f"Update{number}", UpdateRecord.from_text) for number in range(count)]
+    return Updates(records, optional(response, "Remaining", parse_integer))
