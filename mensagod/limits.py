@@ -63,7 +63,7 @@ class ConnectionLimits:
 class BufferLedger:
     """The memory that unfinished multipart messages hold (spec 01, *Frames*).
 
-    :ivar total: the most in all, in bytes.
+    :ivar total: the most in all, in bytes; 0 is no limit.
     """
 
     total: int
@@ -79,7 +79,7 @@ class BufferLedger:
         accounts: dict[Hashable, int] = {None: self.total, ("source", source): self.per_source}
         if workspace is not None:
             accounts["workspace", workspace] = self.per_workspace
-        if amount > 0 and any(self._held[name] + amount > most for name, most in accounts.items()):
+        if amount > 0 and any(most and self._held[name] + amount > most for name, most in accounts.items()):
             raise ServerUnavailable("Too much data is being received at once", close=True)
         for name in accounts:
             self._held[name] += amount

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mensagod.config import Config
 from mensagod.errors import CommandError
 from mensagod.limits import BufferLedger, ConnectionLimits, source_of
 from mensagod.raw import RawReceipt, send_raw
@@ -300,17 +301,23 @@ class MensagoFactory(Factory):
     _log = Logger(namespace="mensagod.protocol")
 
     def __init__(self, reactor: IReactorTime, server: Server):
-        config = server.config
         self.reactor = reactor
         self.server = server
-        self.limits = ConnectionLimits(config.performance.max_clients, config.network.max_clients_per_ip)
-        self.ledger = BufferLedger(config.network.max_buffered)
+        self.limits = ConnectionLimits(0, 0)
+        self.ledger = BufferLedger(0)
+        self.configure(server.config)
         self.stopping = False
         self._connections: set[MensagoProtocol] = set()
         self._admitted: set[MensagoProtocol] = set()
         self._watch = LoopingCall(self._check)
         self._watch.clock = reactor
         self._empty: Deferred[None] | None = None
+
+    def configure(self, config: Config) -> None:
+        """Take the limits from a configuration."""
+        self.limits.total = config.performance.max_clients
+        self.limits.each = config.network.max_clients_per_ip
+        self.ledger.total = config.network.max_buffered_bytes
 
     def startFactory(self) -> None:
         """Begin to watch the connections."""

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -68,8 +68,14 @@ class DeliveryService(Service):
 
     async def _finish(self) -> None:
         """Wait for running deliveries, a while; what is cut off goes on elsewhere when its lease ends."""
-        everything = DeferredList(list(self._running.values()))
-        await DeferredList([everything, deferLater(self.reactor, STOP_SECONDS)], fireOnOneCallback=True)
+        ended: Deferred[object] = Deferred()
+        late = self.reactor.callLater(STOP_SECONDS, ended.callback, None)
+        DeferredList(list(self._running.values())).addCallback(
+            lambda _: None if ended.called else ended.callback(None)
+        )
+        await ended
+        if late.active():
+            late.cancel()
 
     def stopService(self) -> Deferred[None]:
         """Claim nothing more, and let running deliveries end."""

@@ -1,0 +1,84 @@
+"""The log: one event a line, text or JSON (spec 06, *Seeing what it does*)."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TextIO
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from zope.interface import implementer
+
+from mensagod.config.choices import LogFormat
+from mensagod.config.tables import LogTable
+
+CONTEXT = ("session", "request", "workspace", "device", "incident", "message")
+"""The fields that a line shows where an event has them."""
+
+_LEVELS = (LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical)
+
+
+@implementer(ILogObserver)
+class LineObserver:
+    """Writes each event as one line.
+
+    :param settings: gives the table of the configuration that is in force.
+    """
+
+    def __init__(self, settings: Callable[[], LogTable], stream: TextIO | None = None):
+        self._settings = settings
+        self._stream = stream
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write one event, unless it is less important than the configuration asks for."""
+        settings = self._settings()
+        level = event.get("log_level") or LogLevel.info
+        if _LEVELS.index(level) < _LEVELS.index(LogLevel.lookupByName(settings.level.value)):
+            return
+        write = _as_json if settings.format is LogFormat.JSON else _as_text
+        stream = self._stream or sys.stdout
+        stream.write(write(event, level.name) + "\n")
+        stream.flush()
+
+
+def _moment(event: LogEvent) -> str:
+    moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _context(event: LogEvent) -> dict[str, str]:
+    return {name: str(event[name]) for name in CONTEXT if event.get(name) is not None}
+
+
+def _traceback(event: LogEvent) -> str:
+    failure = event.get("log_failure")
+    return "" if failure is None else str(failure.getTraceback()).rstrip()
+
+
+def _as_text(event: LogEvent, level: str) -> str:
+    """Write an event for a person; the lines of a traceback are joined by a bar."""
+    line = f"{_moment(event)} {level:<8} {event.get('log_namespace', '-')}: {formatEvent(event)}"
+    shown = "".join(f" {name}={value}" for name, value in _context(event).items())
+    trace = _traceback(event)
+    return _one_line(f"{line}{shown}{' | ' if trace else ''}{trace}")
+
+
+def _one_line(text: str) -> str:
+    """Keep a line a line, whatever a client sent into it."""
+    joined = " | ".join(text.splitlines())
+    return "".join(char if char.isprintable() else "?" for char in joined)
+
+
+def _as_json(event: LogEvent, level: str) -> str:
+    """Write an event for a program."""
+    line: dict[str, str] = {
+        "time": _moment(event),
+        "level": level,
+        "namespace": str(event.get("log_namespace", "-")),
+        "text": formatEvent(event),
+        **_context(event),
+    }
+    trace = _traceback(event)
+    if trace:
+        line["traceback"] = trace
+    return json.dumps(line)

@@ -1,0 +1,248 @@
+"""The server as one service: in which order its parts start, stop and read their configuration again."""
+
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import psycopg2
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
+from twisted.python.failure import Failure
+
+from mensagod import names
+from mensagod.accounts import Account, AccountError, can_reach, drop_privileges
+from mensagod.certificates import CertificateFault
+from mensagod.config import ConfigFaults, load
+from mensagod.config.changes import changed_keys
+from mensagod.crypto import passwords
+from mensagod.crypto.sealing import SecretKey
+from mensagod.errors import ServerUnavailable
+from mensagod.keyring import KEEP_DAYS, Keyring, KeyringFault
+from mensagod.listeners import Listeners
+from mensagod.logs import LineObserver
+from mensagod.protocol import MensagoFactory
+from mensagod.server import Server
+from mensagod.storage import keys, processes, schema
+from mensagod.storage.binaries import EmbeddedError
+from mensagod.storage.connections import Connection, connect
+from mensagod.storage.embedded import EmbeddedPostgres
+from mensagod.storage.migrations import SchemaError, migrate
+from mensagod.threads import Crew
+
+HEARTBEAT_SECONDS = 10
+"""How often a process tells the database that it lives."""
+
+AWAY_SECONDS = 1
+"""How long to wait for a database that is away before it is asked again."""
+
+FATAL = (AccountError, EmbeddedError, KeyringFault, SchemaError)
+"""What ends the start; the text says why and what to do."""
+
+
+@define(eq=False)
+class MensagoService(Service):
+    """One server process.
+
+    :ivar account: whom to become before anything is read from a client; ``None`` if we are not root.
+    :ivar announce: called once with the bound addresses when clients are let in.
+    :ivar own_log: whether to log in our own format when an application takes the service in.
+    :ivar fault: why the service ended by itself, if it did.
+    """
+
+    reactor: Any
+    server: Server
+    factory: MensagoFactory
+    listeners: Listeners
+    embedded: EmbeddedPostgres | None
+    account: Account | None
+    master: SecretKey
+    environ: Mapping[str, str]
+    own_log: bool = True
+    announce: Callable[[tuple[str, ...]], None] | None = None
+    fault: str | None = field(default=None, init=False)
+    _boot: Deferred[None] | None = field(default=None, init=False)
+    _accepting: bool = field(default=False, init=False)
+    _heart: LoopingCall | None = field(default=None, init=False)
+    _database_started: bool = field(default=False, init=False)
+
+    _log = Logger(namespace="mensagod.service")
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become part of an application, and bring the format of the log along."""
+        super().setServiceParent(parent)
+        if self.own_log and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, LineObserver(lambda: self.server.config.log))
+
+    def privilegedStartService(self) -> None:
+        """Bind the sockets, then cease to be root, before anything is read from anybody."""
+        self.listeners.privilegedStartService()
+        # What is loaded on first use may lie where the account cannot read.
+        names.script_lookup()
+        passwords.word_list()
+        if self.account is not None:
+            self._check_reach(self.account)
+            drop_privileges(self.account)
+        if os.geteuid() == 0:
+            raise AccountError("mensagod never serves as root: name an account in global.user")
+        self.reactor.callWhenRunning(self._watch_signals)
+
+    def startService(self) -> None:
+        """Begin to start the parts, one after the other."""
+        super().startService()
+        for crew in self._crews:
+            crew.startService()
+        self._boot = ensureDeferred(self._start())
+        self._boot.addErrback(self._give_up)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop taking connections, let running commands and deliveries end, then stop the parts."""
+        super().stopService()
+        return ensureDeferred(self._stop())
+
+    def read_again(self) -> None:
+        """Take over a changed configuration and changed certificates; sessions go on (SIGHUP)."""
+        try:
+            config = load(self.server.config.path, self.environ)
+            if self.listeners.certificates is not None:
+                self.listeners.certificates.read_again()
+        except ConfigFaults as error:
+            for fault in error.faults:
+                self._log.error("configuration not read again: {fault}", fault=str(fault))
+            return
+        except CertificateFault as error:
+            self._log.error("configuration not read again: {fault}", fault=str(error))
+            return
+        for change in changed_keys(self.server.config, config):
+            if change.restart:
+                self._log.warn("{key} has changed, which needs a restart", key=change.key)
+            else:
+                self._log.info("{key} has changed", key=change.key)
+        self.server.config = config
+        self.factory.configure(config)
+        self._log.info("configuration and certificates read again")
+
+    @property
+    def _crews(self) -> tuple[Crew, ...]:
+        return (self.server.files, self.server.password_checks, self.server.code_checks)
+
+    def _watch_signals(self) -> None:
+        """Have SIGTERM and SIGINT end with status 0, and SIGHUP read the configuration again."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.reactor.callFromThread(self._end))
+        signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.read_again))
+
+    def _end(self) -> None:
+        if self.reactor.running:
+            self.reactor.stop()
+
+    def _check_reach(self, account: Account) -> None:
+        for path in (self.server.config.global_.top_dir, self.server.config.path):
+            barrier = can_reach(path, account)
+            if barrier is not None:
+                raise AccountError(
+                    f"the account {account.name} cannot reach {path}, because of {barrier}: put it elsewhere,"
+                    " or let that account in"
+                )
+
+    def _give_up(self, failure: Failure) -> None:
+        """End the process: it cannot serve."""
+        if failure.check(CancelledError):
+            return
+        if failure.check(*FATAL):
+            self.fault = failure.getErrorMessage()
+            self._log.critical("cannot start: {fault}", fault=self.fault)
+        else:
+            self.fault = "internal error, see the log"
+            self._log.failure("cannot start", failure)
+        self._end()
+
+    async def _start(self) -> None:
+        """Start everything; clients are let in as soon as there is an answer for them."""
+        if self.embedded is not None:
+            await self.embedded.start()
+        self.server.database.startService()
+        self._database_started = True
+        await self._when_there(lambda: deferToThread(self._migrate))
+        self.server.keyring = await self._when_there(self._load_keyring)
+        await self._when_there(self._beat)
+        self._heart = LoopingCall(lambda: ensureDeferred(self._beat_on()))
+        self._heart.clock = self.reactor
+        self._heart.start(HEARTBEAT_SECONDS, now=False).addErrback(self._broken)
+        self.server.delivery.startService()
+        self._accept()
+
+    async def _when_there(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Do ``work``, again and again while the database is away; meanwhile clients are told so."""
+        told = False
+        while True:
+            try:
+                return await work()
+            except (ServerUnavailable, psycopg2.OperationalError) as error:
+                if not told:
+                    self._log.error("the database is away: {error}", error=" ".join(str(error).split()))
+                    told = True
+                self._accept()
+                await deferLater(self.reactor, AWAY_SECONDS)
+
+    def _accept(self) -> None:
+        if not self._accepting:
+            self._accepting = True
+            self.listeners.accept()
+            if self.announce is not None:
+                self.announce(self.listeners.addresses)
+
+    def _migrate(self) -> None:
+        """Bring the schema up to date. Runs in a thread, with a connection of its own."""
+        connection: Connection = connect(self.server.database.parameters)
+        try:
+            for step in migrate(connection, schema.DIRECTORY):
+                self._log.info("schema step {step} applied", step=step.file_name)
+        finally:
+            connection.close()
+
+    async def _load_keyring(self) -> Keyring:
+        stored = await self.server.database.read(keys.usable_keys, KEEP_DAYS)
+        return Keyring.from_stored(stored, self.master)
+
+    async def _beat(self) -> None:
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        await self.server.database.run(processes.enroll, self.server.sessions.process, name)
+
+    async def _beat_on(self) -> None:
+        try:
+            await self._beat()
+        except ServerUnavailable:
+            return
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("the process no longer shows that it lives", failure)
+
+    async def _stop(self) -> None:
+        if self._boot is not None:
+            self._boot.cancel()
+        await self.listeners.stopService()
+        await self.factory.drain()
+        if self.server.delivery.running:
+            await self.server.delivery.stopService()
+        if self._heart is not None and self._heart.running:
+            self._heart.stop()
+        if self._database_started:
+            await self._dismiss()
+            await self.server.database.stopService()
+        if self.embedded is not None:
+            await self.embedded.stop()
+        for crew in self._crews:
+            crew.stopService()
+
+    async def _dismiss(self) -> None:
+        try:
+            await self.server.database.run(processes.dismiss, self.server.sessions.process)
+        except ServerUnavailable:
+            return

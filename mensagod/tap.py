@@ -1,0 +1,162 @@
+"""Where the parts meet: the options of ``twistd mensagod``, and the service that they make."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python.filepath import FilePath
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from mensagod.accounts import Account, AccountError, service_account
+from mensagod.certificates import CertificateFault, Certificates
+from mensagod.commands.registry import CommandRegistry, PluginFaults
+from mensagod.config import Config, ConfigFaults, configuration_path, load
+from mensagod.delivery.local import LocalDelivery
+from mensagod.delivery.service import DeliveryService
+from mensagod.installation.organization_key import OrganizationKeyFault, read_organization_key
+from mensagod.listeners import Listeners
+from mensagod.protocol import MensagoFactory
+from mensagod.server import Server
+from mensagod.service import MensagoService
+from mensagod.sessions import LiveSessions
+from mensagod.storage.database import Database
+from mensagod.storage.embedded import EmbeddedPostgres
+from mensagod.storage.store import MailboxStore
+from mensagod.threads import Crew
+
+FILE_THREADS = 8
+"""Threads for work on the store."""
+
+PATIENCE_SECONDS = 10
+"""How long a password check may wait for its turn (spec 04, PASSWORD)."""
+
+
+class Options(UsageOptions):
+    """The options of ``twistd mensagod``.
+
+    :ivar announce: called once with the bound addresses when clients are let in.
+    :ivar made: the service that was made from these options.
+    """
+
+    optParameters = [
+        [
+            "config",
+            "c",
+            None,
+            "The configuration [default: $MENSAGOD_CONFIG or /etc/mensagod/serverconfig.toml]",
+        ]
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.announce: Callable[[tuple[str, ...]], None] | None = None
+        self.made: MensagoService | None = None
+
+
+def makeService(options: Options) -> IService:
+    """Make the service.
+
+    :raises UsageError: if the configuration or what it names cannot be used: a line for each fault.
+    """
+    from twisted.internet import reactor  # noqa: PLC0415  importing it installs it
+
+    given = options["config"]
+    path = configuration_path(os.environ, Path(given) if given else None)
+    try:
+        config = load(path, os.environ)
+        options.made = assemble(reactor, config, os.environ)
+    except ConfigFaults as error:
+        raise UsageError("\n".join(map(str, error.faults))) from error
+    except (AccountError, CertificateFault, OrganizationKeyFault, PluginFaults) as error:
+        raise UsageError(str(error)) from error
+    options.made.announce = options.announce
+    options.made.own_log = _has_no_log_option(options.parent)
+    return options.made
+
+
+def _has_no_log_option(twistd: Mapping[str, object] | None) -> bool:
+    """Tell whether the command line of ``twistd`` leaves the log to us."""
+    return twistd is None or not any(twistd.get(name) for name in ("logfile", "logger", "syslog"))
+
+
+def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> MensagoService:
+    """Put the parts of a server together; nothing is started."""
+    account = service_account(config.global_.user) if os.geteuid() == 0 else None
+    master = read_organization_key(config.organization_key)
+    embedded = _embedded(reactor, config, account)
+    server = _server(reactor, config, embedded)
+    factory = MensagoFactory(reactor, server)
+    endpoints = config.network.endpoints
+    certificates = None
+    if any(listener.kind == "tls" for listener in endpoints):
+        certificates = Certificates(config.network.tls_certificate, config.network.tls_key)
+    listeners = Listeners(reactor, endpoints, factory, certificates)
+    return MensagoService(
+        reactor=reactor,
+        server=server,
+        factory=factory,
+        listeners=listeners,
+        embedded=embedded,
+        account=account,
+        master=master,
+        environ=environ,
+    )
+
+
+def _embedded(reactor: Any, config: Config, account: Account | None) -> EmbeddedPostgres | None:
+    if not config.database.embedded:
+        return None
+    directory = config.global_.top_dir / "postgresql"
+    binaries = config.database.embedded_binaries
+    return EmbeddedPostgres(
+        reactor, directory, str(binaries) if binaries else None, account, config.database.pool_max
+    )
+
+
+def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> Server:
+    """Put together what sessions share."""
+    description = embedded.connection if embedded is not None else connection_description(config)
+    database = Database(reactor, description, config.database.pool_min, config.database.pool_max)
+    checks = config.security.max_password_checks
+    files = Crew(reactor, "files", FILE_THREADS)
+    store = MailboxStore(FilePath(str(config.global_.top_dir)))
+    sessions = LiveSessions(database)
+    delivery = DeliveryService(
+        reactor=reactor,
+        config=lambda: server.config,
+        keyring=lambda: server.keyring,
+        local=LocalDelivery(database, store, files),
+        delivered=sessions.changed,
+    )
+    server = Server(
+        reactor=reactor,
+        config=config,
+        database=database,
+        store=store,
+        files=files,
+        password_checks=Crew(reactor, "passwords", checks, PATIENCE_SECONDS),
+        code_checks=Crew(reactor, "codes", checks, PATIENCE_SECONDS),
+        commands=CommandRegistry.installed(config.plugins.disabled),
+        sessions=sessions,
+        delivery=delivery,
+    )
+    return server
+
+
+def connection_description(config: Config) -> dict[str, Any] | str:
+    """Tell how to reach a PostgreSQL that is not ours, in what libpq understands."""
+    database = config.database
+    if database.url is not None:
+        return database.url.reveal()
+    description: dict[str, Any] = {
+        "host": database.host,
+        "port": database.port,
+        "dbname": database.name,
+        "user": database.user,
+    }
+    if database.password is not None:
+        description["password"] = database.password.reveal()
+    return description

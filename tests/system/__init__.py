@@ -1,0 +1,1 @@
+"""Tests that cross real sockets and a real PostgreSQL."""
