@@ -29,8 +29,13 @@ class GetUpdates:
         member = member_of(session)
         time = request.required("Time", parse_unix_time)
         since = request.optional("Since", RandomID.from_text)
-        member.stale = False
-        found = await self._find(member, time, since, session)
+        # What comes from now on is news again, whether or not the answer holds it.
+        was_stale, member.stale = member.stale, False
+        try:
+            found = await self._find(member, time, since, session)
+        except BaseException:
+            member.stale = member.stale or was_stale
+            raise
         member.seen = max(member.seen, found.last)
         data = {"UpdateCount": str(len(found.records))}
         data.update((f"Update{number}", str(record)) for number, record in enumerate(found.records))
