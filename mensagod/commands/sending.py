@@ -74,10 +74,10 @@ class Send:
             )
         except OSError as error:
             _log.failure("a message could not be written", session=session.id, path=str(path))
-            await server.database.run(queue.withdraw, message.id, message.lease)
+            await server.database.run(queue.withdraw, message)
             raise ServerUnavailable("The message could not be stored") from error
         try:
-            await server.database.run(queue.accept, message.id, message.lease)
+            await server.database.run(queue.accept, message)
         except LeaseLost as error:
             raise ServerUnavailable("The message took too long to be stored") from error
         return message.name

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from random import SystemRandom
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from attrs import define, field
 from twisted.application.service import Service
@@ -51,8 +51,7 @@ class DeliveryService(Service):
     keyring: Callable[[], Keyring]
     local: LocalDelivery
     delivered: Callable[[WorkspaceID], None]
-    _running: dict[UUID, Deferred[None]] = field(factory=dict, init=False)
-    _lease: UUID = field(factory=uuid4, init=False)
+    _running: dict[Queued, Deferred[None]] = field(factory=dict, init=False)
     _claiming: bool = field(default=False, init=False)
     _asked: bool = field(default=False, init=False)
     _loops: list[LoopingCall] = field(factory=list, init=False)
@@ -126,9 +125,13 @@ class DeliveryService(Service):
         free = self.config().performance.max_delivery_threads - len(self._running)
         if free <= 0:
             return
-        messages = await self.local.database.run(queue.claim, self._lease, free)
+        # A lease of its own for each turn: a message that comes again because its first lease ran out here
+        # is not confused with itself.
+        messages = await self.local.database.run(queue.claim, uuid4(), free)
         for message in messages:
-            self._running[message.id] = ensureDeferred(self._work(message))
+            work = ensureDeferred(self._work(message))
+            if not work.called:
+                self._running[message] = work
         if len(messages) == free:
             self._asked = True
 
@@ -143,14 +146,14 @@ class DeliveryService(Service):
         except Exception:
             self._log.failure("the outcome of message {message} is unknown", message=str(message.id))
         finally:
-            del self._running[message.id]
+            self._running.pop(message, None)
             self.wake()
 
     async def _deliver(self, message: Queued) -> None:
         try:
             if message.domain not in self.config().global_.domains:
                 raise Unreachable("this server does not deliver to other domains yet")
-            placed = await self.local.deliver(message, self._lease, self.keyring())
+            placed = await self.local.deliver(message, self.keyring())
         except DeliveryError as error:
             await self._put_back(message, error)
         except (LeaseLost, ServerUnavailable):
@@ -177,13 +180,11 @@ class DeliveryService(Service):
             sender=str(message.sender),
             domain=str(message.domain),
         )
-        run, lease = self.local.database.run, self._lease
-        code, reason = int(status), str(error)
+        run, code, reason = self.local.database.run, int(status), str(error)
         if error.final or too_old:
-            await run(queue.fail, message.id, lease, code=code, reason=reason)
+            await run(queue.fail, message, code, reason)
         else:
-            wait = self._wait(message)
-            await run(queue.postpone, message.id, lease, seconds=wait, code=code, reason=reason)
+            await run(queue.postpone, message, self._wait(message), code, reason)
 
     def _wait(self, message: Queued) -> float:
         """Give the seconds until the next try, with a tenth of jitter."""
@@ -192,12 +193,11 @@ class DeliveryService(Service):
 
     async def _renew(self) -> None:
         if self._running:
-            await self.local.database.run(queue.renew, self._lease)
+            await self.local.database.run(queue.renew, tuple(self._running))
 
     async def _clean(self) -> None:
         """Remove what a process that died was just writing; nobody was promised anything."""
-        lease = uuid4()
-        for message in await self.local.database.run(queue.claim_abandoned, lease):
+        for message in await self.local.database.run(queue.claim_abandoned, uuid4()):
             await self.local.crew.run(self.local.store.remove, message.path)
-            await self.local.database.run(queue.withdraw, message.id, lease)
+            await self.local.database.run(queue.withdraw, message)
             self._log.info("unfinished message {message} removed", message=str(message.id))

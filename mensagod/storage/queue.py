@@ -4,6 +4,7 @@ A row is worked on by whoever holds its lease: every change names the lease, so 
 changes nothing any more.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -30,11 +31,13 @@ class LeaseLost(Exception):
 class Queued:
     """A message on its way.
 
+    :ivar lease: under which whoever claimed it works on it.
     :ivar target: the workspace in whose mailbox it will stand, and
     :ivar target_name: its name there, once both are decided.
     """
 
     id: UUID
+    lease: UUID
     sender: WorkspaceID
     sender_domain: Domain
     domain: Domain
@@ -49,6 +52,7 @@ class Queued:
         """Make one from its columns."""
         return cls(
             row.id,
+            row.lease,
             WorkspaceID(row.sender),
             Domain(row.sender_domain),
             Domain(row.domain),
@@ -117,21 +121,21 @@ def reserve(txn: Transaction, message: Submission, rate: int) -> None:
     )
 
 
-def accept(txn: Transaction, message: UUID, lease: UUID) -> None:
+def accept(txn: Transaction, message: Submission) -> None:
     """Promise delivery of a message whose file is written and synced."""
     txn.execute(
         "UPDATE queue SET state = 'queued', accepted = now(), lease = NULL, lease_until = NULL"
         " WHERE id = %s AND lease = %s AND state = 'pending'",
-        (message, lease),
+        (message.id, message.lease),
     )
     _require_lease(txn)
 
 
-def withdraw(txn: Transaction, message: UUID, lease: UUID) -> None:
+def withdraw(txn: Transaction, message: Submission | Queued) -> None:
     """Forget a message that was not accepted, once its file is gone."""
     txn.execute(
         "DELETE FROM queue WHERE id = %s AND lease = %s AND state = 'pending'",
-        (message, lease),
+        (message.id, message.lease),
     )
 
 
@@ -140,7 +144,7 @@ def claim_abandoned(txn: Transaction, lease: UUID) -> list[Queued]:
     txn.execute(
         "UPDATE queue SET lease = %s, lease_until = now() + %s * interval '1 second'"
         " WHERE state = 'pending' AND lease_until < now()"
-        " RETURNING id, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
+        " RETURNING id, lease, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
         (lease, WRITING_SECONDS),
     )
     return many(Queued.from_row, txn)
@@ -154,55 +158,56 @@ def claim(txn: Transaction, lease: UUID, limit: int) -> list[Queued]:
         "  SELECT id FROM queue WHERE state = 'queued' AND due <= now()"
         "  AND (lease_until IS NULL OR lease_until < now())"
         "  ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED"
-        ") RETURNING id, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
+        ") RETURNING id, lease, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
         (lease, LEASE_SECONDS, limit),
     )
     return many(Queued.from_row, txn)
 
 
-def renew(txn: Transaction, lease: UUID) -> None:
-    """Keep what is claimed under a lease for another while."""
+def renew(txn: Transaction, messages: Collection[Queued]) -> None:
+    """Keep claimed messages for another while."""
     txn.execute(
-        "UPDATE queue SET lease_until = now() + %s * interval '1 second'"
-        " WHERE lease = %s AND state = 'queued'",
-        (LEASE_SECONDS, lease),
+        "UPDATE queue SET lease_until = now() + %s * interval '1 second' WHERE state = 'queued'"
+        " AND (id, lease) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))",
+        (LEASE_SECONDS, [message.id for message in messages], [message.lease for message in messages]),
     )
 
 
-def aim(txn: Transaction, message: UUID, lease: UUID, target: WorkspaceID, name: FileName) -> None:
+def aim(txn: Transaction, message: Queued, target: WorkspaceID, name: FileName) -> None:
     """Decide where a message will stand, before its file moves.
 
-    The target's mailbox must be locked: it keeps the sum of :func:`aimed_bytes` true.
+    That is decided once: whoever works on the message later finds the file by it. The target's mailbox must
+    be locked: it keeps the sum of :func:`aimed_bytes` true.
     """
     txn.execute(
-        "UPDATE queue SET target = %s, target_name = %s WHERE id = %s AND lease = %s",
-        (target.uuid, name.text, message, lease),
+        "UPDATE queue SET target = %s, target_name = %s WHERE id = %s AND lease = %s AND target IS NULL",
+        (target.uuid, name.text, message.id, message.lease),
     )
     _require_lease(txn)
 
 
-def finish(txn: Transaction, message: UUID, lease: UUID) -> None:
+def finish(txn: Transaction, message: Queued) -> None:
     """Forget a message, together with whatever else the transaction does for it."""
-    txn.execute("DELETE FROM queue WHERE id = %s AND lease = %s", (message, lease))
+    txn.execute("DELETE FROM queue WHERE id = %s AND lease = %s", (message.id, message.lease))
     _require_lease(txn)
 
 
-def postpone(txn: Transaction, message: UUID, lease: UUID, *, seconds: float, code: int, reason: str) -> None:
+def postpone(txn: Transaction, message: Queued, seconds: float, code: int, reason: str) -> None:
     """Give a message back, to be tried again after some seconds."""
     txn.execute(
         "UPDATE queue SET lease = NULL, lease_until = NULL, due = now() + %s * interval '1 second',"
         " code = %s, reason = %s WHERE id = %s AND lease = %s",
-        (seconds, code, reason, message, lease),
+        (seconds, code, reason, message.id, message.lease),
     )
     _require_lease(txn)
 
 
-def fail(txn: Transaction, message: UUID, lease: UUID, *, code: int, reason: str) -> None:
+def fail(txn: Transaction, message: Queued, code: int, reason: str) -> None:
     """Give a message up; it stays where it is, for its sender to be told."""
     txn.execute(
         "UPDATE queue SET state = 'failed', lease = NULL, lease_until = NULL, target = NULL,"
         " target_name = NULL, code = %s, reason = %s WHERE id = %s AND lease = %s",
-        (code, reason, message, lease),
+        (code, reason, message.id, message.lease),
     )
     _require_lease(txn)
 
