@@ -1,1 +1,1 @@
-"""The wire protocol without I/O: frames, messages, fields and status codes (spec 01)."""
+"""The wire protocol without I/O: frames, messages, the greeting and status codes (spec 01)."""

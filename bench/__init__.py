@@ -1,0 +1,1 @@
+"""Benchmarks: figures of this machine, each beside the limit that was measured in the same run."""

@@ -1,0 +1,181 @@
+"""A connection to a server: one request after the other, or several at once (spec 01)."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.web.iweb import IBodyProducer
+
+from mensagod.client.answers import expect, required
+from mensagod.client.errors import RequestRefused, ServerRefused
+from mensagod.client.expectations import Sink
+from mensagod.client.protocol import ClientProtocol
+from mensagod.times import parse_integer
+from mensagod.wire.messages import Request, Response
+from mensagod.wire.status import Status
+
+TIMEOUT = 60.0
+MAX_ANSWER = 17 * 1024 * 1024
+"""A little more than the largest answer that the server gives (spec 04, *Files*)."""
+
+Fields = Mapping[str, object]
+"""The fields of a request; what is ``None`` is left out, the rest goes as its text."""
+
+# In their answers the field is what was asked for, not news (spec 04, *Update notification*).
+_OWN_UPDATE_COUNT = ("GETUPDATES", "IDLE")
+
+
+@define(eq=False)
+class Turn:
+    """The right to send, for as long as a command of several steps lasts."""
+
+    _connection: "ClientConnection"
+    _protocol: ClientProtocol
+
+    def ask(self, action: str, fields: Fields | None = None) -> Deferred[Response]:
+        """Send a request; the Deferred fires with the answer, whatever its status."""
+        return self._protocol.ask(_request(action, fields)).addCallback(self._connection.note, action)
+
+    async def request(self, action: str, fields: Fields | None = None, *statuses: Status) -> Response:
+        """Send a request and wait for an answer with one of ``statuses`` (none given: any below 300).
+
+        :raises RequestRefused: if the status is another.
+        :raises ClientError: if there is no answer.
+        """
+        return expect(await self.ask(action, fields), *statuses)
+
+    async def receive(self, action: str, fields: Fields | None, size: int, sink: Sink) -> None:
+        """Send the request that brings ``size`` raw bytes, and wait until ``sink`` has them."""
+        await self._protocol.receive(_request(action, fields), size, sink)
+
+    async def transfer(self, size: int, source: bytes | IBodyProducer, *statuses: Status) -> Response:
+        """Send the ``size`` raw bytes of ``source`` and wait for the answer, as :meth:`request` does."""
+        return expect(await self._protocol.transfer(size, source), *statuses)
+
+
+@define(eq=False)
+class ClientConnection:
+    """A connection whose greeting has been read.
+
+    :ivar update_count: what the server last said of changes that others made; the owner may reset it.
+    :ivar on_update_count: called whenever the server says so.
+    """
+
+    _protocol: ClientProtocol
+    on_update_count: Callable[[int], object] | None = None
+    update_count: int | None = field(default=None, init=False)
+    _lock: DeferredLock = field(factory=DeferredLock, init=False)
+
+    _log = Logger()
+
+    def request(self, action: str, fields: Fields | None = None, *statuses: Status) -> Deferred[Response]:
+        """Send a request; the Deferred fires with an answer of one of ``statuses`` (none: any below 300).
+
+        Several may be sent without waiting. It fails with :class:`RequestRefused` if the status is another,
+        and with another :class:`ClientError` if there is no answer.
+        """
+        return Deferred.fromCoroutine(self._request(action, fields, *statuses))
+
+    async def _request(self, action: str, fields: Fields | None, *statuses: Status) -> Response:
+        async with self.turn() as turn:
+            answer = turn.ask(action, fields)
+        return expect(await answer, *statuses)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Turn]:
+        """Keep other requests waiting during the steps of a command (spec 01, *Multi-step commands*).
+
+        A refusal leaves the connection as it is. Whatever else breaks off the steps, a cancellation among it,
+        ends the connection, because the server would take the next request for the missing step.
+        """
+        await self._lock.acquire()
+        try:
+            yield Turn(self, self._protocol)
+        except RequestRefused:
+            raise
+        except BaseException:
+            self._protocol.abort()
+            raise
+        finally:
+            self._lock.release()
+
+    def note(self, response: Response, action: str) -> Response:
+        """Take note of what an answer says beside what was asked for, and give it back.
+
+        :raises mensagod.client.errors.UnexpectedAnswer: if its ``UpdateCount`` is no number.
+        """
+        pushed = response.status == Status.OK and action not in _OWN_UPDATE_COUNT
+        if pushed and "UpdateCount" in response.data:
+            self.update_count = required(response, "UpdateCount", parse_integer)
+            self._tell(self.update_count)
+        return response
+
+    def _tell(self, count: int) -> None:
+        """Call the owner back; its faults are not those of the request that happened to bring the count."""
+        if self.on_update_count is None:
+            return
+        try:
+            self.on_update_count(count)
+        except Exception:
+            self._log.failure("Callback for an update count failed")
+
+    async def close(self) -> None:
+        """Send QUIT after what was sent before, and wait until the connection has ended."""
+        await self._protocol.quit()
+
+    def abort(self) -> None:
+        """End the connection at once; what waits fails with :class:`~mensagod.client.errors.Disconnected`."""
+        self._protocol.abort()
+
+    def wait_closed(self) -> Deferred[None]:
+        """Fire once the connection has ended, however it did."""
+        return self._protocol.wait_lost()
+
+
+def connect(
+    endpoint: IStreamClientEndpoint,
+    *,
+    clock: IReactorTime | None = None,
+    timeout: float = TIMEOUT,
+    max_answer: int = MAX_ANSWER,
+    on_update_count: Callable[[int], object] | None = None,
+) -> Deferred[ClientConnection]:
+    """Connect and read the greeting.
+
+    The Deferred fires with the connection. It fails as the endpoint fails, with :class:`ServerRefused` if the
+    server takes no connections now, and with another :class:`ClientError` if it is no Mensago server.
+
+    :param clock: measures the timeouts; the reactor unless given.
+    :param timeout: seconds for the greeting, for each answer, and for any progress of raw data.
+    :param max_answer: the size in bytes of the largest answer that is taken.
+    :param on_update_count: called when the server says that others changed something.
+    """
+    if clock is None:
+        from twisted.internet import reactor  # noqa: PLC0415  importing it installs one
+
+        clock = IReactorTime(reactor)
+    protocol = ClientProtocol(clock, timeout, max_answer)
+    return Deferred.fromCoroutine(_connect(endpoint, protocol, on_update_count))
+
+
+async def _connect(
+    endpoint: IStreamClientEndpoint, protocol: ClientProtocol, on_update_count: Callable[[int], object] | None
+) -> ClientConnection:
+    await endpoint.connect(Factory.forProtocol(lambda: protocol))
+    try:
+        greeting = await protocol.greeting
+        if greeting.status != Status.OK:
+            raise ServerRefused(greeting)
+    except BaseException:
+        protocol.abort()
+        raise
+    return ClientConnection(protocol, on_update_count)
+
+
+def _request(action: str, fields: Fields | None) -> Request:
+    """Make a request of what has a value."""
+    return Request(action, {name: str(value) for name, value in (fields or {}).items() if value is not None})

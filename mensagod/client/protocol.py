@@ -1,0 +1,213 @@
+"""The client's end of a connection: requests out, answers in, in order (spec 01)."""
+
+from collections import deque
+from typing import Any, TypeVar, cast
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IPushProducer, IReactorTime, ITCPTransport, ITransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.iweb import IBodyProducer
+
+from mensagod.client.deadline import Deadline
+from mensagod.client.errors import ClientError, Disconnected, RequestTimedOut, ServerViolation
+from mensagod.client.expectations import Answer, Expectation, RawData, Sink
+from mensagod.client.uploads import Upload, WrongSize
+from mensagod.errors import BadValue, CommandError
+from mensagod.wire.frames import FrameDecoder, encode_message
+from mensagod.wire.greeting import MAX_GREETING, Greeting
+from mensagod.wire.messages import Request, Response
+
+T = TypeVar("T")
+
+
+class ClientProtocol(Protocol):
+    """Matches what the server sends to what was asked.
+
+    Requests may be sent while others wait: the server answers in order. Whatever leaves the two sides without
+    a common view of the stream (a timeout, a broken frame, bytes that nobody asked for) ends the connection
+    and fails all that wait.
+
+    :ivar greeting: fires with the server's greeting, whatever its status.
+    :param timeout: seconds for the greeting, for each answer, and for any progress of raw data.
+    :param max_answer: the size in bytes of the largest message that is taken.
+    """
+
+    def __init__(self, clock: IReactorTime, timeout: float, max_answer: int):
+        self.greeting: Deferred[Greeting] = Deferred()
+        self._clock = clock
+        self._timeout = timeout
+        self._decoder = FrameDecoder(max_answer)
+        self._line: bytes | None = b""  # the beginning of the greeting, until there is one
+        self._expected: deque[Expectation[Any]] = deque()
+        self._greeting_deadline = self._deadline()
+        self._closed: Failure | None = None  # why nothing can be asked any more
+        self._ended: Failure | None = None  # why nothing comes any more
+        self._lost: list[Deferred[None]] = []
+        self._connected = False
+
+    def connectionMade(self) -> None:
+        """Wait for the server, which speaks first."""
+        self._connected = True
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+        self._greeting_deadline.restart()
+
+    def ask(self, request: Request) -> Deferred[Response]:
+        """Send a request in one write; the Deferred fires with its answer, whatever the status.
+
+        It fails with a :class:`ClientError` if there will be none.
+        """
+        answer = Answer(self._deadline())
+        answer.deadline.restart()
+        return self._send(encode_message(request.to_bytes()), answer)
+
+    def receive(self, request: Request, size: int, sink: Sink) -> Deferred[None]:
+        """Send a request that is answered by ``size`` raw bytes; the Deferred fires once the sink has them.
+
+        If the sink fails to take them, the connection ends and the Deferred fails as the sink did.
+        """
+        raw = RawData(self._deadline(), size, sink, cast(IPushProducer, self.transport))
+        raw.deadline.restart()
+        return self._send(encode_message(request.to_bytes()), raw)
+
+    def transfer(self, size: int, source: bytes | IBodyProducer) -> Deferred[Response]:
+        """Send ``size`` raw bytes, which the server asked for; the Deferred fires with its answer to them.
+
+        An answer that comes earlier counts, but then the connection ends: the server takes what would follow
+        for the rest of the data.
+        """
+        if isinstance(source, bytes):
+            if len(source) != size:
+                return fail(WrongSize("The source has another size than announced"))
+            answer = Answer(self._deadline())
+            answer.deadline.restart()
+            return self._send(source, answer)
+        return self._upload(size, source)
+
+    def quit(self) -> Deferred[None]:
+        """Send QUIT; the Deferred fires once the connection has ended, at the latest after the timeout."""
+        lost = self.wait_lost()
+        if self._closed is None:
+            self._closed = Failure(Disconnected("The client has quit"))
+            self._transport.write(encode_message(Request("QUIT").to_bytes()))
+            deadline = self._deadline()
+            deadline.restart()
+            lost.addBoth(lambda _: deadline.stop())
+        return lost
+
+    def wait_lost(self) -> Deferred[None]:
+        """Fire once the connection has ended, however it did."""
+        lost: Deferred[None] = Deferred()
+        self._lost.append(lost)
+        if not self._connected:
+            self._tell_lost()
+        return lost
+
+    def abort(self, reason: ClientError | None = None) -> None:
+        """End the connection at once; what waits fails with ``reason``."""
+        self._end(Failure(reason or Disconnected("The connection was aborted")))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes from the server, cut anyhow."""
+        if self._ended is not None:
+            return
+        try:
+            self._decoder.receive(self._read_greeting(data))
+            self._read()
+        except (BadValue, CommandError) as error:
+            self._end(Failure(ServerViolation(str(error))))
+        except ClientError:
+            self._end(Failure())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Fail all that waits."""
+        self._connected = False
+        self._end(Failure(Disconnected(f"The connection was lost: {reason.getErrorMessage()}")))
+        self._tell_lost()
+
+    @property
+    def _transport(self) -> ITransport:
+        return cast(ITransport, self.transport)
+
+    def _deadline(self) -> Deadline:
+        late = RequestTimedOut(f"Nothing came for {self._timeout:g} s")
+        return Deadline(self._clock, self._timeout, lambda: self.abort(late))
+
+    def _send(self, data: bytes, expected: Expectation[T]) -> Deferred[T]:
+        """Send ``data`` in one write and wait for what it brings."""
+        if self._closed is not None:
+            expected.fail(self._closed)
+            return expected.done
+        self._expected.append(expected)
+        self._transport.write(data)
+        self._read()
+        return expected.done
+
+    def _upload(self, size: int, source: IBodyProducer) -> Deferred[Response]:
+        """Send what ``source`` produces; the time for the answer runs from the last bytes."""
+        answer = Answer(self._deadline())
+        answer.deadline.restart()
+        done = self._send(b"", answer)
+        upload = Upload(self._transport, size, source, answer.deadline.restart)
+
+        def answered(result: Response | Failure) -> Response | Failure:
+            if upload.running and self._connected:
+                upload.stop()
+                self.abort()
+            return result
+
+        if not done.called:
+            upload.start().addErrback(self._upload_failed, answer)
+        return done.addBoth(answered)
+
+    def _upload_failed(self, reason: Failure, answer: Answer) -> None:
+        """Without its data the server waits in vain."""
+        answer.fail(reason)
+        self.abort()
+
+    def _read_greeting(self, data: bytes) -> bytes:
+        """Read the line before all messages; give what follows it."""
+        if self._line is None:
+            return data
+        line, end, rest = (self._line + data).partition(b"\n")
+        if len(line) > MAX_GREETING:
+            raise ServerViolation("The greeting is too long")
+        if not end:
+            self._line = line
+            return b""
+        greeting = Greeting.from_line(line)
+        self._line = None
+        self._greeting_deadline.stop()
+        self.greeting.callback(greeting)
+        return rest
+
+    def _read(self) -> None:
+        """Take from the decoder what has come of what is expected."""
+        while self._expected:
+            expected = self._expected[0]
+            if not expected.read(self._decoder):
+                return
+            # First out of the line: what waits for it may ask for more at once.
+            self._expected.popleft()
+            expected.complete()
+        if self._decoder.buffered and self._ended is None:
+            raise ServerViolation("The server sent what nobody asked for")
+
+    def _end(self, reason: Failure) -> None:
+        """Fail all that waits and let go of the connection."""
+        if self._ended is not None:
+            return
+        self._ended = self._closed = reason
+        self._greeting_deadline.stop()
+        if not self.greeting.called:
+            self.greeting.errback(reason)
+        while self._expected:
+            self._expected.popleft().fail(reason)
+        if self._connected:
+            cast(ITCPTransport, self.transport).abortConnection()
+
+    def _tell_lost(self) -> None:
+        lost, self._lost = self._lost, []
+        for waiting in lost:
+            waiting.callback(None)

@@ -1,0 +1,108 @@
+"""GETCARD, with its older names ORGCARD and USERCARD: a keycard's entries (spec 04, *Identity*)."""
+
+import re
+from collections.abc import Sequence
+
+from attrs import frozen
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from mensagod.errors import BadRequest, BadValue, NotFound
+from mensagod.identity import Domain, MAddress, UserID, WorkspaceID, is_random_id
+from mensagod.imensagod import ICommand
+from mensagod.keycards.carddata import compose_card_data
+from mensagod.session import Outcome, Session, Step
+from mensagod.storage import keycards, workspaces
+from mensagod.storage.keycards import ORGANIZATION
+from mensagod.times import MAX_INTEGER, parse_integer
+from mensagod.wire.messages import Request, Response
+from mensagod.wire.status import Status
+
+_INDEX = re.compile(r"-?[0-9]{1,32}")
+
+Owner = MAddress | WorkspaceID | Domain
+
+
+def parse_index(text: str) -> int:
+    """Read a Start-Index: ASCII digits, a minus sign allowed; all that is not positive is 0."""
+    if _INDEX.fullmatch(text) is None:
+        raise BadValue("an index is ASCII digits, a minus sign allowed")
+    return max(0, min(int(text), MAX_INTEGER))
+
+
+def parse_owner(text: str) -> Owner:
+    """Read an Owner: an address, a workspace ID or a domain."""
+    if "/" in text:
+        return MAddress.from_text(text)
+    return WorkspaceID.from_text(text) if is_random_id(text) else Domain.from_text(text)
+
+
+@implementer(IPlugin, ICommand)
+@frozen
+class GetCard:
+    """Give the entries of a keycard, in two steps.
+
+    :ivar name: ``GETCARD``, or an older name.
+    :ivar last_status: of the second answer; older clients require another one.
+    """
+
+    name: str = "GETCARD"
+    last_status: Status = Status.OK
+
+    demands = ()
+
+    async def perform(self, request: Request, session: Session) -> Outcome:
+        """Answer 104 with ``Item-Count`` and ``Total-Size``, and wait for TRANSFER."""
+        owner = request.optional("Owner", parse_owner) or session.server.domain
+        start = request.required("Start-Index", parse_index)
+        end = request.optional("End-Index", parse_integer)
+        if end is not None and end < max(start, 1):
+            raise BadRequest("End-Index is before Start-Index")
+        workspace = await self._find_owner(owner, session)
+        entries = await session.server.database.read(keycards.list_entries, workspace, start, end)
+        if not entries:
+            raise NotFound("No such keycard entry")
+        return self._offer([entry.text for entry in entries], session)
+
+    async def _find_owner(self, owner: Owner, session: Session) -> WorkspaceID:
+        """Find whose card is asked for.
+
+        :raises NotFound: if nobody here has that name or domain.
+        """
+        if isinstance(owner, WorkspaceID):
+            return owner
+        domain = owner if isinstance(owner, Domain) else owner.domain
+        if not session.server.is_local(domain):
+            raise NotFound("No such keycard owner")
+        if isinstance(owner, Domain):
+            return ORGANIZATION
+        if isinstance(owner.id, UserID):
+            found = await session.server.database.read(workspaces.find_registered, owner.id, domain)
+            if found is None:
+                raise NotFound("No such keycard owner")
+            return found
+        return owner.id
+
+    def _offer(self, entries: Sequence[str], session: Session) -> Response:
+        """Tell the size of the card as it is now, and keep it for the second step."""
+        card = compose_card_data(entries)
+        sizes = {"Item-Count": str(len(entries)), "Total-Size": str(len(card.encode()))}
+
+        async def transfer(request: Request, session: Session) -> Outcome:
+            return Response(self.last_status, data={**sizes, "Card-Data": card})
+
+        session.expect(Step("TRANSFER", (), transfer))
+        return Response(Status.TRANSFER, data=sizes)
+
+
+@implementer(IPlugin, ICommand)
+@frozen
+class Transfer:
+    """Have the keycard sent that GETCARD offered; alone it is out of place."""
+
+    name = "TRANSFER"
+    demands = ()
+
+    async def perform(self, request: Request, session: Session) -> Outcome:
+        """Answer 400: no card was offered."""
+        raise BadRequest("No keycard was asked for")

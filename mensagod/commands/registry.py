@@ -1,0 +1,142 @@
+"""Which commands there are: found as plugins, verified once, loud about every fault (spec 04)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from types import MappingProxyType, ModuleType
+
+from attrs import frozen
+from twisted.plugin import IPlugin, getCache
+from twisted.python.modules import getModule
+from zope.interface import Invalid
+from zope.interface.verify import verifyObject
+
+import twisted.plugins
+from mensagod.errors import BadRequest
+from mensagod.imensagod import ICommand, IDemand
+from mensagod.wire.messages import quote
+
+
+class PluginFault(Exception):
+    """One sentence about a plugin that cannot be used, and what to do about it."""
+
+
+class PluginFaults(Exception):
+    """The commands cannot be used as they are installed.
+
+    :ivar faults: every :class:`PluginFault`, one for each thing to mend.
+    """
+
+    def __init__(self, faults: Sequence[PluginFault]):
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+
+@frozen
+class CommandRegistry:
+    """The commands of a running server, by name."""
+
+    commands: Mapping[str, ICommand]
+
+    @classmethod
+    def of(cls, commands: Iterable[ICommand], disabled: Iterable[str] = ()) -> "CommandRegistry":
+        """Verify ``commands`` and take all but the ``disabled`` ones.
+
+        :raises PluginFaults: if one does not do what :class:`ICommand` asks, two have one name, or a
+            disabled one does not exist.
+        """
+        faults: list[PluginFault] = []
+        found: dict[str, ICommand] = {}
+        for command in commands:
+            try:
+                _take(command, found)
+            except PluginFault as fault:
+                faults.append(fault)
+        faults += [_unknown(name, found) for name in disabled if found.pop(name.upper(), None) is None]
+        if faults:
+            raise PluginFaults(faults)
+        return cls(MappingProxyType(found))
+
+    @classmethod
+    def installed(
+        cls, disabled: Iterable[str] = (), package: ModuleType = twisted.plugins
+    ) -> "CommandRegistry":
+        """Find every command in the dropins of ``package``.
+
+        :raises PluginFaults: as :meth:`of`, or if a dropin cannot be imported.
+        """
+        faults = import_faults(package)
+        if faults:
+            raise PluginFaults(faults)
+        return cls.of(installed_commands(package), disabled)
+
+    def find(self, action: str) -> ICommand:
+        """Give the command of this name.
+
+        :raises BadRequest: if there is none.
+        """
+        command = self.commands.get(action)
+        if command is None:
+            raise BadRequest(f"Unrecognized command {quote(action)}")
+        return command
+
+
+def installed_commands(package: ModuleType = twisted.plugins) -> list[ICommand]:
+    """Give the commands of all dropins that can be imported, verified or not."""
+    return [
+        plugin.load()
+        for dropin in getCache(package).values()
+        for plugin in dropin.plugins
+        if ICommand in plugin.provided
+    ]
+
+
+def import_faults(package: ModuleType = twisted.plugins) -> list[PluginFault]:
+    """Tell which dropins cannot be imported, and why; Twisted passes over them."""
+    loaded = getCache(package)
+    faults = []
+    for module in getModule(package.__name__).iterModules():
+        name = module.name.rpartition(".")[2]
+        if name not in loaded:
+            reason = _import_error(module.name)
+            faults.append(
+                PluginFault(
+                    f"plugin module {module.filePath.path} cannot be imported ({reason}): mend or remove it"
+                )
+            )
+    return faults
+
+
+def _import_error(module: str) -> str:
+    try:
+        import_module(module)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "it was mended meanwhile, start again"
+
+
+def _take(command: ICommand, found: dict[str, ICommand]) -> None:
+    """Verify a command and put it under its name."""
+    where = f"command plugin {type(command).__module__}.{type(command).__name__}"
+    try:
+        verifyObject(ICommand, command)
+        verifyObject(IPlugin, command)
+        for demand in command.demands:
+            verifyObject(IDemand, demand)
+    except Invalid as error:
+        raise PluginFault(f"{where} is not a command: {' '.join(str(error).split())}") from error
+    name = command.name
+    if not name.isascii() or not name.isidentifier() or name != name.upper():
+        raise PluginFault(f"{where} has the name {name!r}: a name is upper-case ASCII letters, digits and _")
+    if name in found:
+        other = type(found[name])
+        raise PluginFault(
+            f"{where} has the name {name}, which {other.__module__}.{other.__name__} has already: remove one"
+        )
+    found[name] = command
+
+
+def _unknown(name: str, found: Mapping[str, ICommand]) -> PluginFault:
+    near = get_close_matches(name.upper(), found, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return PluginFault(f"plugins.disabled names {name!r}, but there is no such command{hint}")

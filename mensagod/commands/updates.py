@@ -1,0 +1,47 @@
+"""GETUPDATES: what changed in the workspace (spec 04, *Update notification*)."""
+
+from attrs import frozen
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from mensagod.commands.policy import LoggedIn, member_of
+from mensagod.errors import NotFound
+from mensagod.identity import RandomID
+from mensagod.imensagod import ICommand
+from mensagod.session import Member, Outcome, Session
+from mensagod.storage import updates
+from mensagod.storage.updates import Updates
+from mensagod.times import parse_unix_time
+from mensagod.wire.messages import Request, Response
+from mensagod.wire.status import Status
+
+
+@implementer(IPlugin, ICommand)
+@frozen
+class GetUpdates:
+    """Give the update records since a time, or since a record."""
+
+    name = "GETUPDATES"
+    demands = (LoggedIn(),)
+
+    async def perform(self, request: Request, session: Session) -> Outcome:
+        """Answer 200 with ``UpdateCount``, ``Update0`` and so on, and ``Remaining``."""
+        member = member_of(session)
+        time = request.required("Time", parse_unix_time)
+        since = request.optional("Since", RandomID.from_text)
+        member.stale = False
+        found = await self._find(member, time, since, session)
+        member.seen = max(member.seen, found.last)
+        data = {"UpdateCount": str(len(found.records))}
+        data.update((f"Update{number}", str(record)) for number, record in enumerate(found.records))
+        data["Remaining"] = str(found.remaining)
+        return Response(Status.OK, data=data)
+
+    async def _find(self, member: Member, time: int, since: RandomID | None, session: Session) -> Updates:
+        database = session.server.database
+        if since is None:
+            return await database.run(updates.list_since_time, member.workspace, time)
+        found = await database.run(updates.list_since_record, member.workspace, since.uuid)
+        if found is None:
+            raise NotFound("No such update record: start over with LIST")
+        return found

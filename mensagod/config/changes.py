@@ -1,0 +1,36 @@
+"""What SIGHUP changes: which keys differ, and which of them wait for a restart (spec 06)."""
+
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from mensagod.config.tree import KEYS, Config, value_of
+
+
+@frozen
+class Change:
+    """A key whose value differs.
+
+    :ivar key: ``table.key``, or ``plugins.NAME`` for the sub-table of a plugin.
+    :ivar restart: whether the new value counts only after a restart.
+    """
+
+    key: str
+    restart: bool
+
+
+def changed_keys(old: Config, new: Config) -> tuple[Change, ...]:
+    """Compare two configurations, in the order of the tables."""
+    changes = [
+        Change(key.path, restart=not key.reload)
+        for key in KEYS.values()
+        if value_of(old, key) != value_of(new, key)
+    ]
+    return (*changes, *_changed_plugins(old, new))
+
+
+def _changed_plugins(old: Config, new: Config) -> Iterator[Change]:
+    before, after = old.plugins.settings, new.plugins.settings
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            yield Change(f"plugins.{name}", restart=True)

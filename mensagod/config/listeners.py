@@ -1,0 +1,179 @@
+r"""Endpoint strings of ``network.listen`` and ``metrics.listen``, checked without binding anything (spec 06).
+
+The form is Twisted's: a kind and arguments, joined by colons, some of them ``name=value``; a backslash takes
+the meaning from the character after it. ``tls:PORT:interface=ADDRESS`` is ours.
+"""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from attrs import field, frozen
+
+from mensagod.errors import BadValue
+
+#: The arguments of each kind; those before the stroke may stand without a name, in this order.
+_ARGUMENTS: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
+    "tcp": (("port", "interface", "backlog"), frozenset()),
+    "tcp6": (("port", "interface", "backlog"), frozenset()),
+    "tls": (("port", "interface", "backlog"), frozenset()),
+    "ssl": (
+        (
+            "port",
+            "privateKey",
+            "certKey",
+            "sslmethod",
+            "interface",
+            "backlog",
+            "extraCertChain",
+            "dhParameters",
+        ),
+        frozenset(),
+    ),
+    "unix": (("address", "mode", "backlog", "lockfile"), frozenset()),
+    "systemd": (("domain", "index"), frozenset({"name"})),
+}
+_LONGEST = 1024
+
+
+@frozen
+class Listener:
+    """Where the server listens.
+
+    :ivar text: the string as the operator wrote it, without blanks around; equal texts are equal listeners.
+    :ivar kind: ``tcp``, ``tcp6``, ``tls``, ``ssl``, ``unix`` or ``systemd``.
+    :ivar port: the TCP port (0 lets the system choose); ``None`` for ``unix`` and ``systemd``.
+    :ivar interface: the address to bind to, ``""`` for all; also ``""`` for ``unix`` and ``systemd``.
+    :ivar options: every argument by name, unescaped.
+    """
+
+    text: str
+    kind: str = field(eq=False)
+    port: int | None = field(eq=False)
+    interface: str = field(eq=False)
+    options: Mapping[str, str] = field(eq=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether clients speak TLS here from the first byte."""
+        return self.kind in {"tls", "ssl"}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can connect; a socket from systemd counts as not known to be so."""
+        if self.kind in {"unix", "systemd"}:
+            return self.kind == "unix"
+        return bool(self.interface) and (
+            self.interface == "localhost" or ip_address(self.interface).is_loopback
+        )
+
+    @property
+    def inner(self) -> str:
+        """The Twisted endpoint string that binds: for ``tls`` the ``tcp`` one below it, else the text."""
+        return f"tcp:{self.text.partition(':')[2]}" if self.kind == "tls" else self.text
+
+
+def escape(text: str) -> str:
+    """Write a text as one argument of an endpoint string."""
+    return text.replace("\\", "\\\\").replace(":", "\\:").replace("=", "\\=")
+
+
+def tcp_listener(address: IPv4Address | IPv6Address, port: int) -> Listener:
+    """Make the plain listener that ``network.listen_ip`` and ``network.port`` stand for."""
+    return parse_listener(f"tcp:{port}:interface={escape(str(address))}")
+
+
+def parse_listener(text: str) -> Listener:
+    """Read an endpoint string; raises :class:`BadValue` that says what is wrong with it."""
+    text = text.strip()
+    if len(text) > _LONGEST or not text.isprintable():
+        raise BadValue("an endpoint string is at most 1024 printable characters")
+    (prefix, kind), *arguments = _split(text)
+    if prefix is not None or kind not in _ARGUMENTS:
+        raise BadValue(f"the kind of an endpoint is one of {', '.join(_ARGUMENTS)}")
+    options = _name(kind, arguments)
+    if kind == "unix":
+        _check_unix(options)
+    if kind == "systemd":
+        _check_systemd(options)
+    if kind in {"unix", "systemd"}:
+        return Listener(text, kind, None, "", options)
+    _check_number(options, "backlog", 65535)
+    if "port" not in options:
+        raise BadValue("the endpoint has no port")
+    port = _check_number(options, "port", 65535)
+    return Listener(text, kind, port, _check_interface(options.get("interface", "")), options)
+
+
+def _split(text: str) -> list[tuple[str | None, str]]:
+    """Split at colons and at the first equals sign of each argument, minding backslashes."""
+    arguments: list[tuple[str | None, str]] = []
+    name: str | None = None
+    current = ""
+    characters = iter(text)
+    for character in characters:
+        if character == "\\":
+            current += next(characters, "\\")
+        elif character == ":":
+            arguments.append((name, current))
+            name, current = None, ""
+        elif character == "=" and name is None:
+            name, current = current, ""
+        else:
+            current += character
+    return [*arguments, (name, current)]
+
+
+def _name(kind: str, arguments: list[tuple[str | None, str]]) -> dict[str, str]:
+    positions, others = _ARGUMENTS[kind]
+    options: dict[str, str] = {}
+    for number, (given, value) in enumerate(arguments):
+        if given is None and (number >= len(positions) or len(options) < number):
+            raise BadValue("too many arguments; in an IPv6 address a backslash stands before each colon")
+        name = positions[number] if given is None else given
+        if name not in positions and name not in others:
+            raise BadValue(f"{kind} has no such argument; it has {', '.join([*positions, *sorted(others)])}")
+        if name in options:
+            raise BadValue(f"{name} stands twice")
+        options[name] = value
+    return options
+
+
+def _check_number(options: Mapping[str, str], name: str, highest: int, base: int = 10) -> int | None:
+    if name not in options:
+        return None
+    digits = options[name]
+    allowed = "01234567" if base == 8 else "0123456789"
+    if not digits or len(digits) > 6 or any(digit not in allowed for digit in digits):
+        raise BadValue(f"{name} is not a number")
+    number = int(digits, base)
+    if number > highest:
+        raise BadValue(f"{name} is too large")
+    return number
+
+
+def _check_interface(interface: str) -> str:
+    if interface not in {"", "localhost"}:
+        try:
+            ip_address(interface)
+        except ValueError:
+            raise BadValue("the interface is not an IP address") from None
+    return interface
+
+
+def _check_unix(options: Mapping[str, str]) -> None:
+    if not options.get("address", "").startswith("/"):
+        raise BadValue("unix needs the absolute path of its socket")
+    _check_number(options, "backlog", 65535)
+    _check_number(options, "mode", 0o777, base=8)
+    _check_number(options, "lockfile", 1)
+
+
+def _check_systemd(options: Mapping[str, str]) -> None:
+    if options.get("domain") not in {"INET", "INET6", "UNIX"}:
+        raise BadValue("systemd needs domain=INET, INET6 or UNIX")
+    if ("index" in options) == ("name" in options):
+        raise BadValue("systemd needs either index or name")
+    _check_number(options, "index", 1000)

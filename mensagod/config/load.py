@@ -1,0 +1,202 @@
+"""Reading the configuration (spec 06, *Configuration*).
+
+A setting comes from the first of these that has it: the variable ``MENSAGOD_TABLE__KEY``, the file, and for
+a secret a file of systemd's credentials; else the key's default holds. A secret such as ``database.password``
+can also stand in a file of its own: ``password_file`` names that, in the configuration or as the variable
+``MENSAGOD_DATABASE__PASSWORD_FILE``. systemd passes one with ``LoadCredential=database.password:/some/file``.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from attrs import Factory, define, evolve
+
+from mensagod.config.contradictions import contradictions, warnings
+from mensagod.config.faults import ConfigFaults, FaultCode, Findings, Place, show
+from mensagod.config.keys import Key
+from mensagod.config.names import IGNORED, SECRET_FILES, SYNONYMS
+from mensagod.config.secret import HIDDEN
+from mensagod.config.sources import (
+    Setting,
+    open_to_others,
+    read_document,
+    read_environment,
+    read_secret,
+)
+from mensagod.config.tree import DEFAULT_PATH, KEYS, TABLES, Config, attribute_of
+from mensagod.config.values import FilePath, Kind, parse_variable
+from mensagod.errors import BadValue
+from mensagod.identity import Domain
+
+#: Stands for a domain that could not be read while the rest is checked; it leaves with no configuration.
+_NO_DOMAIN = Domain.from_text("invalid")
+
+
+def configuration_path(environ: Mapping[str, str], option: Path | None = None) -> Path:
+    """Give the file to read: the ``--config`` option, else ``MENSAGOD_CONFIG``, else the default."""
+    return option or Path(environ.get("MENSAGOD_CONFIG") or DEFAULT_PATH)
+
+
+def load(path: Path, environ: Mapping[str, str], *, credentials: Path | None = None) -> Config:
+    """Read a configuration file and what the environment says beside it.
+
+    :param environ: the environment, such as ``os.environ``.
+    :param credentials: a directory with a file ``table.key`` for each secret that it holds; without it,
+        the one that systemd names in ``CREDENTIALS_DIRECTORY``.
+    :raises ConfigFaults: with every fault that was found.
+    """
+    path = path.absolute()
+    if credentials is None and environ.get("CREDENTIALS_DIRECTORY"):
+        credentials = Path(environ["CREDENTIALS_DIRECTORY"])
+    findings = Findings()
+    document = read_document(path, findings)
+    in_file = {} if document is None else dict(document.settings)
+    loading = _Loading(path, findings)
+    loading.collect(in_file, read_environment(environ, findings))
+    loading.read_values()
+    loading.read_secret_files(credentials)
+    if document is None:
+        raise ConfigFaults(findings.faults)
+    config = loading.build(document.plugins)
+    if findings.faults:
+        raise ConfigFaults(findings.faults)
+    return config
+
+
+@define
+class _Loading:
+    """One load: settings by ``table.key`` become values by ``table.key``, and these a configuration."""
+
+    path: Path
+    findings: Findings
+    settings: dict[str, Setting] = Factory(dict)
+    values: dict[str, object] = Factory(dict)
+
+    def collect(self, in_file: Mapping[str, Setting], in_environment: Mapping[str, Setting]) -> None:
+        """Bring both together under today's names; the environment wins."""
+        self.settings = self._rename(in_file)
+        holds_secret = any(KEYS[key].is_secret for key in self.settings if key in KEYS)
+        for sentence in open_to_others(self.path, holds_secret=holds_secret):
+            self.findings.warn(Place(self.path), sentence)
+        for key, setting in self._rename(in_environment).items():
+            # A secret and the file that has it are one setting: the last one said stands.
+            self.settings.pop(SECRET_FILES.get(key, f"{key}_file"), None)
+            self.settings[key] = setting
+
+    def _rename(self, source: Mapping[str, Setting]) -> dict[str, Setting]:
+        renamed: dict[str, Setting] = {}
+        for key, setting in source.items():
+            if key in IGNORED:
+                self.findings.warn(setting.place, f"{key} means nothing here: {IGNORED[key]}")
+            elif key in SYNONYMS:
+                self.findings.warn(setting.place, f"{key} is an older name of {SYNONYMS[key]}")
+                if SYNONYMS[key] in source and source[SYNONYMS[key]].raw != setting.raw:
+                    self._contradict(key, setting, f"differs from {SYNONYMS[key]}, which means the same")
+                renamed.setdefault(SYNONYMS[key], setting)
+            else:
+                renamed[key] = setting
+        for file_key, key in SECRET_FILES.items():
+            if _is_said(renamed.get(file_key)) and _is_said(renamed.get(key)):
+                self._contradict(file_key, renamed.pop(file_key), f"cannot stand together with {key}")
+        return renamed
+
+    def _contradict(self, key: str, setting: Setting, sentence: str) -> None:
+        value = HIDDEN if key in KEYS and KEYS[key].is_secret else show(setting.raw)
+        self.findings.add(FaultCode.CONTRADICTION, setting.place, key=key, value=value, allowed=sentence)
+
+    def read_secret_files(self, credentials: Path | None) -> None:
+        """Read what ``KEY_file`` names, then the credentials for secrets that are not set at all."""
+        for file_key, key in SECRET_FILES.items():
+            setting = self.settings.pop(file_key, None)
+            if setting is not None and _is_said(setting):
+                self.settings[key] = setting
+                file = self._parse(file_key, FilePath(), setting)
+                if isinstance(file, Path):
+                    self._read_secret(key, file_key, setting.place, self.path.parent / file)
+            elif credentials is not None and key not in self.settings and (credentials / key).exists():
+                self._read_secret(key, key, Place(credentials / key), credentials / key)
+
+    def _read_secret(self, key: str, file_key: str, place: Place, file: Path) -> None:
+        try:
+            self.values[key] = KEYS[key].kind.parse(read_secret(file))
+        except BadValue:
+            problem = "is empty or has a NUL"
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror or error}"
+        except ValueError as error:
+            problem = str(error)
+        else:
+            for sentence in open_to_others(file, holds_secret=True):
+                self.findings.warn(Place(file), sentence)
+            return
+        value = show(str(file))
+        self.findings.add(FaultCode.SECRET_FILE, place, key=file_key, value=value, allowed=problem)
+
+    def read_values(self) -> None:
+        """Turn every setting into a value of its kind; what is not allowed is a fault."""
+        for name, setting in self.settings.items():
+            if name in SECRET_FILES or (KEYS[name].is_optional and not _is_said(setting)):
+                continue
+            value = self._parse(name, KEYS[name].kind, setting)
+            if value is not None:
+                self.values[name] = value
+
+    def _parse(self, name: str, kind: Kind[Any], setting: Setting) -> object:
+        """Give the value, or ``None`` for a fault."""
+        try:
+            if setting.from_environment:
+                return parse_variable(kind, str(setting.raw))
+            return kind.parse(setting.raw)
+        except BadValue as error:
+            hidden = name in KEYS and KEYS[name].is_secret
+            value = HIDDEN if hidden else show(setting.raw)
+            self.findings.add(
+                FaultCode.BAD_VALUE,
+                setting.place,
+                key=name,
+                value=value,
+                allowed=f"must be {kind.allowed}",
+                hint=str(error),
+            )
+            return None
+
+    def build(self, plugins: Mapping[str, dict[str, object]]) -> Config:
+        """Make the configuration, and note what in it does not fit together."""
+        tables: dict[str, Any] = {}
+        for table, owner in TABLES.items():
+            values = {key.attribute: self._value(key) for key in KEYS.values() if key.table == table}
+            if table == "plugins":
+                values["settings"] = MappingProxyType(
+                    {name: MappingProxyType(plugins[name]) for name in plugins}
+                )
+            tables[attribute_of(table)] = owner(**values)
+        config = Config(**tables, path=self.path)
+        self._check_together(config)
+        return evolve(config, warnings=tuple(self.findings.warnings))
+
+    def _value(self, key: Key) -> object:
+        if key.required and key.path not in self.values:
+            if not self.findings.has_fault(key.path):
+                hint = f"write {key.name} = {show(key.kind.plain(key.example))}"
+                place = Place(self.path)
+                self.findings.add(FaultCode.MISSING, place, key=key.path, allowed="is required", hint=hint)
+            return _NO_DOMAIN
+        value = self.values.get(key.path, key.default)
+        return self.path.parent / value if isinstance(value, Path) else value
+
+    def _check_together(self, config: Config) -> None:
+        given = {name for name, setting in self.settings.items() if _is_said(setting)}
+        for found in contradictions(config, given):
+            if any(map(self.findings.has_fault, found.keys)):
+                continue
+            name = next((key for key in found.keys if key in self.settings), found.keys[0])
+            setting = self.settings.get(name, Setting(Place(self.path), ""))
+            self._contradict(name, setting, found.sentence)
+        for name, sentence in warnings(config, given):
+            self.findings.warn(self.settings[name].place if name in given else Place(self.path), sentence)
+
+
+def _is_said(setting: Setting | None) -> bool:
+    return setting is not None and setting.raw != ""

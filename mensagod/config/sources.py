@@ -1,0 +1,182 @@
+"""Where settings come from: the file, the environment, files of secrets, systemd's credentials (spec 06)."""
+
+import re
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from mensagod.config.faults import FaultCode, Findings, Place, show, show_text
+from mensagod.config.names import KNOWN, nearest_key, nearest_table, nearest_variable
+from mensagod.config.positions import Positions
+from mensagod.config.tree import TABLES
+
+_LARGEST_FILE = 256 * 1024
+_LARGEST_SECRET = 64 * 1024
+_BARE = re.compile(r"[A-Za-z0-9_-]{1,60}\Z")
+_AT_LINE = re.compile(r" \(at line ([0-9]+), column [0-9]+\)\Z")
+_PREFIX = "MENSAGOD_"
+#: Variables of that prefix which are no keys.
+_NOT_KEYS = frozenset({"MENSAGOD_CONFIG"})
+
+
+@frozen
+class Setting:
+    """What a file or the environment says about one key.
+
+    :ivar raw: a value of TOML; from the environment, the text.
+    """
+
+    place: Place
+    raw: object
+
+    @property
+    def from_environment(self) -> bool:
+        """Whether a variable says it."""
+        return self.place.variable is not None
+
+
+@frozen
+class Document:
+    """What a configuration file says.
+
+    :ivar settings: by ``table.key``, only keys that are known.
+    :ivar plugins: the sub-tables of ``plugins``.
+    """
+
+    settings: Mapping[str, Setting]
+    plugins: Mapping[str, dict[str, object]]
+
+
+def read_text(file: Path, largest: int) -> str:
+    """Read a small UTF-8 file; raises :class:`OSError` or :class:`ValueError`."""
+    with file.open("rb") as stream:
+        content = stream.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"is larger than {largest // 1024} KiB")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"is not UTF-8 on line {line}") from None
+
+
+def read_document(file: Path, findings: Findings) -> Document | None:
+    """Read a configuration file; ``None`` if it cannot be read at all, which is a fault."""
+    try:
+        text = read_text(file, _LARGEST_FILE)
+    except (OSError, ValueError) as error:
+        _unreadable(file, error, findings)
+        return None
+    # TOML takes both ends of line; so does every editor that counts lines.
+    text = text.replace("\r\n", "\n")
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError:
+        findings.add(FaultCode.SYNTAX, Place(file), allowed="is nested too deeply")
+        return None
+    except ValueError as error:
+        _bad_syntax(file, text, error, findings)
+        return None
+    return _settings(file, tables, Positions(text), findings)
+
+
+def _unreadable(file: Path, error: OSError | ValueError, findings: Findings) -> None:
+    if isinstance(error, FileNotFoundError):
+        allowed, hint = "there is no such file", "make one with: mensagod init"
+    elif isinstance(error, OSError):
+        allowed, hint = f"cannot be read: {error.strerror or error}", "check its owner and mode"
+    else:
+        allowed, hint = str(error), "a configuration is a small text file"
+    findings.add(FaultCode.UNREADABLE, Place(file), allowed=allowed, hint=hint)
+
+
+def _bad_syntax(file: Path, text: str, error: ValueError, findings: Findings) -> None:
+    message = str(error)
+    found = _AT_LINE.search(message)
+    line = int(found[1]) if found else None
+    if message.endswith("(at end of document)"):
+        line = len(text.rstrip("\n").split("\n"))
+    problem = re.sub(r" \(at [^()]*\)\Z", "", message)
+    findings.add(FaultCode.SYNTAX, Place(file, line), allowed=f"not TOML: {show_text(problem)}")
+
+
+def _settings(file: Path, tables: Mapping[str, object], positions: Positions, findings: Findings) -> Document:
+    settings: dict[str, Setting] = {}
+    plugins: dict[str, dict[str, object]] = {}
+    for table, content in tables.items():
+        place = Place(file, positions.line_of(table))
+        if table not in TABLES:
+            findings.add(
+                FaultCode.UNKNOWN,
+                place,
+                key=_name(table),
+                allowed="is not a known table",
+                hint=nearest_table(table),
+            )
+        elif not isinstance(content, dict):
+            findings.add(FaultCode.BAD_VALUE, place, key=table, allowed=f"must be a table: [{table}]")
+        else:
+            for name, raw in content.items():
+                setting = Setting(Place(file, positions.line_of(table, name)), raw)
+                if table == "plugins" and isinstance(raw, dict):
+                    plugins[name] = raw
+                elif _is_known(table, name, setting.place, findings):
+                    settings[f"{table}.{name}"] = setting
+    return Document(settings, plugins)
+
+
+def _is_known(table: str, name: str, place: Place, findings: Findings) -> bool:
+    if f"{table}.{name}" in KNOWN:
+        return True
+    key = f"{table}.{_name(name)}"
+    hint = nearest_key(table, name)
+    findings.add(FaultCode.UNKNOWN, place, key=key, allowed="is not a known key", hint=hint)
+    return False
+
+
+def _name(name: str) -> str:
+    return name if _BARE.match(name) else show(name)
+
+
+def read_environment(environ: Mapping[str, str], findings: Findings) -> Mapping[str, Setting]:
+    """Find the variables ``MENSAGOD_TABLE__KEY``; one that names no key is a fault."""
+    settings: dict[str, Setting] = {}
+    for variable in sorted(environ):
+        if not variable.startswith(_PREFIX) or variable in _NOT_KEYS:
+            continue
+        place = Place(variable=show_text(variable))
+        table, found, name = variable.removeprefix(_PREFIX).partition("__")
+        key = f"{table}.{name}".lower()
+        if not found:
+            if hint := nearest_variable(variable):
+                findings.warn(place, f"is not used; {hint}")
+        elif key in KNOWN and variable == variable.upper():
+            settings[key] = Setting(place, environ[variable])
+        else:
+            hint = nearest_variable(variable.upper())
+            findings.add(FaultCode.UNKNOWN, place, allowed="is not a known key", hint=hint)
+    return settings
+
+
+def read_secret(file: Path) -> str:
+    """Read a secret from a file of its own, without the end of line that editors leave.
+
+    Raises :class:`OSError` or :class:`ValueError`.
+    """
+    text = read_text(file, _LARGEST_SECRET)
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def open_to_others(file: Path, *, holds_secret: bool) -> Iterator[str]:
+    """Tell what others can do with a file that they should not; its group may read it, but not write it."""
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        yield "others than its owner can write to it; cure: chmod go-w"
+    if holds_secret and mode & stat.S_IROTH:
+        yield "it holds a secret and everyone can read it; cure: chmod o-r"

@@ -1,0 +1,84 @@
+"""The configuration as the rest of the server sees it: frozen, typed, complete (spec 06, *Configuration*)."""
+
+from pathlib import Path
+
+import attrs
+from attrs import Factory, field, frozen
+
+from mensagod.config.keys import Key, keys_of
+from mensagod.config.tables import (
+    ClusterTable,
+    DatabaseTable,
+    FederationTable,
+    GlobalTable,
+    LogTable,
+    MetricsTable,
+    NetworkTable,
+    PerformanceTable,
+    PluginsTable,
+    SecurityTable,
+)
+
+DEFAULT_PATH = Path("/etc/mensagod/serverconfig.toml")
+#: The file beside the configuration with the key that the organization's private keys are encrypted with.
+ORGANIZATION_KEY = "organization.key"
+
+
+@frozen(kw_only=True)
+class Config:
+    """Everything an operator can decide; every value is of its type and within its bounds.
+
+    :func:`mensagod.config.load.load` makes it from a file. Made directly, it has the defaults, with relative
+    paths as they stand.
+
+    :ivar path: the configuration file.
+    :ivar warnings: what the operator should hear of, a line each; does not count in comparisons.
+    """
+
+    global_: GlobalTable
+    database: DatabaseTable = Factory(DatabaseTable)
+    network: NetworkTable = Factory(NetworkTable)
+    performance: PerformanceTable = Factory(PerformanceTable)
+    security: SecurityTable = Factory(SecurityTable)
+    federation: FederationTable = Factory(FederationTable)
+    cluster: ClusterTable = Factory(ClusterTable)
+    log: LogTable = Factory(LogTable)
+    metrics: MetricsTable = Factory(MetricsTable)
+    plugins: PluginsTable = Factory(PluginsTable)
+    path: Path = DEFAULT_PATH
+    warnings: tuple[str, ...] = field(default=(), eq=False)
+
+    @property
+    def organization_key(self) -> Path:
+        """The file with the key that the organization's keys are encrypted with (spec 06, *Files*)."""
+        return self.path.parent / ORGANIZATION_KEY
+
+
+#: The class of each table, by the name that the table has in the file.
+TABLES: dict[str, type[attrs.AttrsInstance]] = {
+    "global": GlobalTable,
+    "database": DatabaseTable,
+    "network": NetworkTable,
+    "performance": PerformanceTable,
+    "security": SecurityTable,
+    "federation": FederationTable,
+    "cluster": ClusterTable,
+    "log": LogTable,
+    "metrics": MetricsTable,
+    "plugins": PluginsTable,
+}
+
+#: Every key, by ``table.key``, in the order of the tables.
+KEYS: dict[str, Key] = {
+    found.path: found for table, owner in TABLES.items() for found in keys_of(table, owner)
+}
+
+
+def attribute_of(table: str) -> str:
+    """Give the attribute of :class:`Config` that a table is; ``global`` is a word of Python itself."""
+    return "global_" if table == "global" else table
+
+
+def value_of(config: Config, key: Key) -> object:
+    """Give the value that a key has in a configuration."""
+    return getattr(getattr(config, attribute_of(key.table)), key.attribute)

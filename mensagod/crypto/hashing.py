@@ -1,0 +1,82 @@
+"""Hashes (spec 02, *CryptoStrings and algorithms*)."""
+
+import hashlib
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, Final
+
+from mensagod.crypto.cryptostring import CryptoString
+
+OWN_ALGORITHM: Final = "BLAKE2B-256"
+"""What the server itself makes."""
+
+
+def _blake2b(size: int) -> Callable[[], Any]:
+    return lambda: hashlib.blake2b(digest_size=size)
+
+
+_MAKERS: Final[MappingProxyType[str, Callable[[], Any]]] = MappingProxyType(
+    {
+        OWN_ALGORITHM: _blake2b(32),
+        "BLAKE2B-512": _blake2b(64),
+        "SHA-256": hashlib.sha256,
+        "SHA-512": hashlib.sha512,
+        "SHA3-256": hashlib.sha3_256,
+        "SHA3-512": hashlib.sha3_512,
+    }
+)
+
+HASH_ALGORITHMS: Final = MappingProxyType({name: int(make().digest_size) for name, make in _MAKERS.items()})
+"""The supported prefixes, each with the size of its digest in bytes."""
+
+
+class Hasher:
+    """A hash in the making, of one supported algorithm; see :func:`new_hasher`."""
+
+    __slots__ = ("_state", "algorithm")
+
+    def __init__(self, algorithm: str):
+        _check(algorithm)
+        self.algorithm = algorithm
+        self._state = _MAKERS[algorithm]()
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Take in the next piece."""
+        self._state.update(data)
+
+    def digest(self) -> CryptoString:
+        """Give the hash of what has been taken in so far; more may follow."""
+        return CryptoString.of(self.algorithm, self._state.digest())
+
+
+def new_hasher(algorithm: str = OWN_ALGORITHM) -> Hasher:
+    """Begin a hash; raise ``UnsupportedAlgorithm`` for an unknown algorithm."""
+    return Hasher(algorithm)
+
+
+def hash_bytes(data: bytes | bytearray | memoryview, algorithm: str = OWN_ALGORITHM) -> CryptoString:
+    """Hash data that is all there; raise ``UnsupportedAlgorithm`` for an unknown algorithm."""
+    hasher = Hasher(algorithm)
+    hasher.update(data)
+    return hasher.digest()
+
+
+def hash_key(key: CryptoString) -> CryptoString:
+    """Hash a key as the protocol does: its whole text, prefix and colon included."""
+    return hash_bytes(str(key).encode("ascii"))
+
+
+def parse_hash(text: str) -> CryptoString:
+    """Parse a Hash. Two of them are the same hash if and only if they are equal.
+
+    :raises UnsupportedAlgorithm: for an unknown prefix (309).
+    :raises BadValue: for another form, or data that is no digest of that algorithm (400).
+    """
+    value = CryptoString.from_text(text)
+    value.require(HASH_ALGORITHMS)
+    value.exactly(HASH_ALGORITHMS[value.prefix])
+    return value
+
+
+def _check(algorithm: str) -> None:
+    CryptoString(algorithm, "").require(HASH_ALGORITHMS)

@@ -1,0 +1,1 @@
+"""Messages on their way: envelopes, their tags and labels (spec 05)."""

@@ -1,0 +1,68 @@
+"""What a client may hand in, checked before anything is promised (spec 04, *Sending*)."""
+
+import re
+from datetime import datetime
+
+from attrs import frozen
+
+from mensagod.delivery.envelopes import HEAD_LIMIT, read_head, without_send_time
+from mensagod.delivery.labels import BadLabelAddress, UnreadableLabel, open_sender
+from mensagod.delivery.tags import BadEnvelope, DeliveryTag, MessageType
+from mensagod.errors import BadRequest
+from mensagod.identity import Domain, WAddress
+from mensagod.keyring import Keyring
+
+USER_SYSTEM_SUBTYPES = frozenset({"abusereport", "supportrequest"})
+"""The messages of type System that a user may send."""
+
+_PAYLOAD_BEGIN = re.compile(rb"[A-Z0-9-]{1,24}\r?\n[^\s]")
+
+
+class BadSubmission(BadRequest):
+    """The text is not an envelope that this session may hand in."""
+
+
+@frozen
+class Letter:
+    """A message as it goes into the queue.
+
+    :ivar content: the envelope, without the ``sendTime`` that its tag may have had.
+    :ivar due: that time.
+    """
+
+    content: bytes
+    due: datetime | None
+
+
+def read_letter(text: str, sender: WAddress, domain: Domain, keyring: Keyring) -> Letter:
+    """Check an envelope that ``sender`` hands in for a recipient in ``domain``. Belongs into a thread.
+
+    :raises BadSubmission: if it is none, or says anything else.
+    """
+    content = text.encode()
+    try:
+        head = read_head(content[:HEAD_LIMIT])
+        part = open_sender(head.tag, keyring.open)
+    except BadEnvelope as error:
+        raise BadSubmission("Message is not an envelope") from error
+    except (UnreadableLabel, BadLabelAddress) as error:
+        raise BadSubmission("The sender part of the message cannot be read") from error
+    if part.sender != sender:
+        raise BadSubmission("The sender of the message is not this workspace")
+    if part.recipient_domain != domain:
+        raise BadSubmission("The message is not for this domain")
+    check_type(head.tag)
+    if not _PAYLOAD_BEGIN.match(content, head.length):
+        raise BadSubmission("The message has no payload")
+    if head.tag.send_time is not None:
+        content = without_send_time(content[:HEAD_LIMIT]) + content[head.length :]
+    return Letter(content, head.tag.send_time)
+
+
+def check_type(tag: DeliveryTag) -> None:
+    """Refuse what only servers say.
+
+    :raises BadSubmission: if so.
+    """
+    if tag.type is MessageType.SYSTEM and tag.sub_type not in USER_SYSTEM_SUBTYPES:
+        raise BadSubmission("System messages come from servers only")

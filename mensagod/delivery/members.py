@@ -1,0 +1,79 @@
+"""JSON objects whose member names are matched without regard to case (spec 05, *Delivery tag*).
+
+What is read here was written by strangers: nesting, numbers and repeated members are bounded or refused
+before they cost anything.
+"""
+
+import json
+import re
+from typing import NoReturn
+
+from mensagod.errors import BadValue
+
+MAX_NESTING = 16
+MAX_NUMBER = 32
+_MARKS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
+
+Members = dict[str, object]
+"""A JSON object; its ASCII names are in lower case."""
+
+
+def read_members(text: str) -> Members:
+    """Read a JSON object, at every level with names in lower case.
+
+    :raises BadValue: if the text is not JSON, not an object, too deeply nested, names a member twice (also
+        when the two differ by case only), or has a number of more than 32 characters.
+    """
+    _check_nesting(text)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_fold,
+            parse_int=_number,
+            parse_float=_number,
+            parse_constant=_constant,
+        )
+    except BadValue:
+        raise
+    except ValueError as error:
+        raise BadValue("Not JSON") from error
+    if not isinstance(value, dict):
+        raise BadValue("Not a JSON object")
+    return value
+
+
+def _check_nesting(text: str) -> None:
+    """Refuse what would make the parser recurse deeply."""
+    depth, inside_string = 0, False
+    for mark in _MARKS.findall(text):
+        if mark == '"':
+            inside_string = not inside_string
+        elif inside_string:
+            continue
+        elif mark in "[{":
+            depth += 1
+            if depth > MAX_NESTING:
+                raise BadValue(f"JSON nested more than {MAX_NESTING} deep")
+        elif mark in "]}":
+            depth -= 1
+
+
+def _fold(pairs: list[tuple[str, object]]) -> Members:
+    """Make the object of ``pairs``."""
+    # Only ASCII is folded: lower() makes a "k" of the Kelvin sign, which no other reader would.
+    folded = {name.lower() if name.isascii() else name: value for name, value in pairs}
+    if len(folded) != len(pairs):
+        raise BadValue("A JSON member stands twice")
+    return folded
+
+
+def _number(text: str) -> float:
+    """Read a number; all that tags need of them is their value."""
+    if len(text) > MAX_NUMBER:
+        raise BadValue("A JSON number is too long")
+    return float(text)
+
+
+def _constant(name: str) -> NoReturn:
+    """Refuse what Python calls numbers but JSON does not."""
+    raise BadValue(f"{name} is not JSON")

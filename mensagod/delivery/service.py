@@ -1,0 +1,197 @@
+"""The service that works the queue (spec 05, *The queue*)."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from random import SystemRandom
+from uuid import UUID, uuid4
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mensagod.config import Config
+from mensagod.delivery.local import LocalDelivery
+from mensagod.delivery.outcomes import DeliveryError, OwnFault, Unreachable
+from mensagod.errors import ServerUnavailable
+from mensagod.identity import WorkspaceID
+from mensagod.keyring import Keyring
+from mensagod.storage import queue
+from mensagod.storage.queue import LeaseLost, Queued
+from mensagod.wire.status import Status
+
+POLL_SECONDS = 4
+"""How often the queue is looked at without being told to. Together with the lease it bounds how long the
+messages of a dead process rest."""
+
+RENEW_SECONDS = 3
+"""How often leases are renewed."""
+
+CLEAN_SECONDS = 60
+"""How often messages that were never accepted are looked for."""
+
+STOP_SECONDS = 10
+"""How long running deliveries have when the service stops."""
+
+_random = SystemRandom()
+
+
+@define(eq=False)
+class DeliveryService(Service):
+    """Takes due messages from the queue and has them delivered, some at a time.
+
+    :ivar delivered: called with the workspace in which a message was placed.
+    """
+
+    reactor: IReactorTime
+    config: Callable[[], Config]
+    keyring: Callable[[], Keyring]
+    local: LocalDelivery
+    delivered: Callable[[WorkspaceID], None]
+    _running: dict[UUID, Deferred[None]] = field(factory=dict, init=False)
+    _lease: UUID = field(factory=uuid4, init=False)
+    _claiming: bool = field(default=False, init=False)
+    _asked: bool = field(default=False, init=False)
+    _loops: list[LoopingCall] = field(factory=list, init=False)
+
+    _log = Logger(namespace="mensagod.delivery")
+
+    def startService(self) -> None:
+        """Begin to work the queue."""
+        super().startService()
+        self._every(POLL_SECONDS, self._claim)
+        self._every(RENEW_SECONDS, self._renew)
+        self._every(CLEAN_SECONDS, self._clean)
+
+    async def _finish(self) -> None:
+        """Wait for running deliveries, a while; what is cut off goes on elsewhere when its lease ends."""
+        everything = DeferredList(list(self._running.values()))
+        await DeferredList([everything, deferLater(self.reactor, STOP_SECONDS)], fireOnOneCallback=True)
+
+    def stopService(self) -> Deferred[None]:
+        """Claim nothing more, and let running deliveries end."""
+        super().stopService()
+        for loop in self._loops:
+            loop.stop()
+        self._loops.clear()
+        return ensureDeferred(self._finish())
+
+    def wake(self) -> None:
+        """Look at the queue now: something was put into it."""
+        if self.running:
+            ensureDeferred(self._guard(self._claim))
+
+    def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        loop = LoopingCall(lambda: ensureDeferred(self._guard(work)))
+        loop.clock = self.reactor
+        loop.start(seconds).addErrback(self._broken)
+        self._loops.append(loop)
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("the queue is no longer worked", failure)
+
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Let nothing stop the loops: what failed is tried again at the next turn."""
+        try:
+            await work()
+        except ServerUnavailable:
+            return
+        except Exception:
+            self._log.failure("a turn of the queue failed")
+
+    async def _claim(self) -> None:
+        """Take as many due messages as there are free workers, until none is due."""
+        if self._claiming:
+            self._asked = True
+            return
+        self._claiming = True
+        try:
+            self._asked = True
+            while self._asked and self.running:
+                self._asked = False
+                await self._claim_once()
+        finally:
+            self._claiming = False
+
+    async def _claim_once(self) -> None:
+        free = self.config().performance.max_delivery_threads - len(self._running)
+        if free <= 0:
+            return
+        messages = await self.local.database.run(queue.claim, self._lease, free)
+        for message in messages:
+            self._running[message.id] = ensureDeferred(self._work(message))
+        if len(messages) == free:
+            self._asked = True
+
+    async def _work(self, message: Queued) -> None:
+        """Deliver one message and put down what became of it."""
+        try:
+            await self._deliver(message)
+        except LeaseLost:
+            self._log.warn("another process took over message {message}", message=str(message.id))
+        except ServerUnavailable:
+            self._log.warn("message {message} waits for the database", message=str(message.id))
+        except Exception:
+            self._log.failure("the outcome of message {message} is unknown", message=str(message.id))
+        finally:
+            del self._running[message.id]
+            self.wake()
+
+    async def _deliver(self, message: Queued) -> None:
+        try:
+            if message.domain not in self.config().global_.domains:
+                raise Unreachable("this server does not deliver to other domains yet")
+            placed = await self.local.deliver(message, self._lease, self.keyring())
+        except DeliveryError as error:
+            await self._put_back(message, error)
+        except (LeaseLost, ServerUnavailable):
+            raise
+        except Exception as error:
+            self._log.failure("message {message} could not be delivered", message=str(message.id))
+            await self._put_back(message, OwnFault(f"internal error ({type(error).__name__})"))
+        else:
+            self._log.info("message {message} delivered", message=str(message.id))
+            self.delivered(placed.workspace)
+
+    async def _put_back(self, message: Queued, error: DeliveryError) -> None:
+        """Have a message tried again later, or give it up."""
+        status = error.status
+        age = datetime.now(UTC) - message.accepted
+        too_old = age > timedelta(hours=self.config().federation.max_queue_age)
+        if too_old and status is Status.DESTINATION_CURRENTLY_UNAVAILABLE:
+            status = Status.DESTINATION_UNAVAILABLE
+        self._log.warn(
+            "message {message} not delivered: {code} {reason}",
+            message=str(message.id),
+            code=int(status),
+            reason=str(error),
+            sender=str(message.sender),
+            domain=str(message.domain),
+        )
+        run, lease = self.local.database.run, self._lease
+        code, reason = int(status), str(error)
+        if error.final or too_old:
+            await run(queue.fail, message.id, lease, code=code, reason=reason)
+        else:
+            wait = self._wait(message)
+            await run(queue.postpone, message.id, lease, seconds=wait, code=code, reason=reason)
+
+    def _wait(self, message: Queued) -> float:
+        """Give the seconds until the next try, with a tenth of jitter."""
+        waits = self.config().federation.retry_intervals
+        return waits[min(message.attempts, len(waits)) - 1] * _random.uniform(0.9, 1.1)
+
+    async def _renew(self) -> None:
+        if self._running:
+            await self.local.database.run(queue.renew, self._lease)
+
+    async def _clean(self) -> None:
+        """Remove what a process that died was just writing; nobody was promised anything."""
+        lease = uuid4()
+        for message in await self.local.database.run(queue.claim_abandoned, lease):
+            await self.local.crew.run(self.local.store.remove, message.path)
+            await self.local.database.run(queue.withdraw, message.id, lease)
+            self._log.info("unfinished message {message} removed", message=str(message.id))

@@ -1,0 +1,207 @@
+"""Judging a whole card, entry by entry, with a stated time (spec 03, *Chain rules*)."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Self
+
+from attrs import frozen
+
+from mensagod.keycards import links
+from mensagod.keycards.compliance import CLOCK_SLACK, check_complete
+from mensagod.keycards.entries import Entry, UserEntry
+from mensagod.keycards.errors import BadKeycardData, KeycardFault, NoncompliantKeycard, RevokedOrganizationKey
+from mensagod.keycards.organizations import OrganizationHistory
+from mensagod.keycards.signatures import check_hash, check_own_signature
+
+
+@frozen
+class Fault:
+    """One thing that is wrong with an entry.
+
+    :ivar condition: the class of the condition, and with it the status.
+    :ivar info: a sentence for people.
+    """
+
+    condition: type[KeycardFault]
+    info: str
+
+    @classmethod
+    def of(cls, error: KeycardFault) -> Self:
+        """Keep what ``error`` says, without its traceback."""
+        return cls(type(error), error.info)
+
+    def to_condition(self) -> KeycardFault:
+        """Make the condition anew, to raise."""
+        return self.condition(self.info)
+
+
+@frozen
+class EntryReport:
+    """What is wrong with one entry of a card.
+
+    :ivar place: the entry's place in what was verified, from 1.
+    :ivar index: the Index that it claims; None if it cannot be read or is incomplete.
+    """
+
+    place: int
+    index: int | None
+    faults: tuple[Fault, ...]
+
+    @property
+    def verifies(self) -> bool:
+        """Whether nothing is wrong with it."""
+        return not self.faults
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether all that is wrong is that the organization revoked the key that signed it."""
+        return bool(self.faults) and all(fault.condition is RevokedOrganizationKey for fault in self.faults)
+
+
+@frozen
+class Verification:
+    """The judgement on a card.
+
+    :ivar reports: one for each entry, in the order given.
+    :ivar current: the last entry, if it can be read.
+    :ivar is_expired: whether the current entry is past its Expires; this is no fault of the card.
+    """
+
+    reports: tuple[EntryReport, ...]
+    current: Entry | None
+    is_expired: bool
+
+    @property
+    def verifies(self) -> bool:
+        """Whether there are entries and nothing is wrong with any (spec 03, *A keycard verifies when*)."""
+        return bool(self.reports) and all(report.verifies for report in self.reports)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the current entry may be trusted and used now.
+
+        It verifies and has not expired, and nothing is wrong with those before it but
+        that the organization has since revoked the key that signed them: that is how
+        a card stands after ``org revoke`` and the user's new entry.
+        """
+        return (
+            bool(self.reports)
+            and self.reports[-1].verifies
+            and not self.is_expired
+            and all(report.verifies or report.is_superseded for report in self.reports)
+        )
+
+    @property
+    def first_fault(self) -> Fault | None:
+        """The first thing that is wrong, in the order of the entries."""
+        return next((fault for report in self.reports for fault in report.faults), None)
+
+    def require(self) -> None:
+        """Raise the first fault as a condition, if there is one.
+
+        :raises KeycardFault: also for no entries at all.
+        """
+        if not self.reports:
+            raise BadKeycardData("A card has at least one entry")
+        if self.first_fault is not None:
+            raise self.first_fault.to_condition()
+
+
+class CardVerifier:
+    """Verifies a card one entry after the other, and keeps only the last.
+
+    :param now: the time to verify at, aware.
+    :param organization: the history of the user's organization, from its verified
+        card. Without it no Organization-Signature of a user verifies.
+    :param after: the entry before the first one given, verified earlier; None if the card begins.
+    """
+
+    def __init__(
+        self, now: datetime, organization: OrganizationHistory | None = None, after: Entry | None = None
+    ):
+        self._now = now
+        self._organization = organization
+        self._previous = after
+        self._broken = False
+        self._count = 0
+
+    @property
+    def current(self) -> Entry | None:
+        """The last entry given, if it can be read and there is one."""
+        return None if self._broken else self._previous
+
+    def check(self, entry: Entry | str) -> EntryReport:
+        """Judge the next entry, also if it is a text that cannot be read."""
+        self._count += 1
+        try:
+            parsed = Entry.from_text(entry) if isinstance(entry, str) else entry
+            check_complete(parsed)
+        except KeycardFault as fault:
+            self._broken = True
+            return EntryReport(self._count, None, (Fault.of(fault),))
+        faults = tuple(_collect(self._checks(parsed)))
+        self._broken, self._previous = False, parsed
+        return EntryReport(self._count, parsed.index, faults)
+
+    def _checks(self, entry: Entry) -> Iterator[Callable[[], None]]:
+        yield lambda: self._check_moment(entry)
+        yield lambda: check_hash(entry)
+        yield lambda: check_own_signature(entry)
+        yield from self._link_checks(entry, self._previous)
+        if isinstance(entry, UserEntry):
+            yield lambda: self._check_organization(entry)
+
+    def _link_checks(self, entry: Entry, previous: Entry | None) -> Iterator[Callable[[], None]]:
+        if self._broken:
+            yield _refuse_gap
+            return
+        yield lambda: links.check_index(entry, previous)
+        if previous is not None:
+            yield lambda: links.check_owner(entry, previous)
+            yield lambda: links.check_previous_hash(entry, previous)
+            yield lambda: links.check_new_keys(entry, previous)
+            yield lambda: links.check_custody(entry, previous)
+
+    def _check_moment(self, entry: Entry) -> None:
+        if entry.timestamp > self._now + CLOCK_SLACK:
+            raise NoncompliantKeycard("Timestamp lies in the future")
+
+    def _check_organization(self, entry: UserEntry) -> None:
+        if self._organization is None:
+            raise NoncompliantKeycard("No organization's card to verify the Organization-Signature with")
+        self._organization.check_signature(entry)
+
+
+def verify_card(
+    entries: Iterable[Entry | str],
+    now: datetime,
+    organization: OrganizationHistory | None = None,
+    after: Entry | None = None,
+) -> Verification:
+    """Judge a card; entries can be an iterator, of which only one is held at a time.
+
+    Whose card it is, and that an organization's current keys are those in DNS, the
+    caller checks (spec 03, *Trust in a remote server*).
+
+    :param entries: entries, or texts of entries that may turn out unreadable.
+    :param now: the time to verify at, aware.
+    :param organization: see :class:`CardVerifier`; needed for a user's card.
+    :param after: the entry before the first one, verified earlier, if these are not all.
+    """
+    verifier = CardVerifier(now, organization, after)
+    reports = tuple(verifier.check(entry) for entry in entries)
+    current = verifier.current if reports else None
+    is_expired = current is not None and current.is_expired(now.astimezone(UTC).date())
+    return Verification(reports, current, is_expired)
+
+
+def _collect(checks: Iterable[Callable[[], None]]) -> Iterator[Fault]:
+    for check in checks:
+        try:
+            check()
+        except KeycardFault as fault:
+            yield Fault.of(fault)
+
+
+def _refuse_gap() -> None:
+    raise NoncompliantKeycard("The entry before it does not count, so nothing leads to this one")

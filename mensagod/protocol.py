@@ -1,0 +1,375 @@
+"""Clients' connections: the only code that writes to a client's transport (spec 01)."""
+
+from datetime import UTC, datetime
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IConsumer, IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mensagod.errors import CommandError
+from mensagod.limits import BufferLedger, ConnectionLimits, source_of
+from mensagod.raw import RawReceipt, send_raw
+from mensagod.server import Server
+from mensagod.session import Hangup, Outcome, ReceiveRaw, SendRaw, Session
+from mensagod.wire.frames import FrameDecoder, encode_message
+from mensagod.wire.greeting import Greeting
+from mensagod.wire.messages import Response
+from mensagod.wire.status import Status
+
+READ_AHEAD = 128 * 1024
+"""How much of later requests is read while one is being answered, in bytes."""
+
+GOODBYE_SECONDS = 10
+"""How long a peer has to take the last bytes before the connection is cut."""
+
+SHUTDOWN_SECONDS = 10
+"""How long running commands have when the server stops (spec 06, ``run``)."""
+
+
+class IClientTransport(ITCPTransport, IConsumer, IPushProducer):
+    """What connections of every kind can do: TCP, TLS and, but for the last two, Unix sockets."""
+
+
+@implementer(IPushProducer)
+class MensagoProtocol(Protocol):
+    """One connection: bytes in, one request at a time to the session, answers out in order.
+
+    It is the producer of its own transport: while the peer does not read, no further request is begun
+    and nothing more is read.
+    """
+
+    factory: "MensagoFactory"
+    transport: IClientTransport
+    _log = Logger(namespace="mensagod.protocol")
+
+    def __init__(self, session: Session):
+        self.session = session
+        self._decoder = FrameDecoder(session.max_message)
+        self._open = False
+        self._busy = False
+        self._pumping = False
+        self._paused = False
+        self._reading = True
+        self._held = 0
+        self._receipt: RawReceipt | None = None
+        self._writable: Deferred[None] | None = None
+        self._since = 0.0  # when something last came forward; what, depends on the state
+        self._closing_since: float | None = None
+
+    # The transport's events.
+
+    def connectionMade(self) -> None:
+        """Greet, or send away whom the limits do not admit (spec 01, *Greeting*)."""
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+        self._touch()
+        status = self.factory.admit(self)
+        self._open = status is Status.OK
+        self.transport.registerProducer(self, True)
+        self.transport.write(Greeting(status, datetime.now(UTC)).to_line())
+        if not self._open:
+            self._close()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes: frames, or the raw data that a command waits for."""
+        if not self._open:
+            return
+        if self._receipt is not None or not self._decoder.mid_message:
+            self._touch()
+        self._decoder.receive(data)
+        if self._receipt is not None:
+            self._receipt.more()
+        self._pump()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Forget everything; a command that runs goes on without its client."""
+        self._open = False
+        self.factory.forget(self)
+        self._hold(0)
+        if self._writable is not None:
+            self._writable.callback(None)
+        if self._receipt is not None:
+            self._receipt.end()
+        self.session.leave()
+
+    def pauseProducing(self) -> None:
+        """The peer reads too slowly: write nothing more for now."""
+        self._paused = True
+        self._touch()
+
+    def resumeProducing(self) -> None:
+        """The peer has read what was written."""
+        self._paused = False
+        self._touch()
+        if self._writable is not None:
+            writable, self._writable = self._writable, None
+            writable.callback(None)
+        self._pump()
+
+    def stopProducing(self) -> None:
+        """The transport will take nothing more; :meth:`connectionLost` follows."""
+        self._paused = True
+
+    def _touch(self) -> None:
+        """Something came forward: a beginning, a whole frame, raw bytes, an answer that was taken."""
+        self._since = self.factory.reactor.seconds()
+
+    # Requests and answers.
+
+    def _pump(self) -> None:
+        """Begin the next request, if there is one and its time has come."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._open and not self._busy and not self._paused:
+                self._decoder.max_message = self.session.max_message
+                message = self._decoder.next_message()
+                self._hold(self._decoder.held)
+                if message is None:
+                    break
+                self._begin(message)
+        except CommandError as fault:
+            self._hang_up(Response.from_error(fault))
+        finally:
+            self._pumping = False
+        self._throttle()
+
+    def _begin(self, message: bytes) -> None:
+        """Have the session answer one message."""
+        self._busy = True
+        answer = ensureDeferred(self.session.respond(message))
+        answer.addCallback(self._act)
+        answer.addErrback(self._broken)
+
+    def _act(self, outcome: Outcome) -> Deferred[None] | None:
+        """Do what the session decided; a Deferred if that takes until later."""
+        if isinstance(outcome, Response):
+            self._answer(outcome)
+        elif isinstance(outcome, Hangup):
+            self._hang_up(outcome.response)
+        elif isinstance(outcome, SendRaw):
+            sending = ensureDeferred(send_raw(outcome, self.session.server.files, self._write_raw))
+            return sending.addCallback(lambda _: self._next())
+        else:
+            return self._receive_raw(outcome)
+        return None
+
+    def _answer(self, response: Response) -> None:
+        """Write one answer in one piece, then go on with the next request."""
+        if self._open:
+            self.transport.write(encode_message(response.to_bytes()))
+            self._next()
+
+    def _next(self) -> None:
+        self._busy = False
+        self._touch()
+        if self.factory.stopping:
+            self._close()
+        self._pump()
+
+    def _broken(self, failure: Failure) -> None:
+        """A raw phase could not go on, or worse: the stream has no known boundary any more."""
+        if self._open:
+            self._log.failure("connection closed", failure, session=self.session.id)
+            self._open = False
+            self.transport.abortConnection()
+
+    def _hang_up(self, response: Response | None) -> None:
+        """Write a last answer, if any, and close."""
+        if self._open:
+            if response is None:
+                self._close()
+                return
+            self.transport.write(encode_message(response.to_bytes()))
+            self._close(linger=ITCPTransport.providedBy(self.transport))
+
+    def _close(self, linger: bool = False) -> None:
+        """Close once everything is written; :meth:`check` cuts a peer off that does not take it.
+
+        :param linger: read on and discard until the peer closes, because closing over unread data
+            would reset the connection and take the answer from a peer that is still sending.
+        """
+        self._open = False
+        self._closing_since = self.factory.reactor.seconds()
+        self.transport.unregisterProducer()
+        if linger:
+            self.transport.resumeProducing()
+            self.transport.loseWriteConnection()
+        else:
+            self.transport.loseConnection()
+
+    # Raw data phases.
+
+    async def _write_raw(self, data: bytes) -> None:
+        """Write ``data`` once the peer has taken what was written before."""
+        while self._open and self._paused:
+            self._writable = Deferred()
+            await self._writable
+        if not self._open:
+            raise ConnectionDone
+        self.transport.write(data)
+
+    def _receive_raw(self, outcome: ReceiveRaw) -> Deferred[None]:
+        """Answer, hand the bytes that follow to the sink, and answer again."""
+        self._receipt = RawReceipt(outcome, self._decoder, self._throttle)
+        if self._open:
+            self.transport.write(encode_message(outcome.response.to_bytes()))
+        else:
+            self._receipt.end()
+        receiving = ensureDeferred(self._receipt.run())
+
+        def received(end: Outcome) -> Deferred[None] | None:
+            self._receipt = None
+            return self._act(end)
+
+        return receiving.addCallback(received)
+
+    # Limits.
+
+    def _hold(self, amount: int) -> None:
+        """Note how much an unfinished message holds now; the ledger refuses what is too much."""
+        if amount != self._held:
+            member = self.session.member
+            self.factory.ledger.change(
+                self.session.source, member.workspace if member else None, amount - self._held
+            )
+            self._held = amount
+            self._touch()
+
+    def _throttle(self) -> None:
+        """Stop reading while enough waits to be answered."""
+        full = (self._busy or self._paused) and self._decoder.buffered >= READ_AHEAD
+        if self._open and full is self._reading:
+            self._reading = not full
+            if full:
+                self.transport.pauseProducing()
+            else:
+                self.transport.resumeProducing()
+
+    def check(self, now: float) -> None:
+        """Close the connection if nothing came forward for too long (spec 01, *Timeouts and limits*)."""
+        if self._closing_since is not None:
+            if now - self._closing_since >= GOODBYE_SECONDS:
+                self.transport.abortConnection()
+            return
+        limit, cut = self._patience()
+        if limit and now - self._since >= limit:
+            if self._receipt is not None:
+                self._receipt.end()
+            elif cut:
+                self.transport.abortConnection()
+            else:
+                self._close()
+
+    def _patience(self) -> tuple[int, bool]:
+        """Tell how many seconds of silence are allowed now, and whether it is the peer that must read."""
+        transfer = self.session.server.config.network.transfer_timeout
+        if self._paused:
+            return transfer, True
+        if self._receipt is not None:
+            return transfer, False
+        if self._busy:
+            return 0, False
+        if self._decoder.mid_message:
+            return transfer, False
+        return self.session.idle_timeout, False
+
+    def finish(self) -> None:
+        """Close as soon as the running command is answered."""
+        if self._open and not self._busy:
+            self._close()
+
+    def end(self) -> None:
+        """Cut the connection at once."""
+        self.transport.abortConnection()
+
+
+class MensagoFactory(Factory):
+    """All connections of one server process, on however many listeners.
+
+    :ivar stopping: whether the server is on its way out: every connection closes after its next answer.
+    """
+
+    noisy = False
+    _log = Logger(namespace="mensagod.protocol")
+
+    def __init__(self, reactor: IReactorTime, server: Server):
+        config = server.config
+        self.reactor = reactor
+        self.server = server
+        self.limits = ConnectionLimits(config.performance.max_clients, config.network.max_clients_per_ip)
+        self.ledger = BufferLedger(config.network.max_buffered)
+        self.stopping = False
+        self._connections: set[MensagoProtocol] = set()
+        self._admitted: set[MensagoProtocol] = set()
+        self._watch = LoopingCall(self._check)
+        self._watch.clock = reactor
+        self._empty: Deferred[None] | None = None
+
+    def startFactory(self) -> None:
+        """Begin to watch the connections."""
+        self._watch.start(1, now=False).addErrback(
+            lambda failure: self._log.failure("connections are no longer watched", failure)
+        )
+
+    def stopFactory(self) -> None:
+        """No listener is left."""
+        if self._watch.running and not self._connections:
+            self._watch.stop()
+
+    def buildProtocol(self, addr: IAddress | None) -> MensagoProtocol:  # type: ignore[override]
+        """Make the connection of one client."""
+        host = getattr(addr, "host", "local")
+        protocol = MensagoProtocol(Session(self.server, host, source_of(host)))
+        protocol.factory = self
+        return protocol
+
+    def admit(self, protocol: MensagoProtocol) -> Status:
+        """Count a new connection and tell what to greet it with."""
+        self._connections.add(protocol)
+        if self.stopping or not self.server.database.available:
+            return Status.SERVER_UNAVAILABLE
+        if not self.limits.admit(protocol.session.source):
+            return Status.SERVER_UNAVAILABLE
+        self._admitted.add(protocol)
+        return Status.OK
+
+    def forget(self, protocol: MensagoProtocol) -> None:
+        """Take note that a connection is gone."""
+        self._connections.discard(protocol)
+        if protocol in self._admitted:
+            self._admitted.discard(protocol)
+            self.limits.leave(protocol.session.source)
+        if self._empty is not None and not self._connections:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+    async def drain(self) -> None:
+        """Let running commands end, at most :data:`SHUTDOWN_SECONDS`, then cut what is left."""
+        self.stopping = True
+        if self._connections:
+            empty: Deferred[None] = Deferred()
+            self._empty = empty
+            late = self.reactor.callLater(SHUTDOWN_SECONDS, self._abort_all)
+            for protocol in tuple(self._connections):
+                protocol.finish()
+            await empty
+            if late.active():
+                late.cancel()
+        if self._watch.running:
+            self._watch.stop()
+
+    def _abort_all(self) -> None:
+        for protocol in tuple(self._connections):
+            protocol.end()
+
+    def _check(self) -> None:
+        now = self.reactor.seconds()
+        for protocol in tuple(self._connections):
+            protocol.check(now)

@@ -1,0 +1,82 @@
+"""What all sessions of one server process share."""
+
+from typing import Protocol
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+from mensagod.config import Config
+from mensagod.crypto.passwords import PasswordHasher
+from mensagod.delivery.service import DeliveryService
+from mensagod.errors import ServerUnavailable
+from mensagod.identity import Domain
+from mensagod.imensagod import ICommand, IMailboxStore
+from mensagod.keyring import Keyring
+from mensagod.sessions import LiveSessions
+from mensagod.storage.database import Database
+from mensagod.threads import Crew
+
+
+class Commands(Protocol):
+    """The commands that sessions may ask for."""
+
+    def find(self, action: str) -> ICommand:
+        """Give the command of this name; :class:`mensagod.errors.BadRequest` if there is none."""
+
+
+@define(eq=False)
+class Server:
+    """The parts of a running server, as commands see them.
+
+    :ivar config: replaced as a whole when it is read again.
+    :ivar files: threads for work on the store.
+    :ivar password_checks: threads for logins.
+    :ivar code_checks: threads for strangers' codes, so that they cannot starve logins.
+    :ivar ready: whether the keys are loaded and the schema is right.
+    """
+
+    reactor: IReactorTime
+    config: Config
+    database: Database
+    store: IMailboxStore
+    files: Crew
+    password_checks: Crew
+    code_checks: Crew
+    commands: Commands
+    sessions: LiveSessions
+    delivery: DeliveryService
+    _keyring: Keyring | None = field(default=None, init=False)
+
+    @property
+    def ready(self) -> bool:
+        """Whether clients can be served now."""
+        return self._keyring is not None and self.database.available
+
+    @property
+    def keyring(self) -> Keyring:
+        """The organization's keys.
+
+        :raises ServerUnavailable: until they are loaded.
+        """
+        if self._keyring is None:
+            raise ServerUnavailable
+        return self._keyring
+
+    @keyring.setter
+    def keyring(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    @property
+    def domain(self) -> Domain:
+        """The main domain."""
+        return self.config.global_.domain
+
+    def is_local(self, domain: Domain) -> bool:
+        """Tell whether a domain is served here."""
+        return domain in self.config.global_.domains
+
+    @property
+    def hasher(self) -> PasswordHasher:
+        """What turns passwords into what is stored; its methods belong into threads."""
+        security = self.config.security
+        return PasswordHasher(security.argon2_memory, security.argon2_time, security.argon2_parallelism)

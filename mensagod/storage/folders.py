@@ -1,0 +1,45 @@
+"""Directories of workspaces, as the database knows them."""
+
+from attrs import frozen
+
+from mensagod.identity import WorkspaceID
+from mensagod.paths import ServerPath
+from mensagod.storage.rows import Row, Transaction, maybe
+
+
+@frozen
+class Folder:
+    """A directory that exists."""
+
+    id: int
+    workspace: WorkspaceID
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Folder":
+        """Make one from ``id`` and ``workspace``."""
+        return cls(row.id, WorkspaceID(row.workspace))
+
+
+def top_directories(workspace: WorkspaceID) -> tuple[ServerPath, ServerPath, ServerPath]:
+    """Give the three directories that a workspace always has, the containing one first."""
+    return (
+        ServerPath.workspace_root(workspace),
+        ServerPath.new_messages(workspace),
+        ServerPath.settings(workspace),
+    )
+
+
+def ensure_top(txn: Transaction, workspace: WorkspaceID) -> None:
+    """Make the three top directories of a workspace where they are missing."""
+    for path in top_directories(workspace):
+        txn.execute(
+            "INSERT INTO folders (workspace, path, parent)"
+            " VALUES (%s, %s, (SELECT id FROM folders WHERE path = %s)) ON CONFLICT (path) DO NOTHING",
+            (workspace.uuid, str(path), str(path.parent)),
+        )
+
+
+def find_folder(txn: Transaction, path: ServerPath) -> Folder | None:
+    """Find the directory at ``path``."""
+    txn.execute("SELECT id, workspace FROM folders WHERE path = %s", (str(path),))
+    return maybe(Folder.from_row, txn)

@@ -1,0 +1,82 @@
+"""The change of state that a login is, in one transaction (spec 04, *Logging in*)."""
+
+from uuid import UUID, uuid4
+
+from attrs import field, frozen
+
+from mensagod.identity import Domain, WorkspaceID
+from mensagod.storage import devices, folders, mailboxes, processes, workspaces
+from mensagod.storage.devices import DeviceStatus, Presented
+from mensagod.storage.rows import Transaction
+from mensagod.storage.workspaces import WorkspaceStatus
+
+_ADMITTED = frozenset({WorkspaceStatus.ACTIVE, WorkspaceStatus.APPROVED})
+
+
+class NotAdmitted(Exception):
+    """What was true when the login began is so no more.
+
+    :ivar status: the workspace's status; an admitted one if it is the device that is not.
+    """
+
+    def __init__(self, status: WorkspaceStatus):
+        super().__init__(str(status))
+        self.status = status
+
+
+@frozen
+class Admission:
+    """A device of a workspace that proved itself."""
+
+    workspace: WorkspaceID
+    device: Presented
+    session: UUID = field(factory=uuid4)
+
+
+@frozen
+class LoggedIn:
+    """What a session begins with.
+
+    :ivar last_update: the number of the newest update record.
+    :ivar elsewhere: the addresses at which the same device is logged in too.
+    """
+
+    is_admin: bool
+    last_update: int
+    elsewhere: list[str]
+
+
+def log_in(txn: Transaction, login: Admission, process: UUID, main_domain: Domain) -> LoggedIn:
+    """Register or recognise the device, make what the workspace must have, and note the session.
+
+    :raises NotAdmitted: if the workspace or the device may not log in any more.
+    """
+    workspace = workspaces.find_workspace(txn, login.workspace)
+    if workspace is None or workspace.status not in _ADMITTED:
+        raise NotAdmitted(workspace.status if workspace else WorkspaceStatus.ARCHIVED)
+    # Of two first devices at once the lock lets one be first.
+    mailbox = mailboxes.lock(txn, login.workspace)
+    if mailbox is None:
+        raise NotAdmitted(WorkspaceStatus.ARCHIVED)
+    _admit_device(txn, login, workspace.status)
+    devices.note_login(txn, login.workspace, login.device.id, login.device.info)
+    folders.ensure_top(txn, login.workspace)
+    processes.add_session(txn, login.session, process, login.workspace, login.device)
+    return LoggedIn(
+        workspaces.is_administrator(txn, login.workspace, main_domain),
+        mailbox.last_update,
+        processes.other_sessions(txn, login.session, login.workspace, login.device.id),
+    )
+
+
+def _admit_device(txn: Transaction, login: Admission, status: WorkspaceStatus) -> None:
+    known = devices.find_device(txn, login.workspace, login.device.id)
+    if known is None:
+        if devices.has_trusted(txn, login.workspace):
+            raise NotAdmitted(status)
+        devices.register(txn, login.workspace, login.device)
+    elif known.key != login.device.key or known.status not in {
+        DeviceStatus.REGISTERED,
+        DeviceStatus.APPROVED,
+    }:
+        raise NotAdmitted(status)

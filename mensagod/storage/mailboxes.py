@@ -1,0 +1,43 @@
+"""The state of a workspace's files as a whole: its quota, its usage, and the order of its changes."""
+
+from attrs import frozen
+
+from mensagod.identity import WorkspaceID
+from mensagod.storage import folders
+from mensagod.storage.rows import Row, Transaction, maybe
+
+
+@frozen
+class Mailbox:
+    """A workspace's row, locked until the end of the transaction.
+
+    :ivar quota: bytes that the workspace may use; 0 is no limit.
+    :ivar used: bytes of its live files.
+    :ivar files: their number.
+    :ivar last_update: the number of its newest update record.
+    """
+
+    quota: int
+    used: int
+    files: int
+    last_update: int
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Mailbox":
+        """Make one from all its columns."""
+        return cls(row.quota, row.used, row.files, row.last_update)
+
+
+def create(txn: Transaction, workspace: WorkspaceID, quota: int) -> None:
+    """Give a new workspace its mailbox and the three directories that it always has."""
+    txn.execute("INSERT INTO mailboxes (workspace, quota) VALUES (%s, %s)", (workspace.uuid, quota))
+    folders.ensure_top(txn, workspace)
+
+
+def lock(txn: Transaction, workspace: WorkspaceID) -> Mailbox | None:
+    """Lock a workspace's mailbox: what else changes it waits until this transaction has ended."""
+    txn.execute(
+        "SELECT quota, used, files, last_update FROM mailboxes WHERE workspace = %s FOR UPDATE",
+        (workspace.uuid,),
+    )
+    return maybe(Mailbox.from_row, txn)

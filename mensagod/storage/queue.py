@@ -1,0 +1,237 @@
+"""The queue of accepted messages, as the database knows it (spec 05, *The queue*).
+
+A row is worked on by whoever holds its lease: every change names the lease, so that a worker that lost it
+changes nothing any more.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from attrs import frozen
+
+from mensagod.errors import QuotaExceeded
+from mensagod.identity import DeviceID, Domain, WorkspaceID
+from mensagod.paths import FileName, ServerPath
+from mensagod.storage import devices, mailboxes
+from mensagod.storage.rows import Row, Transaction, changed, many, one
+
+LEASE_SECONDS = 10
+"""How long a claim holds unless it is renewed."""
+
+WRITING_SECONDS = 600
+"""How long the content of an accepted message may take to reach the disk."""
+
+
+class LeaseLost(Exception):
+    """Somebody else works on the message now; what this worker wanted was not done."""
+
+
+@frozen
+class Queued:
+    """A message on its way.
+
+    :ivar target: the workspace in whose mailbox it will stand, and
+    :ivar target_name: its name there, once both are decided.
+    """
+
+    id: UUID
+    sender: WorkspaceID
+    sender_domain: Domain
+    domain: Domain
+    name: FileName
+    attempts: int
+    accepted: datetime
+    target: WorkspaceID | None
+    target_name: FileName | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Queued":
+        """Make one from its columns."""
+        return cls(
+            row.id,
+            WorkspaceID(row.sender),
+            Domain(row.sender_domain),
+            Domain(row.domain),
+            FileName.from_text(row.name),
+            row.attempts,
+            row.accepted,
+            WorkspaceID(row.target) if row.target else None,
+            FileName.from_text(row.target_name) if row.target_name else None,
+        )
+
+    @property
+    def path(self) -> ServerPath:
+        """Where its file waits."""
+        return ServerPath.outgoing(self.sender).child(self.name)
+
+
+@frozen
+class Submission:
+    """What a client hands in.
+
+    :ivar due: not to be delivered before this time.
+    """
+
+    id: UUID
+    lease: UUID
+    sender: WorkspaceID
+    device: DeviceID
+    sender_domain: Domain
+    domain: Domain
+    name: FileName
+    due: datetime | None = None
+
+
+def reserve(txn: Transaction, message: Submission, rate: int) -> None:
+    """Make room for a message whose file is about to be written; nothing is promised yet.
+
+    :param rate: messages that the device may hand in within 60 seconds.
+    :raises LimitReached: if it has handed in as many.
+    :raises QuotaExceeded: if the workspace has no room.
+    """
+    # The row only says what to clean up after a crash. Lost together with the machine's power, it costs
+    # a forgotten file, while waiting for the disk here would double the time of every message.
+    txn.execute("SET LOCAL synchronous_commit TO off")
+    devices.note_send(txn, message.sender, message.device, rate)
+    mailbox = mailboxes.lock(txn, message.sender)
+    if mailbox is not None and mailbox.quota:
+        waiting = queued_bytes(txn, message.sender)
+        if mailbox.used + waiting + message.name.size > mailbox.quota:
+            raise QuotaExceeded
+    txn.execute(
+        "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due,"
+        " lease, lease_until) VALUES (%s, %s, %s, %s, %s, %s, %s, 'pending', coalesce(%s, now()),"
+        " %s, now() + %s * interval '1 second')",
+        (
+            message.id,
+            message.sender.uuid,
+            message.device.uuid,
+            str(message.sender_domain),
+            str(message.domain),
+            message.name.text,
+            message.name.size,
+            message.due,
+            message.lease,
+            WRITING_SECONDS,
+        ),
+    )
+
+
+def accept(txn: Transaction, message: UUID, lease: UUID) -> None:
+    """Promise delivery of a message whose file is written and synced."""
+    txn.execute(
+        "UPDATE queue SET state = 'queued', accepted = now(), lease = NULL, lease_until = NULL"
+        " WHERE id = %s AND lease = %s AND state = 'pending'",
+        (message, lease),
+    )
+    _require_lease(txn)
+
+
+def withdraw(txn: Transaction, message: UUID, lease: UUID) -> None:
+    """Forget a message that was not accepted, once its file is gone."""
+    txn.execute(
+        "DELETE FROM queue WHERE id = %s AND lease = %s AND state = 'pending'",
+        (message, lease),
+    )
+
+
+def claim_abandoned(txn: Transaction, lease: UUID) -> list[Queued]:
+    """Take over messages whose writer died before they were accepted, so that they can be removed."""
+    txn.execute(
+        "UPDATE queue SET lease = %s, lease_until = now() + %s * interval '1 second'"
+        " WHERE state = 'pending' AND lease_until < now()"
+        " RETURNING id, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
+        (lease, WRITING_SECONDS),
+    )
+    return many(Queued.from_row, txn)
+
+
+def claim(txn: Transaction, lease: UUID, limit: int) -> list[Queued]:
+    """Take messages that are due and that nobody works on, the longest due first."""
+    txn.execute(
+        "UPDATE queue SET lease = %s, lease_until = now() + %s * interval '1 second',"
+        " attempts = attempts + 1 WHERE id IN ("
+        "  SELECT id FROM queue WHERE state = 'queued' AND due <= now()"
+        "  AND (lease_until IS NULL OR lease_until < now())"
+        "  ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED"
+        ") RETURNING id, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
+        (lease, LEASE_SECONDS, limit),
+    )
+    return many(Queued.from_row, txn)
+
+
+def renew(txn: Transaction, lease: UUID) -> None:
+    """Keep what is claimed under a lease for another while."""
+    txn.execute(
+        "UPDATE queue SET lease_until = now() + %s * interval '1 second'"
+        " WHERE lease = %s AND state = 'queued'",
+        (LEASE_SECONDS, lease),
+    )
+
+
+def aim(txn: Transaction, message: UUID, lease: UUID, target: WorkspaceID, name: FileName) -> None:
+    """Decide where a message will stand, before its file moves.
+
+    The target's mailbox must be locked: it keeps the sum of :func:`aimed_bytes` true.
+    """
+    txn.execute(
+        "UPDATE queue SET target = %s, target_name = %s WHERE id = %s AND lease = %s",
+        (target.uuid, name.text, message, lease),
+    )
+    _require_lease(txn)
+
+
+def finish(txn: Transaction, message: UUID, lease: UUID) -> None:
+    """Forget a message, together with whatever else the transaction does for it."""
+    txn.execute("DELETE FROM queue WHERE id = %s AND lease = %s", (message, lease))
+    _require_lease(txn)
+
+
+def postpone(txn: Transaction, message: UUID, lease: UUID, *, seconds: float, code: int, reason: str) -> None:
+    """Give a message back, to be tried again after some seconds."""
+    txn.execute(
+        "UPDATE queue SET lease = NULL, lease_until = NULL, due = now() + %s * interval '1 second',"
+        " code = %s, reason = %s WHERE id = %s AND lease = %s",
+        (seconds, code, reason, message, lease),
+    )
+    _require_lease(txn)
+
+
+def fail(txn: Transaction, message: UUID, lease: UUID, *, code: int, reason: str) -> None:
+    """Give a message up; it stays where it is, for its sender to be told."""
+    txn.execute(
+        "UPDATE queue SET state = 'failed', lease = NULL, lease_until = NULL, target = NULL,"
+        " target_name = NULL, code = %s, reason = %s WHERE id = %s AND lease = %s",
+        (code, reason, message, lease),
+    )
+    _require_lease(txn)
+
+
+def queued_bytes(txn: Transaction, sender: WorkspaceID) -> int:
+    """Sum up what a workspace has waiting for delivery."""
+    txn.execute("SELECT coalesce(sum(size), 0)::bigint AS bytes FROM queue WHERE sender = %s", (sender.uuid,))
+    return one(lambda row: int(row.bytes), txn)
+
+
+def aimed_bytes(txn: Transaction, target: WorkspaceID) -> int:
+    """Sum up what is just being delivered to a workspace."""
+    txn.execute("SELECT coalesce(sum(size), 0)::bigint AS bytes FROM queue WHERE target = %s", (target.uuid,))
+    return one(lambda row: int(row.bytes), txn)
+
+
+def list_outgoing(txn: Transaction, sender: WorkspaceID, since: int) -> list[str]:
+    """Give the names of a workspace's messages that are not delivered yet, sorted.
+
+    :param since: Unix seconds; messages whose name tells an earlier time are left out.
+    """
+    txn.execute(
+        "SELECT name FROM queue WHERE sender = %s AND state <> 'pending'"
+        " AND split_part(name, '.', 1)::bigint >= %s ORDER BY name",
+        (sender.uuid, since),
+    )
+    return many(lambda row: row.name, txn)
+
+
+def _require_lease(txn: Transaction) -> None:
+    if not changed(txn):
+        raise LeaseLost

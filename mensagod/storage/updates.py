@@ -1,0 +1,117 @@
+"""Update records: what changed in a workspace, for its devices (spec 04, *Update notification*)."""
+
+from uuid import UUID, uuid4
+
+from attrs import frozen
+
+from mensagod.identity import DeviceID, WorkspaceID
+from mensagod.storage.rows import Row, Transaction, maybe, one
+
+MAX_REPLY = 1000
+"""How many records one reply of GETUPDATES holds at most."""
+
+
+@frozen
+class Update:
+    """One record.
+
+    :ivar time: Unix seconds.
+    """
+
+    id: UUID
+    type: str
+    data: str
+    time: int
+    device: DeviceID
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Update":
+        """Make one from its columns."""
+        return cls(row.id, row.type, row.data, row.time, DeviceID(row.device))
+
+    def __str__(self) -> str:
+        return f"{self.id},{self.type},{self.data},{self.time},{self.device}"
+
+
+@frozen
+class Updates:
+    """What a device asked for: the first records, how many there are behind them, and the newest number."""
+
+    records: list[Update]
+    remaining: int
+    last: int
+
+
+def record(txn: Transaction, workspace: WorkspaceID, kind: str, data: str, device: DeviceID) -> None:
+    """Note a change. The lock on the workspace's mailbox gives records their order.
+
+    The time is taken under that lock too, so that a later record never has an earlier time.
+    """
+    txn.execute(
+        "UPDATE mailboxes SET last_update = last_update + 1 WHERE workspace = %s RETURNING last_update",
+        (workspace.uuid,),
+    )
+    number = one(lambda row: row.last_update, txn)
+    txn.execute(
+        "INSERT INTO updates (workspace, number, id, type, data, time, device)"
+        " VALUES (%s, %s, %s, %s, %s, clock_timestamp(), %s)",
+        (workspace.uuid, number, uuid4(), kind, data, device.uuid),
+    )
+
+
+def last_number(txn: Transaction, workspace: WorkspaceID) -> int:
+    """Give the number of the newest record; 0 if there never was one."""
+    txn.execute("SELECT last_update FROM mailboxes WHERE workspace = %s", (workspace.uuid,))
+    return maybe(lambda row: int(row.last_update), txn) or 0
+
+
+def count_since(txn: Transaction, workspace: WorkspaceID, time: int) -> tuple[int, int]:
+    """Count the records made at or after a Unix time; also give the newest number."""
+    txn.execute(
+        "SELECT last_update, (SELECT count(*) FROM updates WHERE updates.workspace = mailboxes.workspace"
+        " AND floor(extract(epoch FROM time)) >= %s) AS count FROM mailboxes WHERE workspace = %s",
+        (time, workspace.uuid),
+    )
+    return one(lambda row: (row.count, row.last_update), txn)
+
+
+def count_by_others(txn: Transaction, workspace: WorkspaceID, seen: int, device: DeviceID) -> tuple[int, int]:
+    """Count the records after number ``seen`` that other devices made; also give the newest number."""
+    txn.execute(
+        "SELECT last_update, (SELECT count(*) FROM updates WHERE updates.workspace = mailboxes.workspace"
+        " AND number > %s AND device <> %s) AS count FROM mailboxes WHERE workspace = %s",
+        (seen, device.uuid, workspace.uuid),
+    )
+    return one(lambda row: (row.count, row.last_update), txn)
+
+
+def list_since_time(txn: Transaction, workspace: WorkspaceID, time: int) -> Updates:
+    """Give the records made at or after a Unix time, oldest first."""
+    txn.execute(
+        "SELECT min(number) AS first FROM updates"
+        " WHERE workspace = %s AND floor(extract(epoch FROM time)) >= %s",
+        (workspace.uuid, time),
+    )
+    first = one(lambda row: row.first, txn)
+    return _list_after(txn, workspace, last_number(txn, workspace) if first is None else first - 1)
+
+
+def list_since_record(txn: Transaction, workspace: WorkspaceID, record_id: UUID) -> Updates | None:
+    """Give the records that came after one of them, oldest first; ``None`` if that one is not there."""
+    txn.execute("SELECT number FROM updates WHERE workspace = %s AND id = %s", (workspace.uuid, record_id))
+    number = maybe(lambda row: int(row.number), txn)
+    return None if number is None else _list_after(txn, workspace, number)
+
+
+def _list_after(txn: Transaction, workspace: WorkspaceID, number: int) -> Updates:
+    # One statement sees one moment: the newest number belongs to the records listed.
+    txn.execute(
+        "SELECT id, type, data, floor(extract(epoch FROM time))::bigint AS time, device,"
+        " count(*) OVER () AS matching, max(number) OVER () AS last"
+        " FROM updates WHERE workspace = %s AND number > %s ORDER BY number LIMIT %s",
+        (workspace.uuid, number, MAX_REPLY),
+    )
+    rows = txn.fetchall()
+    if not rows:
+        return Updates([], 0, number)
+    return Updates([Update.from_row(row) for row in rows], rows[0].matching - len(rows), rows[0].last)

@@ -1,0 +1,168 @@
+"""Workspaces: who has an account, in which state, and under which names."""
+
+import unicodedata
+from enum import StrEnum
+
+from attrs import frozen
+
+from mensagod.errors import ResourceExists
+from mensagod.identity import Domain, UserID, WorkspaceID
+from mensagod.storage.rows import Row, Transaction, changed, maybe
+
+
+class WorkspaceStatus(StrEnum):
+    """The states of a workspace (spec 04, LOGIN)."""
+
+    ACTIVE = "active"
+    APPROVED = "approved"
+    PENDING = "pending"
+    PREREGISTERED = "preregistered"
+    DISABLED = "disabled"
+    SUSPENDED = "suspended"
+    UNPAID = "unpaid"
+    ARCHIVED = "archived"
+
+
+@frozen
+class Credentials:
+    """What a workspace's password is checked against, and what its client needs to make it again.
+
+    :ivar hash: Argon2id of the client's hash.
+    """
+
+    hash: str
+    algorithm: str = ""
+    salt: str = ""
+    parameters: str = ""
+
+
+@frozen
+class Workspace:
+    """An account.
+
+    :ivar credentials: none before registration and after archiving.
+    """
+
+    id: WorkspaceID
+    domain: Domain
+    status: WorkspaceStatus
+    credentials: Credentials | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Workspace":
+        """Make one from the columns of :func:`find_workspace`."""
+        credentials = None
+        if row.password_hash is not None:
+            credentials = Credentials(
+                row.password_hash, row.password_algorithm, row.password_salt, row.password_parameters
+            )
+        return cls(WorkspaceID(row.id), Domain(row.domain), WorkspaceStatus(row.status), credentials)
+
+
+class Taken(ResourceExists):
+    """An ID that was asked for belongs to another workspace, or did once."""
+
+    def __init__(self, field: str):
+        super().__init__(f"{field} is taken", {"Field": field})
+
+
+def find_workspace(txn: Transaction, workspace: WorkspaceID) -> Workspace | None:
+    """Find an account by its ID, whatever its state."""
+    txn.execute(
+        "SELECT id, domain, status, password_hash, password_algorithm, password_salt, password_parameters"
+        " FROM workspaces WHERE id = %s",
+        (workspace.uuid,),
+    )
+    return maybe(Workspace.from_row, txn)
+
+
+def find_registered(txn: Transaction, user_id: UserID, domain: Domain) -> WorkspaceID | None:
+    """Find the workspace that a name leads to: its own name or an alias (spec 04, GETWID).
+
+    A former name, and one whose workspace is archived or not registered yet, leads nowhere. A name with
+    the form of a RandomID means the workspace with that ID.
+    """
+    if user_id.workspace is not None:
+        txn.execute(
+            "SELECT id FROM workspaces WHERE id = %s AND domain = %s"
+            " AND status NOT IN ('archived', 'preregistered')",
+            (user_id.workspace.uuid, str(domain)),
+        )
+    else:
+        txn.execute(
+            "SELECT workspaces.id FROM names JOIN workspaces ON workspaces.id = names.workspace"
+            " WHERE names.domain = %s AND names.user_id = %s AND names.kind <> 'former'"
+            " AND workspaces.status NOT IN ('archived', 'preregistered')",
+            (str(domain), str(user_id)),
+        )
+    return maybe(lambda row: WorkspaceID(row.id), txn)
+
+
+def is_administrator(txn: Transaction, workspace: WorkspaceID, domain: Domain) -> bool:
+    """Tell whether a workspace is the one named ``admin`` in the main domain."""
+    txn.execute(
+        "SELECT 1 FROM names WHERE domain = %s AND user_id = 'admin' AND kind = 'current' AND workspace = %s",
+        (str(domain), workspace.uuid),
+    )
+    return txn.fetchone() is not None
+
+
+def add_preregistered(txn: Transaction, workspace: WorkspaceID, domain: Domain) -> None:
+    """Make a workspace that waits for its owner.
+
+    :raises Taken: if the ID was ever given out.
+    """
+    txn.execute(
+        "INSERT INTO workspaces (id, domain, status) VALUES (%s, %s, 'preregistered') ON CONFLICT DO NOTHING",
+        (workspace.uuid, str(domain)),
+    )
+    if not changed(txn):
+        raise Taken("Workspace-ID")
+
+
+def activate(txn: Transaction, workspace: WorkspaceID, credentials: Credentials) -> bool:
+    """Turn a preregistered workspace into an active one; tell whether it was preregistered."""
+    txn.execute(
+        "UPDATE workspaces SET status = 'active', password_hash = %s, password_algorithm = %s,"
+        " password_salt = %s, password_parameters = %s WHERE id = %s AND status = 'preregistered'",
+        (
+            credentials.hash,
+            credentials.algorithm,
+            credentials.salt,
+            credentials.parameters,
+            workspace.uuid,
+        ),
+    )
+    return changed(txn)
+
+
+def replace_password_hash(txn: Transaction, workspace: WorkspaceID, old: str, new: str) -> None:
+    """Store another Argon2id of the same password, unless the password was changed meanwhile."""
+    txn.execute(
+        "UPDATE workspaces SET password_hash = %s WHERE id = %s AND password_hash = %s",
+        (new, workspace.uuid, old),
+    )
+
+
+def add_name(txn: Transaction, user_id: UserID, domain: Domain, workspace: WorkspaceID, kind: str) -> None:
+    """Give a name to a workspace.
+
+    :param kind: ``current`` or ``alias``.
+    :raises Taken: if any workspace holds the name in this domain, or held it once.
+    """
+    txn.execute(
+        "INSERT INTO names (domain, user_id, workspace, kind, unicode) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT (domain, user_id) DO NOTHING",
+        (str(domain), str(user_id), workspace.uuid, kind, unicodedata.unidata_version),
+    )
+    if not changed(txn):
+        raise Taken("User-ID")
+
+
+def current_name(txn: Transaction, workspace: WorkspaceID) -> UserID | None:
+    """Give the name of a workspace, if it has one."""
+    txn.execute(
+        "SELECT user_id FROM names WHERE workspace = %s AND kind = 'current'",
+        (workspace.uuid,),
+    )
+    return maybe(lambda row: UserID(row.user_id), txn)

@@ -1,0 +1,209 @@
+"""Messages to frames and back, without I/O (spec 01, *Frames*)."""
+
+from mensagod.errors import BadRequest, LimitReached
+
+SINGLE, START, MIDDLE, FINAL = 50, 51, 52, 53
+HEADER_SIZE = 3
+MAX_PAYLOAD = 65532
+# Far more than any limit needs, few enough that reading them costs nothing.
+MAX_TOTAL_DIGITS = 20
+
+
+class FrameFault(BadRequest):
+    """A frame breaks the rules: nobody knows where the next one begins, so the connection ends."""
+
+    def __init__(self, info: str):
+        super().__init__(info, close=True)
+
+
+class MessageTooLarge(LimitReached):
+    """A message announces more bytes than the session may send; the connection ends."""
+
+    def __init__(self, size: int, limit: int):
+        super().__init__(f"Message of {size} bytes is over the limit of {limit}", close=True)
+
+
+def _frame(kind: int, payload: bytes) -> bytes:
+    """One frame: header and payload."""
+    return bytes((kind, len(payload) >> 8, len(payload) & 0xFF)) + payload
+
+
+def encode_message(message: bytes) -> bytes:
+    """All frames of ``message`` as one piece, because they should go out in one write.
+
+    :raises ValueError: if ``message`` is empty; there is no such message.
+    """
+    size = len(message)
+    if not message:
+        raise ValueError("a message is never empty")
+    if size < MAX_PAYLOAD:
+        return b"%c%c%c%b" % (SINGLE, size >> 8, size & 0xFF, message)
+    cuts = range(0, size, MAX_PAYLOAD)
+    frames = [_frame(START, b"%d" % size)]
+    frames += [_frame(MIDDLE, message[cut : cut + MAX_PAYLOAD]) for cut in cuts[:-1]]
+    frames.append(_frame(FINAL, message[cuts[-1] :]))
+    return b"".join(frames)
+
+
+class FrameDecoder:
+    """Turn received bytes into whole messages, however they were cut (spec 01, *Frames*).
+
+    Give it bytes with :meth:`receive`, then ask :meth:`next_message` until it gives ``None``. What it keeps
+    after that is at most ``max_message`` bytes of an unfinished message and the beginning of one frame.
+
+    :ivar max_message: the size in bytes that one message may have; it may change between messages.
+    """
+
+    __slots__ = ("_at", "_buffer", "_fault", "_held", "_total", "max_message")
+
+    def __init__(self, max_message: int):
+        self.max_message = max_message
+        self._buffer: bytes | bytearray = b""
+        self._at = 0  # where in the buffer the unread bytes begin
+        self._total = 0  # announced by the open multipart message; 0 when none is open
+        self._held = bytearray()
+        self._fault: FrameFault | MessageTooLarge | None = None
+
+    @property
+    def held(self) -> int:
+        """How many bytes of an unfinished multipart message have been put aside."""
+        return len(self._held)
+
+    @property
+    def buffered(self) -> int:
+        """How many received bytes are in memory, those of an unfinished message included."""
+        return len(self._buffer) - self._at + len(self._held)
+
+    @property
+    def mid_message(self) -> bool:
+        """Whether a message has begun but not ended, once :meth:`next_message` has given ``None``."""
+        return self._total > 0 or self._at < len(self._buffer)
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the peer; after a fault they are dropped."""
+        if self._fault is not None:
+            return
+        if self._at == len(self._buffer):
+            # The usual case, a chunk that begins with a frame, costs no copy.
+            self._buffer, self._at = data, 0
+            return
+        self._trim()
+        if isinstance(self._buffer, bytes):
+            self._buffer = bytearray(self._buffer)
+        self._buffer += data
+
+    def next_message(self) -> bytes | None:
+        """Give the next whole message, or ``None`` if more bytes are needed.
+
+        A single frame without payload is the empty message: it is no request, but the stream goes on.
+
+        :raises FrameFault: if a frame breaks the rules; from then on always.
+        :raises MessageTooLarge: if a message is longer than ``max_message``, before it is buffered; from then
+            on always.
+        """
+        if self._fault is not None:
+            raise self._fault.with_traceback(None)
+        try:
+            return self._read_frames()
+        except (FrameFault, MessageTooLarge) as fault:
+            self._fault = fault
+            self._buffer, self._at = b"", 0
+            self._close_multipart()
+            raise
+
+    def take_raw(self, limit: int) -> bytes:
+        """Take up to ``limit`` bytes as they came, without frames (spec 01, *Raw data phases*).
+
+        :raises RuntimeError: if a multipart message is open; raw data begins between messages.
+        """
+        if self._total:
+            raise RuntimeError("raw data cannot begin inside a message")
+        end = min(self._at + limit, len(self._buffer))
+        return self._take(self._at, end)
+
+    def _read_frames(self) -> bytes | None:
+        """Read frames until a message is whole or the bytes run out."""
+        while len(self._buffer) - self._at >= HEADER_SIZE:
+            begin = self._at + HEADER_SIZE
+            kind, high, low = self._buffer[self._at : begin]
+            length = high << 8 | low
+            self._check_header(kind, length)
+            if begin + length > len(self._buffer):
+                break
+            payload = self._take(begin, begin + length)
+            message = payload if kind == SINGLE else self._accept(kind, payload)
+            if message is not None:
+                return message
+        self._trim()
+        return None
+
+    def _check_header(self, kind: int, length: int) -> None:
+        """Refuse a frame as soon as its header shows that it cannot be right."""
+        if not SINGLE <= kind <= FINAL:
+            raise FrameFault(f"Unknown frame type {kind}")
+        if length > MAX_PAYLOAD:
+            raise FrameFault(f"Frame of {length} bytes, longer than {MAX_PAYLOAD}")
+        if kind >= MIDDLE:
+            self._check_part(kind, length)
+        elif self._total:
+            raise FrameFault("New message inside a multipart message")
+        elif kind == START and not 0 < length <= MAX_TOTAL_DIGITS:
+            raise FrameFault("Total of a multipart message is not a number")
+        elif length > self.max_message:
+            raise MessageTooLarge(length, self.max_message)
+
+    def _check_part(self, kind: int, length: int) -> None:
+        """Refuse a part that is out of place or cannot add up to the total."""
+        if not self._total:
+            raise FrameFault("Part of a multipart message without its start")
+        if not length:
+            raise FrameFault("Empty part of a multipart message")
+        missing = self._total - len(self._held) - length
+        # A middle that leaves nothing would need an empty final.
+        if missing if kind == FINAL else missing <= 0:
+            raise FrameFault("Parts of a multipart message do not add up to its total")
+
+    def _accept(self, kind: int, payload: bytes) -> bytes | None:
+        """Take in a frame of a multipart message; give the message if it ends there."""
+        if kind == START:
+            self._open_multipart(payload)
+            return None
+        # One growing array, not a list of parts: many tiny parts must not cost more than their bytes.
+        self._held += payload
+        if kind == MIDDLE:
+            return None
+        message = bytes(self._held)
+        self._close_multipart()
+        return message
+
+    def _open_multipart(self, digits: bytes) -> None:
+        """Begin a multipart message; leading zeros and a total small enough for a single frame may pass."""
+        total = int(digits) if digits.isdigit() else 0
+        if not total:
+            raise FrameFault("Total of a multipart message is not a number")
+        if total > self.max_message:
+            raise MessageTooLarge(total, self.max_message)
+        self._total = total
+
+    def _close_multipart(self) -> None:
+        self._total = 0
+        self._held = bytearray()
+
+    def _take(self, begin: int, end: int) -> bytes:
+        """Cut bytes out of the buffer, consume it up to their end, and let go of it when it is used up."""
+        taken = bytes(self._buffer[begin:end])
+        if end == len(self._buffer):
+            self._buffer, self._at = b"", 0
+        else:
+            self._at = end
+        return taken
+
+    def _trim(self) -> None:
+        """Let go of what was read from the buffer."""
+        if not self._at:
+            return
+        if isinstance(self._buffer, bytearray):
+            del self._buffer[: self._at]
+        else:
+            self._buffer = self._buffer[self._at :]
+        self._at = 0

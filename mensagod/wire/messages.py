@@ -1,0 +1,139 @@
+"""Requests and responses (spec 01, *Requests* and *Responses*)."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Self, TypeVar, overload
+
+import msgspec
+from attrs import define, field
+
+from mensagod.errors import AlgorithmNotSupported, BadRequest, BadValue, CommandError, UnsupportedAlgorithm
+from mensagod.wire.status import Status
+from mensagod.wire.strictjson import MalformedRequest, parse_request
+
+__all__ = ["MalformedRequest", "MalformedResponse", "Request", "Response", "quote"]
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_encode = msgspec.json.Encoder().encode
+
+
+class MalformedResponse(BadValue):
+    """What a server sent is not a response."""
+
+
+def quote(text: str, limit: int = 40) -> str:
+    """Put a client's text in quotes for an ``Info``: at most ``limit`` characters, all of them printable."""
+    shown = "".join(char if char.isprintable() else "?" for char in text[:limit])
+    return f"'{shown}...'" if len(text) > limit else f"'{shown}'"
+
+
+@define
+class Request:
+    """A request.
+
+    :ivar action: the name of the command, in upper case.
+    :ivar data: the fields, as text; :meth:`required` and :meth:`optional` give parsed values.
+    """
+
+    action: str
+    data: dict[str, str] = field(factory=dict)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        """Read a message, in time linear to its size.
+
+        :raises MalformedRequest: if it is not a well-formed request.
+        """
+        action, data = parse_request(raw)
+        # Outside ASCII, letters such as the dotless i would turn into ASCII ones.
+        return cls(action.upper() if action.isascii() else action, data)
+
+    def to_bytes(self) -> bytes:
+        """Give the message, for a client to send."""
+        return _encode({"Action": self.action, "Data": self.data})
+
+    def has(self, name: str) -> bool:
+        """Tell whether the field is there; an empty one counts as missing."""
+        return bool(self.data.get(name))
+
+    def required(self, name: str, parse: Callable[[str], T]) -> T:
+        """Give the parsed value of a field.
+
+        :raises BadRequest: if the field is missing, empty or not what ``parse`` takes.
+        :raises AlgorithmNotSupported: if it names an algorithm that the server does not know.
+        """
+        text = self.data.get(name)
+        if not text:
+            raise BadRequest(f"Missing required field {name}")
+        try:
+            return parse(text)
+        except UnsupportedAlgorithm as unsupported:
+            raise AlgorithmNotSupported(str(unsupported)) from None
+        except BadValue:
+            raise BadRequest(f"Bad value for field {name}") from None
+
+    @overload
+    def optional(self, name: str, parse: Callable[[str], T]) -> T | None: ...
+    @overload
+    def optional(self, name: str, parse: Callable[[str], T], default: D) -> T | D: ...
+
+    def optional(self, name: str, parse: Callable[[str], T], default: D | None = None) -> T | D | None:
+        """Give the parsed value of a field, or ``default`` if the field is missing or empty.
+
+        :raises CommandError: like :meth:`required`, for a value that is there.
+        """
+        return self.required(name, parse) if self.has(name) else default
+
+
+class _Reply(msgspec.Struct):
+    """The members of a response, named and ordered as on the wire."""
+
+    Code: int
+    Status: str
+    Info: str = ""
+    Data: dict[str, str] = {}
+
+
+# Not strict: the client library in use takes a Code in quotes.
+_reply = msgspec.json.Decoder(_Reply, strict=False)
+
+
+@define
+class Response:
+    """A response.
+
+    :ivar status: its code; the code has the text.
+    :ivar info: one sentence for a person.
+    :ivar data: the fields.
+    :ivar text: another text of the code, for the one code that has two (202: ``UNREGISTERED``).
+    """
+
+    status: Status
+    info: str = ""
+    data: Mapping[str, str] = _NOTHING
+    text: str = ""
+
+    @classmethod
+    def from_error(cls, error: CommandError) -> Self:
+        """Give the answer to a command that ended with ``error``."""
+        return cls(error.status, error.info, error.data)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        """Read what a server sent; older ones leave out an empty Info or Data and have texts of their own.
+
+        :raises MalformedResponse: if it is not a response or its code is unknown.
+        """
+        try:
+            reply = _reply.decode(raw)
+            status = Status(reply.Code)  # type: ignore[call-arg]
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            raise MalformedResponse("Not a response") from None
+        return cls(status, reply.Info, reply.Data, "" if reply.Status == status.text else reply.Status)
+
+    def to_bytes(self) -> bytes:
+        """Give the message, with exactly the four members that every client expects."""
+        return _encode(_Reply(self.status, self.text or self.status.text, self.info, dict(self.data)))

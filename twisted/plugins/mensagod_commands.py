@@ -1,0 +1,31 @@
+"""The built-in commands of mensagod, for Twisted's plugin system to find: names only."""
+
+from mensagod.commands import files, identity, keycards, login, registration, sending, sessions, updates
+from mensagod.wire.status import Status
+
+cancel = sessions.Cancel()
+idle = sessions.Idle()
+logout = sessions.Logout()
+quit_ = sessions.Quit()
+
+login_ = login.Login()
+password = login.Password()
+device = login.Device()
+
+prereg = registration.Prereg()
+regcode = registration.Regcode()
+
+getwid = identity.GetWID()
+getcard = keycards.GetCard()
+orgcard = keycards.GetCard("ORGCARD", Status.TRANSFER)
+usercard = keycards.GetCard("USERCARD", Status.TRANSFER)
+transfer = keycards.Transfer()
+
+select = files.Select()
+exists = files.Exists()
+list_ = files.List()
+download = files.Download()
+getupdates = updates.GetUpdates()
+
+send = sending.Send()
+sendfast = sending.Send("SENDFAST")

@@ -1,0 +1,5 @@
+"""The service of mensagod, for ``twistd mensagod``: names only."""
+
+from twisted.application.service import ServiceMaker
+
+service = ServiceMaker("mensagod", "mensagod.tap", "A server for the Mensago platform", "mensagod")
