@@ -1,0 +1,1 @@
+"""How an installation comes to be: what `mensagod init` makes (spec 06)."""
