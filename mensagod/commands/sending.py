@@ -74,11 +74,13 @@ class Send:
             )
         except OSError as error:
             _log.failure("a message could not be written", session=session.id, path=str(path))
-            await server.database.run(queue.withdraw, message)
+            await server.database.run(queue.withdraw, message.id, message.lease)
             raise ServerUnavailable("The message could not be stored") from error
         try:
-            await server.database.run(queue.accept, message)
+            await server.database.run(queue.accept, message.id, message.lease)
         except LeaseLost as error:
+            # Whoever took the message for abandoned may have looked for its file too early.
+            await server.files.run(server.store.remove, path)
             raise ServerUnavailable("The message took too long to be stored") from error
         return message.name
 

@@ -122,9 +122,11 @@ def _aim(txn: Transaction, message: Queued, receiver: ReceiverPart, name: FileNa
     mailbox = mailboxes.lock(txn, target)
     if mailbox is None:
         raise NoSuchRecipient(f"there is no {receiver.to}")
-    if mailbox.quota and mailbox.used + queue.aimed_bytes(txn, target) + name.size > mailbox.quota:
-        raise MailboxFull("the recipient's workspace is full")
-    queue.aim(txn, message, target, name)
+    if mailbox.quota:
+        claimed = queue.claimed_bytes(txn, target, message.id)
+        if mailbox.used + claimed + name.size > mailbox.quota:
+            raise MailboxFull("the recipient's workspace is full")
+    queue.aim(txn, message.id, message.lease, target, name)
     return target
 
 
@@ -133,5 +135,5 @@ def _place(txn: Transaction, message: Queued, target: WorkspaceID, name: FileNam
     if mailboxes.lock(txn, target) is None:
         return False
     files.add_delivered(txn, target, name, SERVER_DEVICE)
-    queue.finish(txn, message)
+    queue.finish(txn, message.id, message.lease)
     return True

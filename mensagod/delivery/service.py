@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from random import SystemRandom
-from uuid import uuid4
+from uuid import UUID
 
 from attrs import define, field
 from twisted.application.service import Service
@@ -51,7 +51,7 @@ class DeliveryService(Service):
     keyring: Callable[[], Keyring]
     local: LocalDelivery
     delivered: Callable[[WorkspaceID], None]
-    _running: dict[Queued, Deferred[None]] = field(factory=dict, init=False)
+    _running: dict[UUID, Deferred[None]] = field(factory=dict, init=False)
     _claiming: bool = field(default=False, init=False)
     _asked: bool = field(default=False, init=False)
     _loops: list[LoopingCall] = field(factory=list, init=False)
@@ -125,15 +125,23 @@ class DeliveryService(Service):
         free = self.config().performance.max_delivery_threads - len(self._running)
         if free <= 0:
             return
-        # A lease of its own for each turn: a message that comes again because its first lease ran out here
-        # is not confused with itself.
-        messages = await self.local.database.run(queue.claim, uuid4(), free)
+        messages = await self.local.database.run(queue.claim, free)
         for message in messages:
-            work = ensureDeferred(self._work(message))
-            if not work.called:
-                self._running[message] = work
+            self._begin(message)
         if len(messages) == free:
             self._asked = True
+
+    def _begin(self, message: Queued) -> None:
+        """Start a worker; it is known by its lease, for another may still be busy with the same message."""
+        ended: Deferred[None] = Deferred()
+        self._running[message.lease] = ended
+
+        def end(_: object) -> None:
+            del self._running[message.lease]
+            ended.callback(None)
+            self.wake()
+
+        ensureDeferred(self._work(message)).addBoth(end)
 
     async def _work(self, message: Queued) -> None:
         """Deliver one message and put down what became of it."""
@@ -145,9 +153,6 @@ class DeliveryService(Service):
             self._log.warn("message {message} waits for the database", message=str(message.id))
         except Exception:
             self._log.failure("the outcome of message {message} is unknown", message=str(message.id))
-        finally:
-            self._running.pop(message, None)
-            self.wake()
 
     async def _deliver(self, message: Queued) -> None:
         try:
@@ -180,11 +185,13 @@ class DeliveryService(Service):
             sender=str(message.sender),
             domain=str(message.domain),
         )
-        run, code, reason = self.local.database.run, int(status), str(error)
+        run, lease = self.local.database.run, message.lease
+        code, reason = int(status), str(error)
         if error.final or too_old:
-            await run(queue.fail, message, code, reason)
+            await run(queue.fail, message.id, lease, code=code, reason=reason)
         else:
-            await run(queue.postpone, message, self._wait(message), code, reason)
+            wait = self._wait(message)
+            await run(queue.postpone, message.id, lease, seconds=wait, code=code, reason=reason)
 
     def _wait(self, message: Queued) -> float:
         """Give the seconds until the next try, with a tenth of jitter."""
@@ -197,7 +204,7 @@ class DeliveryService(Service):
 
     async def _clean(self) -> None:
         """Remove what a process that died was just writing; nobody was promised anything."""
-        for message in await self.local.database.run(queue.claim_abandoned, uuid4()):
+        for message in await self.local.database.run(queue.claim_abandoned):
             await self.local.crew.run(self.local.store.remove, message.path)
-            await self.local.database.run(queue.withdraw, message)
+            await self.local.database.run(queue.withdraw, message.id, message.lease)
             self._log.info("unfinished message {message} removed", message=str(message.id))
