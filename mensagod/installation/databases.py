@@ -51,7 +51,7 @@ def open_database(config: Config, account: Account | None) -> Iterator[Connectio
     :raises InstallationFault: if it cannot be reached or started.
     """
     if not config.database.embedded:
-        with _connected(describe_database(config)) as connection:
+        with connected(describe_database(config)) as connection:
             yield connection
         return
     postgres = embedded_postgres(BlockingReactor(), config, account)
@@ -60,14 +60,19 @@ def open_database(config: Config, account: Account | None) -> Iterator[Connectio
             description = result_of(postgres.start())
         except EmbeddedError as error:
             raise InstallationFault(one_line(error)) from error
-        with _connected(description) as connection:
+        with connected(description) as connection:
             yield connection
     finally:
         result_of(postgres.stop())
 
 
 @contextmanager
-def _connected(description: Description) -> Iterator[Connection]:
+def connected(description: Description) -> Iterator[Connection]:
+    """Connect to a database that runs, for as long as the context lasts.
+
+    :raises BadChoice: if libpq does not understand the description.
+    :raises InstallationFault: if it cannot be reached.
+    """
     try:
         connection = connect(description)
     except psycopg2.OperationalError as error:
