@@ -28,12 +28,18 @@ class Command:
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, test: SynchronousTestCase, directory: Path, *arguments: object) -> "Command":
+    def start(
+        cls,
+        test: SynchronousTestCase,
+        directory: Path,
+        *arguments: object,
+        stdin: int = subprocess.DEVNULL,
+    ) -> "Command":
         """Start it in a directory."""
         environment = {name: text for name, text in os.environ.items() if not name.startswith("MENSAGOD_")}
         process = subprocess.Popen(
             [sys.executable, "-m", "mensagod.cli.main", *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=directory,
