@@ -4,7 +4,14 @@ from datetime import UTC, datetime
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IConsumer, IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    INegotiated,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -188,7 +195,11 @@ class MensagoProtocol(Protocol):
                 self._close()
                 return
             self.transport.write(encode_message(response.to_bytes()))
-            self._close(linger=ITCPTransport.providedBy(self.transport))
+            self._close(linger=self._can_half_close())
+
+    def _can_half_close(self) -> bool:
+        """Tell whether the transport is TCP itself; TLS reads on until the peer answers its end anyway."""
+        return ITCPTransport.providedBy(self.transport) and not INegotiated.providedBy(self.transport)
 
     def _close(self, linger: bool = False) -> None:
         """Close once everything is written; :meth:`check` cuts a peer off that does not take it.

@@ -135,7 +135,7 @@ class Session:
     def max_message(self) -> int:
         """The largest message that this session may send now, in bytes (spec 01, *Frames*)."""
         if self.member is None:
-            return self.server.config.network.max_request_size
+            return self.server.config.network.max_request_size or MAX_MESSAGE_LOGGED_IN
         return MAX_MESSAGE_LOGGED_IN
 
     @property

@@ -6,7 +6,7 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import LoginParameters, login_parameters, parse_password_hash
 from mensagod.crypto.sealing import EncryptionKey
 from mensagod.errors import BadValue
-from mensagod.identity import DeviceID
+from mensagod.identity import SERVER_DEVICE, DeviceID
 from mensagod.wire.messages import Request
 
 MAX_PARAMETER = 1024
@@ -18,6 +18,14 @@ def parse_parameter(text: str) -> str:
     if len(text) > MAX_PARAMETER:
         raise BadValue(f"at most {MAX_PARAMETER} characters")
     return text
+
+
+def parse_device_id(text: str) -> DeviceID:
+    """Read the ID of a client's device; the one that stands for the server is nobody's."""
+    device = DeviceID.from_text(text)
+    if device == SERVER_DEVICE:
+        raise BadValue("this ID stands for the server")
+    return device
 
 
 def parse_device_key(text: str) -> EncryptionKey:
@@ -67,7 +75,7 @@ class NewDevice:
     def from_request(cls, request: Request) -> "NewDevice":
         """Take it from ``Device-ID``, ``Device-Key`` and ``Device-Info``."""
         return cls(
-            request.required("Device-ID", DeviceID.from_text),
+            request.required("Device-ID", parse_device_id),
             request.required("Device-Key", parse_device_key),
             request.optional("Device-Info", parse_device_info),
         )

@@ -56,7 +56,7 @@ class GetCard:
         owner = request.optional("Owner", parse_owner) or session.server.domain
         start = request.required("Start-Index", parse_index)
         end = request.optional("End-Index", parse_integer)
-        if end is not None and end < max(start, 1):
+        if end is not None and end < start:
             raise BadRequest("End-Index is before Start-Index")
         workspace = await self._find_owner(owner, session)
         entries = await session.server.database.read(keycards.list_entries, workspace, start, end)

@@ -45,7 +45,9 @@ _CHALLENGE = re.compile(r"[0-9A-Za-z!#$%&()*+\-;<=>?@^_`{|}~]{40}")
 _CHALLENGE_BYTES = 32
 
 _MAX_CHALLENGE = 512
-"""No sealed challenge is longer, in characters."""
+"""No sealed challenge is longer, in characters; what is longer is not even tried."""
+
+_UNOPENED = "The challenge cannot be opened"
 
 
 class Pending(CommandError):
@@ -94,13 +96,6 @@ def parse_login_type(text: str) -> str:
     return text
 
 
-def parse_challenge(text: str) -> CryptoString:
-    """Read a sealed challenge; what is longer than any is not tried."""
-    if len(text) > _MAX_CHALLENGE:
-        raise BadValue("too long for a challenge")
-    return CryptoString.from_text(text)
-
-
 @implementer(IPlugin, ICommand)
 @frozen
 class Login:
@@ -114,8 +109,10 @@ class Login:
         if session.attempt is not None:
             raise StateMismatch
         request.required("Login-Type", parse_login_type)
-        workspace = await self._find(request.required("Workspace-ID", WorkspaceID.from_text), session)
-        challenge = _open_challenge(request.required("Challenge", parse_challenge), session)
+        asked = request.required("Workspace-ID", WorkspaceID.from_text)
+        sealed = request.required("Challenge", CryptoString.from_text)
+        workspace = await self._find(asked, session)
+        challenge = _open_challenge(sealed, session)
         session.attempt = Attempt(workspace.id, workspace.domain)
         credentials = workspace.credentials or Credentials("")
         return Response(
@@ -142,13 +139,15 @@ def _open_challenge(sealed: CryptoString, session: Session) -> str:
 
     :raises KeyFailure: the same for what does not open and for what opens to something else.
     """
+    if len(sealed.data) > _MAX_CHALLENGE:
+        raise KeyFailure(_UNOPENED)
     try:
         challenge = session.server.keyring.open(sealed).decode("ascii")
         if _CHALLENGE.fullmatch(challenge) and len(base85.decode(challenge)) == _CHALLENGE_BYTES:
             return challenge
     except (SealBroken, UnicodeDecodeError, BadValue):
         pass
-    raise KeyFailure("The challenge cannot be opened")
+    raise KeyFailure(_UNOPENED)
 
 
 @implementer(IPlugin, ICommand)

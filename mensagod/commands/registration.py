@@ -8,8 +8,8 @@ from zope.interface import implementer
 from mensagod.commands.fields import NewDevice, NewPassword
 from mensagod.commands.policy import Administrator
 from mensagod.crypto.passwords import make_code, parse_code
-from mensagod.errors import BadRequest, Unauthorized
-from mensagod.identity import Domain, UserID, WorkspaceID
+from mensagod.errors import BadRequest, BadValue, Unauthorized
+from mensagod.identity import SERVER_WORKSPACE, Domain, UserID, WorkspaceID
 from mensagod.imensagod import ICommand
 from mensagod.session import Outcome, Session
 from mensagod.storage import preregistrations
@@ -27,6 +27,14 @@ def parse_new_user_id(text: str) -> UserID:
     return user_id
 
 
+def parse_new_workspace(text: str) -> WorkspaceID:
+    """Read a workspace ID that is to be given out; the one that stands for the server never is."""
+    workspace = WorkspaceID.from_text(text)
+    if workspace == SERVER_WORKSPACE:
+        raise BadValue("this ID stands for the server")
+    return workspace
+
+
 @implementer(IPlugin, ICommand)
 @frozen
 class Prereg:
@@ -38,7 +46,7 @@ class Prereg:
     async def perform(self, request: Request, session: Session) -> Outcome:
         """Answer 200 with ``Workspace-ID``, ``Domain``, ``Reg-Code`` and ``User-ID`` if one was given."""
         server = session.server
-        asked = request.optional("Workspace-ID", WorkspaceID.from_text)
+        asked = request.optional("Workspace-ID", parse_new_workspace)
         user_id = request.optional("User-ID", parse_new_user_id)
         domain = request.optional("Domain", Domain.from_text, server.domain)
         if not server.is_local(domain):
@@ -66,11 +74,14 @@ class Regcode:
         server = session.server
         workspace = request.optional("Workspace-ID", WorkspaceID.from_text)
         user_id = request.optional("User-ID", UserID.from_text)
+        who = workspace or user_id
+        if who is None:
+            raise BadRequest("Missing required field Workspace-ID")
         domain = request.optional("Domain", Domain.from_text)
         code = request.required("Reg-Code", parse_code)
         password = NewPassword.from_request(request)
         device = NewDevice.from_request(request)
-        found = await self._find(workspace, user_id, domain, session)
+        found = await self._find(who, domain, session)
         hasher = server.hasher
         stored = found.code_hash if found is not None else hasher.dummy
         right = await server.code_checks.run(hasher.verify, stored, code)
@@ -98,18 +109,13 @@ class Regcode:
         )
 
     async def _find(
-        self,
-        workspace: WorkspaceID | None,
-        user_id: UserID | None,
-        domain: Domain | None,
-        session: Session,
+        self, who: WorkspaceID | UserID, domain: Domain | None, session: Session
     ) -> Preregistration | None:
         """Find the account that waits for its owner."""
         database = session.server.database
-        if workspace is None and user_id is not None:
-            workspace = user_id.workspace
-        if workspace is not None:
-            return await database.read(preregistrations.find_by_workspace, workspace, domain)
-        if user_id is None:
-            raise BadRequest("Missing required field Workspace-ID")
-        return await database.read(preregistrations.find_by_name, user_id, domain or session.server.domain)
+        if isinstance(who, UserID):
+            if who.workspace is None:
+                where = domain or session.server.domain
+                return await database.read(preregistrations.find_by_name, who, where)
+            who = who.workspace
+        return await database.read(preregistrations.find_by_workspace, who, domain)

@@ -79,6 +79,8 @@ class Send:
         try:
             await server.database.run(queue.accept, message.id, message.lease)
         except LeaseLost as error:
+            # Whoever took the message for abandoned may have looked for its file too early.
+            await server.files.run(server.store.remove, path)
             raise ServerUnavailable("The message took too long to be stored") from error
         return message.name
 

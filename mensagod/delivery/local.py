@@ -5,7 +5,6 @@ stand is in its row before its file moves, and the row goes in the transaction t
 """
 
 from time import time
-from uuid import UUID
 
 from attrs import define, frozen
 
@@ -53,7 +52,7 @@ class LocalDelivery:
     store: IMailboxStore
     crew: Crew
 
-    async def deliver(self, message: Queued, lease: UUID, keyring: Keyring) -> Placed:
+    async def deliver(self, message: Queued, keyring: Keyring) -> Placed:
         """Bring a claimed message into its recipient's ``new``.
 
         :raises DeliveryError: if that cannot be, for good or for now; the message is where it was.
@@ -63,13 +62,13 @@ class LocalDelivery:
         if target is None or name is None:
             receiver, size = await self.crew.run(self._read_receiver, message, keyring)
             name = FileName.make(int(time()), size)
-            target = await self.database.run(_aim, message, lease, receiver, name)
+            target = await self.database.run(_aim, message, receiver, name)
         path = ServerPath.new_messages(target).child(name)
         try:
             await self.crew.run(self.store.move, message.path, path)
         except FileNotFoundError as error:
             raise OwnFault(f"the file {message.path} is missing") from error
-        if not await self.database.run(_place, message, lease, target, name):
+        if not await self.database.run(_place, message, target, name):
             await self.crew.run(self.store.move, path, message.path)
             raise NoSuchRecipient("the workspace was archived")
         return Placed(target, path)
@@ -105,9 +104,7 @@ def _check_type(tag: DeliveryTag, message: Queued) -> None:
         raise Refused("system messages come from servers only")
 
 
-def _aim(
-    txn: Transaction, message: Queued, lease: UUID, receiver: ReceiverPart, name: FileName
-) -> WorkspaceID:
+def _aim(txn: Transaction, message: Queued, receiver: ReceiverPart, name: FileName) -> WorkspaceID:
     """Find the recipient's workspace, make sure that it takes the message, and decide the new name."""
     target = receiver.to.id
     if isinstance(target, UserID):
@@ -125,16 +122,18 @@ def _aim(
     mailbox = mailboxes.lock(txn, target)
     if mailbox is None:
         raise NoSuchRecipient(f"there is no {receiver.to}")
-    if mailbox.quota and mailbox.used + queue.aimed_bytes(txn, target) + name.size > mailbox.quota:
-        raise MailboxFull("the recipient's workspace is full")
-    queue.aim(txn, message.id, lease, target, name)
+    if mailbox.quota:
+        claimed = queue.claimed_bytes(txn, target, message.id)
+        if mailbox.used + claimed + name.size > mailbox.quota:
+            raise MailboxFull("the recipient's workspace is full")
+    queue.aim(txn, message.id, message.lease, target, name)
     return target
 
 
-def _place(txn: Transaction, message: Queued, lease: UUID, target: WorkspaceID, name: FileName) -> bool:
+def _place(txn: Transaction, message: Queued, target: WorkspaceID, name: FileName) -> bool:
     """Make the moved file live and forget the message; tell whether the workspace is still there."""
     if mailboxes.lock(txn, target) is None:
         return False
     files.add_delivered(txn, target, name, SERVER_DEVICE)
-    queue.finish(txn, message.id, lease)
+    queue.finish(txn, message.id, message.lease)
     return True

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from random import SystemRandom
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from attrs import define, field
 from twisted.application.service import Service
@@ -52,7 +52,6 @@ class DeliveryService(Service):
     local: LocalDelivery
     delivered: Callable[[WorkspaceID], None]
     _running: dict[UUID, Deferred[None]] = field(factory=dict, init=False)
-    _lease: UUID = field(factory=uuid4, init=False)
     _claiming: bool = field(default=False, init=False)
     _asked: bool = field(default=False, init=False)
     _loops: list[LoopingCall] = field(factory=list, init=False)
@@ -126,11 +125,23 @@ class DeliveryService(Service):
         free = self.config().performance.max_delivery_threads - len(self._running)
         if free <= 0:
             return
-        messages = await self.local.database.run(queue.claim, self._lease, free)
+        messages = await self.local.database.run(queue.claim, free)
         for message in messages:
-            self._running[message.id] = ensureDeferred(self._work(message))
+            self._begin(message)
         if len(messages) == free:
             self._asked = True
+
+    def _begin(self, message: Queued) -> None:
+        """Start a worker; it is known by its lease, for another may still be busy with the same message."""
+        ended: Deferred[None] = Deferred()
+        self._running[message.lease] = ended
+
+        def end(_: object) -> None:
+            del self._running[message.lease]
+            ended.callback(None)
+            self.wake()
+
+        ensureDeferred(self._work(message)).addBoth(end)
 
     async def _work(self, message: Queued) -> None:
         """Deliver one message and put down what became of it."""
@@ -142,15 +153,12 @@ class DeliveryService(Service):
             self._log.warn("message {message} waits for the database", message=str(message.id))
         except Exception:
             self._log.failure("the outcome of message {message} is unknown", message=str(message.id))
-        finally:
-            del self._running[message.id]
-            self.wake()
 
     async def _deliver(self, message: Queued) -> None:
         try:
             if message.domain not in self.config().global_.domains:
                 raise Unreachable("this server does not deliver to other domains yet")
-            placed = await self.local.deliver(message, self._lease, self.keyring())
+            placed = await self.local.deliver(message, self.keyring())
         except DeliveryError as error:
             await self._put_back(message, error)
         except (LeaseLost, ServerUnavailable):
@@ -177,7 +185,7 @@ class DeliveryService(Service):
             sender=str(message.sender),
             domain=str(message.domain),
         )
-        run, lease = self.local.database.run, self._lease
+        run, lease = self.local.database.run, message.lease
         code, reason = int(status), str(error)
         if error.final or too_old:
             await run(queue.fail, message.id, lease, code=code, reason=reason)
@@ -192,12 +200,11 @@ class DeliveryService(Service):
 
     async def _renew(self) -> None:
         if self._running:
-            await self.local.database.run(queue.renew, self._lease)
+            await self.local.database.run(queue.renew, tuple(self._running))
 
     async def _clean(self) -> None:
         """Remove what a process that died was just writing; nobody was promised anything."""
-        lease = uuid4()
-        for message in await self.local.database.run(queue.claim_abandoned, lease):
+        for message in await self.local.database.run(queue.claim_abandoned):
             await self.local.crew.run(self.local.store.remove, message.path)
-            await self.local.database.run(queue.withdraw, message.id, lease)
+            await self.local.database.run(queue.withdraw, message.id, message.lease)
             self._log.info("unfinished message {message} removed", message=str(message.id))

@@ -13,7 +13,8 @@ DEAD_SECONDS = 60
 def enroll(txn: Transaction, process: UUID, name: str) -> None:
     """Make a process known, or note that it still lives; forget those that do not."""
     txn.execute(
-        "INSERT INTO processes (id, name) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET seen = now()",
+        "INSERT INTO processes (id, name) VALUES (%s, %s)"
+        " ON CONFLICT (id) DO UPDATE SET seen = now(), name = excluded.name",
         (process, name),
     )
     txn.execute(
@@ -30,7 +31,11 @@ def dismiss(txn: Transaction, process: UUID) -> None:
 def add_session(
     txn: Transaction, session: UUID, process: UUID, workspace: WorkspaceID, device: Presented
 ) -> None:
-    """Note that a device is logged in at a process."""
+    """Note that a device is logged in at a process.
+
+    The process becomes known again if it was taken for dead, which a while without database can do.
+    """
+    txn.execute("INSERT INTO processes (id, name) VALUES (%s, '') ON CONFLICT (id) DO NOTHING", (process,))
     txn.execute(
         "INSERT INTO sessions (id, process, workspace, device, address) VALUES (%s, %s, %s, %s, %s)",
         (session, process, workspace.uuid, device.id.uuid, device.address),

@@ -4,6 +4,7 @@ A row is worked on by whoever holds its lease: every change names the lease, so 
 changes nothing any more.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -30,11 +31,13 @@ class LeaseLost(Exception):
 class Queued:
     """A message on its way.
 
+    :ivar lease: what its worker holds it by.
     :ivar target: the workspace in whose mailbox it will stand, and
     :ivar target_name: its name there, once both are decided.
     """
 
     id: UUID
+    lease: UUID
     sender: WorkspaceID
     sender_domain: Domain
     domain: Domain
@@ -49,6 +52,7 @@ class Queued:
         """Make one from its columns."""
         return cls(
             row.id,
+            row.lease,
             WorkspaceID(row.sender),
             Domain(row.sender_domain),
             Domain(row.domain),
@@ -92,11 +96,12 @@ def reserve(txn: Transaction, message: Submission, rate: int) -> None:
     # The row only says what to clean up after a crash. Lost together with the machine's power, it costs
     # a forgotten file, while waiting for the disk here would double the time of every message.
     txn.execute("SET LOCAL synchronous_commit TO off")
-    devices.note_send(txn, message.sender, message.device, rate)
+    # The mailbox before the device, as a login does it: else the two could wait for each other.
     mailbox = mailboxes.lock(txn, message.sender)
+    devices.note_send(txn, message.sender, message.device, rate)
     if mailbox is not None and mailbox.quota:
-        waiting = queued_bytes(txn, message.sender)
-        if mailbox.used + waiting + message.name.size > mailbox.quota:
+        claimed = claimed_bytes(txn, message.sender, message.id)
+        if mailbox.used + claimed + message.name.size > mailbox.quota:
             raise QuotaExceeded
     txn.execute(
         "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due,"
@@ -120,7 +125,7 @@ def reserve(txn: Transaction, message: Submission, rate: int) -> None:
 def accept(txn: Transaction, message: UUID, lease: UUID) -> None:
     """Promise delivery of a message whose file is written and synced."""
     txn.execute(
-        "UPDATE queue SET state = 'queued', accepted = now(), lease = NULL, lease_until = NULL"
+        "UPDATE queue SET state = 'queued', accepted = greatest(now(), due), lease = NULL, lease_until = NULL"
         " WHERE id = %s AND lease = %s AND state = 'pending'",
         (message, lease),
     )
@@ -135,47 +140,52 @@ def withdraw(txn: Transaction, message: UUID, lease: UUID) -> None:
     )
 
 
-def claim_abandoned(txn: Transaction, lease: UUID) -> list[Queued]:
+def claim_abandoned(txn: Transaction) -> list[Queued]:
     """Take over messages whose writer died before they were accepted, so that they can be removed."""
     txn.execute(
-        "UPDATE queue SET lease = %s, lease_until = now() + %s * interval '1 second'"
+        "UPDATE queue SET lease = gen_random_uuid(), lease_until = now() + %s * interval '1 second'"
         " WHERE state = 'pending' AND lease_until < now()"
-        " RETURNING id, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
-        (lease, WRITING_SECONDS),
+        " RETURNING id, lease, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
+        (WRITING_SECONDS,),
     )
     return many(Queued.from_row, txn)
 
 
-def claim(txn: Transaction, lease: UUID, limit: int) -> list[Queued]:
-    """Take messages that are due and that nobody works on, the longest due first."""
+def claim(txn: Transaction, limit: int) -> list[Queued]:
+    """Take messages that are due and that nobody works on, the longest due first.
+
+    Each claim has a lease of its own, so that a worker whose lease ran out changes nothing any more even if
+    it is its own process that claimed the message again.
+    """
     txn.execute(
-        "UPDATE queue SET lease = %s, lease_until = now() + %s * interval '1 second',"
+        "UPDATE queue SET lease = gen_random_uuid(), lease_until = now() + %s * interval '1 second',"
         " attempts = attempts + 1 WHERE id IN ("
         "  SELECT id FROM queue WHERE state = 'queued' AND due <= now()"
         "  AND (lease_until IS NULL OR lease_until < now())"
         "  ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED"
-        ") RETURNING id, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
-        (lease, LEASE_SECONDS, limit),
+        ") RETURNING id, lease, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
+        (LEASE_SECONDS, limit),
     )
     return many(Queued.from_row, txn)
 
 
-def renew(txn: Transaction, lease: UUID) -> None:
-    """Keep what is claimed under a lease for another while."""
+def renew(txn: Transaction, leases: Sequence[UUID]) -> None:
+    """Keep what is claimed under these leases for another while."""
     txn.execute(
         "UPDATE queue SET lease_until = now() + %s * interval '1 second'"
-        " WHERE lease = %s AND state = 'queued'",
-        (LEASE_SECONDS, lease),
+        " WHERE lease = ANY(%s) AND state = 'queued'",
+        (LEASE_SECONDS, list(leases)),
     )
 
 
 def aim(txn: Transaction, message: UUID, lease: UUID, target: WorkspaceID, name: FileName) -> None:
     """Decide where a message will stand, before its file moves.
 
-    The target's mailbox must be locked: it keeps the sum of :func:`aimed_bytes` true.
+    That is decided once: whoever works on the message later finds its file by it. The target's mailbox must
+    be locked: it keeps the sum of :func:`claimed_bytes` true.
     """
     txn.execute(
-        "UPDATE queue SET target = %s, target_name = %s WHERE id = %s AND lease = %s",
+        "UPDATE queue SET target = %s, target_name = %s WHERE id = %s AND lease = %s AND target IS NULL",
         (target.uuid, name.text, message, lease),
     )
     _require_lease(txn)
@@ -207,15 +217,16 @@ def fail(txn: Transaction, message: UUID, lease: UUID, *, code: int, reason: str
     _require_lease(txn)
 
 
-def queued_bytes(txn: Transaction, sender: WorkspaceID) -> int:
-    """Sum up what a workspace has waiting for delivery."""
-    txn.execute("SELECT coalesce(sum(size), 0)::bigint AS bytes FROM queue WHERE sender = %s", (sender.uuid,))
-    return one(lambda row: int(row.bytes), txn)
+def claimed_bytes(txn: Transaction, workspace: WorkspaceID, message: UUID) -> int:
+    """Sum up what a workspace has in the queue beside ``message``: what it sends, and what is just coming.
 
-
-def aimed_bytes(txn: Transaction, target: WorkspaceID) -> int:
-    """Sum up what is just being delivered to a workspace."""
-    txn.execute("SELECT coalesce(sum(size), 0)::bigint AS bytes FROM queue WHERE target = %s", (target.uuid,))
+    Its mailbox must be locked, else others may add to it meanwhile.
+    """
+    txn.execute(
+        "SELECT coalesce(sum(size), 0)::bigint AS bytes FROM queue"
+        " WHERE (sender = %(workspace)s OR target = %(workspace)s) AND id <> %(message)s",
+        {"workspace": workspace.uuid, "message": message},
+    )
     return one(lambda row: int(row.bytes), txn)
 
 

@@ -63,12 +63,12 @@ class MailboxStore:
             descriptor = os.open(path.name, flags, 0o600, dir_fd=directory)
             try:
                 _write_all(descriptor, content)
+                os.fsync(directory)
             except BaseException:
                 os.unlink(path.name, dir_fd=directory)
                 raise
             finally:
                 os.close(descriptor)
-            os.fsync(directory)
 
     def move(self, source: ServerPath, destination: ServerPath) -> None:
         """Move a file; done already is as good.

@@ -87,13 +87,15 @@ def count_by_others(txn: Transaction, workspace: WorkspaceID, seen: int, device:
 
 def list_since_time(txn: Transaction, workspace: WorkspaceID, time: int) -> Updates:
     """Give the records made at or after a Unix time, oldest first."""
+    # Asked before the records are: what is made in between counts as not seen rather than as seen.
+    newest = last_number(txn, workspace)
     txn.execute(
         "SELECT min(number) AS first FROM updates"
         " WHERE workspace = %s AND floor(extract(epoch FROM time)) >= %s",
         (workspace.uuid, time),
     )
     first = one(lambda row: row.first, txn)
-    return _list_after(txn, workspace, last_number(txn, workspace) if first is None else first - 1)
+    return Updates([], 0, newest) if first is None else _list_after(txn, workspace, first - 1)
 
 
 def list_since_record(txn: Transaction, workspace: WorkspaceID, record_id: UUID) -> Updates | None:

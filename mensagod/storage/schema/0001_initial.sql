@@ -183,6 +183,7 @@ CREATE TABLE queue (
     state        text NOT NULL CHECK (state IN ('pending', 'queued', 'failed')),
     -- Not to be tried before this time.
     due          timestamptz NOT NULL,
+    -- Since when it is to be delivered: its acceptance, or a later time that its sender asked for.
     accepted     timestamptz NOT NULL DEFAULT now(),
     -- How often delivery was tried.
     attempts     integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
