@@ -37,6 +37,8 @@ def open_socket(port: int, tls: bool = False) -> socket.socket:
         if not piece:
             raise WrongAnswer("closed before the greeting")
         greeting += piece
+    if b'"Code":200,' not in greeting:
+        raise WrongAnswer(f"not let in: {greeting!r}")
     return connection
 
 
