@@ -49,7 +49,11 @@ def _moment(event: LogEvent) -> str:
 
 
 def _context(event: LogEvent) -> dict[str, str]:
-    return {name: str(event[name]) for name in CONTEXT if event.get(name) is not None}
+    # Events of Twisted's older log have a field "message" too, a tuple of texts.
+    found = {name: event.get(name) for name in CONTEXT}
+    return {
+        name: str(value) for name, value in found.items() if value is not None and type(value) is not tuple
+    }
 
 
 def _traceback(event: LogEvent) -> str:
