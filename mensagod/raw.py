@@ -33,7 +33,8 @@ async def send_raw(outcome: SendRaw, crew: Crew, write: Callable[[bytes], Awaita
     left = outcome.size
     source = outcome.source
     try:
-        ahead = _read(crew, outcome, left)
+        if left:
+            ahead = _read(crew, outcome, left)
         while left:
             chunk = await ahead
             if not chunk:
