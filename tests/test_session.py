@@ -2,6 +2,8 @@
 
 from attrs import define, field
 
+from twisted.internet.defer import CancelledError
+
 from mensagod.errors import BadRequest, LoginRequired, ServerUnavailable
 from mensagod.session import STEP_SECONDS, Attempt, Outcome, Session, Step, no_loss
 from mensagod.wire.frames import encode_message
@@ -209,3 +211,12 @@ class UpdateCountTests(ConversationTestCase):
         self.server.sessions.updates = 3
         peer.send(encode_message(Request("ECHO", {"UpdateCount": "7"}).to_bytes()))
         self.assertEqual(peer.last.data, {"UpdateCount": "7"})
+
+    def test_cancelled(self) -> None:
+        """A cancellation meanwhile ends the connection like any other."""
+        peer = self.member()
+        if peer.session.member is not None:
+            peer.session.member.stale = True
+        self.server.sessions.updates = CancelledError()
+        peer.ask("ECHO")
+        self.assertEqual((peer.stream, peer.wire.aborted), (b"", True))
