@@ -1,13 +1,21 @@
 """The service: its start, its stop, and a configuration that is read again (spec 06)."""
 
+import os
+import re
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
+import mensagod
 import twisted.plugins
+from mensagod.accounts import give, service_account
 from mensagod.config import Config
 from mensagod.service import MensagoService
 from mensagod.storage.connections import connect
@@ -33,15 +41,13 @@ class ReadAgainTests(ConnectionTestCase):
 
     async def test_limits(self) -> None:
         """Changed limits hold at once; sessions go on."""
-        client, _ = await self.admin()
+        client, person = await self.admin()
         self.write_configuration("max_clients_per_ip = 1", "max_request_size = 4096", "port = 2002")
         lines = self.read_again()
         self.assertIn("network.max_clients_per_ip has changed", lines)
         self.assertIn("network.port has changed, which needs a restart", lines)
         self.assertIn("configuration and certificates read again", lines)
-        await client.request(
-            "EXISTS", {"Path": "/ wsp " + "1" * 8 + "-1111-4111-8111-" + "1" * 12}, Status.OK
-        )
+        await client.request("EXISTS", {"Path": f"/ wsp {person.workspace}"}, Status.OK)
         plug = await self.plug()
         self.assertIn(b'"Code":303', await in_thread(plug.greeting))
         other = await self.greeted(source="127.0.0.2")
@@ -77,6 +83,71 @@ class StopTests(ConnectionTestCase):
         self.assertEqual((await in_thread(busy.answer)).info, "done")
         self.assertTrue(await in_thread(busy.ends))
         await stopping
+
+
+class ProcessTests(ConnectionTestCase):
+    """The server as a process of its own."""
+
+    def mktemp(self) -> str:
+        """Name a place that every account can reach."""
+        parent = tempfile.mkdtemp(prefix="mensagod-test-")
+        self.addCleanup(shutil.rmtree, parent)
+        Path(parent).chmod(0o755)
+        return f"{parent}/home"
+
+    async def serve(self, config: Config) -> MensagoService:
+        """Start ``twistd`` beside the server of the test, and wait until it listens."""
+        self.write_configuration(
+            'listen = ["tcp:0:interface=127.0.0.1"]',
+            "[database]",
+            f'host = "{self.parameters["host"]}"',
+            f'name = "{self.parameters["dbname"]}"',
+            f'user = "{self.parameters["user"]}"',
+        )
+        if os.geteuid() == 0:
+            give([self.directory], service_account("nobody"))
+        self.process = self.start()
+        self.addCleanup(self.end)
+        await until(lambda: self.port > 0 or self.process.poll() is not None)
+        return await super().serve(config)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+        options = ["--nodaemon", "--pidfile=", "mensagod", "--config", "serverconfig.toml"]
+        self.log = self.directory / "log"
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                [*command, *options],
+                cwd=self.directory,
+                env={**os.environ, "PYTHONPATH": str(Path(mensagod.__file__).parent.parent)},
+                stdout=log,
+                stderr=log,
+            )
+
+    def end(self) -> None:
+        """Have no process left, however the test went."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 until it does."""
+        found = re.search(r"listening on tcp:127\.0\.0\.1:(\d+)", self.log.read_text())
+        return int(found[1]) if found else 0
+
+    async def test_signals(self) -> None:
+        """SIGHUP keeps sessions, a broken configuration too; SIGTERM ends it with status 0."""
+        plug = await self.greeted()
+        self.process.send_signal(signal.SIGHUP)
+        await until(lambda: "configuration and certificates read again" in self.log.read_text())
+        (self.directory / "serverconfig.toml").write_text("broken")
+        self.process.send_signal(signal.SIGHUP)
+        await until(lambda: "configuration not read again" in self.log.read_text())
+        self.assertEqual((await in_thread(plug.ask, IDLE)).status, 200)
+        self.process.send_signal(signal.SIGTERM)
+        self.assertTrue(await in_thread(plug.ends))
+        self.assertEqual(await in_thread(self.process.wait, 20), 0, self.log.read_text())
 
 
 class EarlyClientTests(ConnectionTestCase):
