@@ -49,7 +49,8 @@ def _moment(event: LogEvent) -> str:
 
 
 def _context(event: LogEvent) -> dict[str, str]:
-    return {name: str(event[name]) for name in CONTEXT if event.get(name) is not None}
+    # Twisted has a tuple under "message" for observers of its old kind.
+    return {name: str(event[name]) for name in CONTEXT if not isinstance(event.get(name), tuple | None)}
 
 
 def _traceback(event: LogEvent) -> str:
