@@ -1,7 +1,6 @@
 """Sessions: steps, members, updates (spec 01, *Multi-step commands*; spec 04, *Update notification*)."""
 
 from attrs import define, field
-
 from twisted.internet.defer import CancelledError
 
 from mensagod.errors import BadRequest, LoginRequired, ServerUnavailable
