@@ -96,6 +96,7 @@ class MensagoService(Service):
     def startService(self) -> None:
         """Begin to start the parts, one after the other."""
         super().startService()
+        self._warn()
         for crew in self._crews:
             crew.startService()
         self._boot = ensureDeferred(self._start())
@@ -111,7 +112,8 @@ class MensagoService(Service):
         try:
             config = load(self.server.config.path, self.environ)
             if self.listeners.certificates is not None:
-                self.listeners.certificates.read_again()
+                network = config.network
+                self.listeners.certificates.read_again(network.tls_certificate, network.tls_key)
         except ConfigFaults as error:
             for fault in error.faults:
                 self._log.error("configuration not read again: {fault}", fault=str(fault))
@@ -126,7 +128,13 @@ class MensagoService(Service):
                 self._log.info("{key} has changed", key=change.key)
         self.server.config = config
         self.factory.configure(config)
+        self._warn()
         self._log.info("configuration and certificates read again")
+
+    def _warn(self) -> None:
+        """Say what is odd about the configuration."""
+        for warning in self.server.config.warnings:
+            self._log.warn("{warning}", warning=warning)
 
     @property
     def _crews(self) -> tuple[Crew, ...]:

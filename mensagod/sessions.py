@@ -1,7 +1,8 @@
 """Who is logged in at this process, and what they have not been told yet."""
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID, uuid4
 
 from attrs import define, field
@@ -9,12 +10,16 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mensagod.errors import ServerUnavailable
 from mensagod.identity import WorkspaceID
 from mensagod.storage import processes, updates
 from mensagod.storage.database import Database
 
 if TYPE_CHECKING:
     from mensagod.session import Member
+
+
+T = TypeVar("T")
 
 
 @define(eq=False)
@@ -48,21 +53,26 @@ class LiveSessions:
             member.stale = True
 
     async def count_updates(self, member: "Member") -> int:
-        """Count what other devices did since ``member`` was last told, who is told by this.
+        """Count what other devices did since ``member`` was last told, who is told by this."""
+        counting = self.database.read(updates.count_by_others, member.workspace, member.seen, member.device)
+        return await self.tell(member, counting)
+
+    async def tell(self, member: "Member", reading: Awaitable[tuple[T, int]]) -> T:
+        """Await what ``member`` is told of changes, with the number of the last one: it is no news then.
 
         :raises mensagod.errors.ServerUnavailable: while the database is away; the member stays untold.
         """
+        # Cleared first: what comes while the database is read may or may not be in what it says.
         member.stale = False
         try:
-            count, last = await self.database.read(
-                updates.count_by_others, member.workspace, member.seen, member.device
-            )
+            news, last = await reading
         except BaseException:
             member.stale = True
             raise
         member.seen = max(member.seen, last)
-        return count
+        return news
 
     def _keep_row(self, failure: Failure) -> None:
-        """The row stays until the process is known to be dead, which does no harm."""
-        self._log.failure("the session's row stays for now", failure)
+        """The row stays until the process ends, which does no harm."""
+        if not failure.check(ServerUnavailable):
+            self._log.failure("the row of a session that ended stays for now", failure)

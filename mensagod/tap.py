@@ -10,7 +10,7 @@ from twisted.python.filepath import FilePath
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from mensagod.accounts import Account, AccountError, service_account
+from mensagod.accounts import AccountError, service_account
 from mensagod.certificates import CertificateFault, Certificates
 from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.config import Config, ConfigFaults, configuration_path, load
@@ -22,6 +22,7 @@ from mensagod.protocol import MensagoFactory
 from mensagod.server import Server
 from mensagod.service import MensagoService
 from mensagod.sessions import LiveSessions
+from mensagod.storage.access import describe_database, embedded_postgres
 from mensagod.storage.database import Database
 from mensagod.storage.embedded import EmbeddedPostgres
 from mensagod.storage.store import MailboxStore
@@ -38,7 +39,7 @@ class Options(UsageOptions):
     """The options of ``twistd mensagod``.
 
     :ivar announce: called once with the bound addresses when clients are let in.
-    :ivar made: the service that was made from these options.
+    :ivar made: the service, put together from the configuration once the options are read.
     """
 
     optParameters = [
@@ -50,28 +51,32 @@ class Options(UsageOptions):
         ]
     ]
 
+    made: MensagoService
+
     def __init__(self) -> None:
         super().__init__()
         self.announce: Callable[[tuple[str, ...]], None] | None = None
-        self.made: MensagoService | None = None
+
+    def postOptions(self) -> None:
+        """Read the configuration and put the server together.
+
+        :raises UsageError: if the configuration or what it names cannot be used: a line for each fault, which
+            ``twistd`` shows without a traceback.
+        """
+        from twisted.internet import reactor  # noqa: PLC0415  importing it installs it
+
+        given = self["config"]
+        path = configuration_path(os.environ, Path(given) if given else None)
+        try:
+            self.made = assemble(reactor, load(path, os.environ), os.environ)
+        except ConfigFaults as error:
+            raise UsageError("\n".join(map(str, error.faults))) from error
+        except (AccountError, CertificateFault, OrganizationKeyFault, PluginFaults) as error:
+            raise UsageError(str(error)) from error
 
 
 def makeService(options: Options) -> IService:
-    """Make the service.
-
-    :raises UsageError: if the configuration or what it names cannot be used: a line for each fault.
-    """
-    from twisted.internet import reactor  # noqa: PLC0415  importing it installs it
-
-    given = options["config"]
-    path = configuration_path(os.environ, Path(given) if given else None)
-    try:
-        config = load(path, os.environ)
-        options.made = assemble(reactor, config, os.environ)
-    except ConfigFaults as error:
-        raise UsageError("\n".join(map(str, error.faults))) from error
-    except (AccountError, CertificateFault, OrganizationKeyFault, PluginFaults) as error:
-        raise UsageError(str(error)) from error
+    """Give the service that the options made."""
     options.made.announce = options.announce
     options.made.own_log = _has_no_log_option(options.parent)
     return options.made
@@ -86,7 +91,7 @@ def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> Mensag
     """Put the parts of a server together; nothing is started."""
     account = service_account(config.global_.user) if os.geteuid() == 0 else None
     master = read_organization_key(config.organization_key)
-    embedded = _embedded(reactor, config, account)
+    embedded = embedded_postgres(reactor, config, account) if config.database.embedded else None
     server = _server(reactor, config, embedded)
     factory = MensagoFactory(reactor, server)
     endpoints = config.network.endpoints
@@ -106,19 +111,9 @@ def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> Mensag
     )
 
 
-def _embedded(reactor: Any, config: Config, account: Account | None) -> EmbeddedPostgres | None:
-    if not config.database.embedded:
-        return None
-    directory = config.global_.top_dir / "postgresql"
-    binaries = config.database.embedded_binaries
-    return EmbeddedPostgres(
-        reactor, directory, str(binaries) if binaries else None, account, config.database.pool_max
-    )
-
-
 def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> Server:
     """Put together what sessions share."""
-    description = embedded.connection if embedded is not None else connection_description(config)
+    description = embedded.connection if embedded is not None else describe_database(config)
     database = Database(reactor, description, config.database.pool_min, config.database.pool_max)
     checks = config.security.max_password_checks
     files = Crew(reactor, "files", FILE_THREADS)
@@ -144,19 +139,3 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
         delivery=delivery,
     )
     return server
-
-
-def connection_description(config: Config) -> dict[str, Any] | str:
-    """Tell how to reach a PostgreSQL that is not ours, in what libpq understands."""
-    database = config.database
-    if database.url is not None:
-        return database.url.reveal()
-    description: dict[str, Any] = {
-        "host": database.host,
-        "port": database.port,
-        "dbname": database.name,
-        "user": database.user,
-    }
-    if database.password is not None:
-        description["password"] = database.password.reveal()
-    return description

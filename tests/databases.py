@@ -6,7 +6,6 @@ as soon as this process is gone, however it went.
 
 import atexit
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -24,6 +23,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from mensagod.accounts import Account, can_reach, give, service_account
 from mensagod.storage import schema
 from mensagod.storage.binaries import Binaries, find_binaries
 from mensagod.storage.connections import Connection, connect
@@ -54,14 +54,6 @@ def wanted_binaries() -> Binaries:
     return find_binaries(os.environ.get(BINARIES_VARIABLE) or None)
 
 
-def unprivileged() -> dict[str, Any]:
-    """Give the arguments with which a subprocess may be PostgreSQL, whoever we are."""
-    if os.geteuid() != 0:
-        return {}
-    nobody = pwd.getpwnam("nobody")
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-
-
 @frozen
 class Cluster:
     """A running throw-away PostgreSQL."""
@@ -72,12 +64,14 @@ class Cluster:
     @classmethod
     def start(cls) -> "Cluster":
         """Make a cluster and wait until it answers; blocks for about a second."""
-        binaries = wanted_binaries()
         directory = Path(tempfile.mkdtemp(prefix="mensagod-test-"))
-        account = unprivileged()
-        if account:
-            os.chown(directory, account["user"], account["group"])
-        _initdb(binaries, directory, account)
+        account = service_account("nobody") if os.geteuid() == 0 else None
+        binaries = _runnable(wanted_binaries(), directory, account)
+        arguments = {} if account is None else account.subprocess_arguments()
+        if account is not None:
+            # After the copy: the guard, too, runs as the account, and removes all this.
+            give([directory], account)
+        _initdb(binaries, directory, arguments)
         settings = {**_FAST, "unix_socket_directories": str(directory)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [binaries.program("postgres"), "-D", str(directory / "data")]
@@ -90,7 +84,7 @@ class Cluster:
                 cwd="/",
                 env={**os.environ, "CLUSTER": str(directory)},
                 start_new_session=True,
-                **account,
+                **arguments,
             )
         cluster = cls(directory, guard)
         atexit.register(cluster.stop)
@@ -125,13 +119,21 @@ class Cluster:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def _initdb(binaries: Binaries, directory: Path, account: dict[str, Any]) -> None:
+def _runnable(binaries: Binaries, directory: Path, account: Account | None) -> Binaries:
+    """Copy an installation that the account cannot reach, in a checkout of root's for instance."""
+    if account is None or can_reach(binaries.directory / "postgres", account) is None:
+        return binaries
+    shutil.copytree(binaries.directory.parent, directory / "programs", symlinks=True)
+    return Binaries.at(directory / "programs" / binaries.directory.name)
+
+
+def _initdb(binaries: Binaries, directory: Path, arguments: dict[str, Any]) -> None:
     subprocess.run(
         [binaries.program("initdb"), "-D", directory / "data", *_INITDB],
         check=True,
         capture_output=True,
         cwd="/",
-        **account,
+        **arguments,
     )
 
 

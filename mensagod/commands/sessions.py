@@ -41,9 +41,9 @@ class Idle:
             return Response(Status.OK)
         member = member_of(session)
         since = request.required("CountUpdates", parse_unix_time)
-        member.stale = False
-        count, last = await session.server.database.read(updates.count_since, member.workspace, since)
-        member.seen = max(member.seen, last)
+        server = session.server
+        counting = server.database.read(updates.count_since, member.workspace, since)
+        count = await server.sessions.tell(member, counting)
         return Response(Status.OK, data={"UpdateCount": str(count)})
 
 

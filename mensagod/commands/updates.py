@@ -29,24 +29,21 @@ class GetUpdates:
         member = member_of(session)
         time = request.required("Time", parse_unix_time)
         since = request.optional("Since", RandomID.from_text)
-        # What comes from now on is news again, whether or not the answer holds it.
-        was_stale, member.stale = member.stale, False
-        try:
-            found = await self._find(member, time, since, session)
-        except BaseException:
-            member.stale = member.stale or was_stale
-            raise
-        member.seen = max(member.seen, found.last)
+        found = await session.server.sessions.tell(member, self._find(member, time, since, session))
         data = {"UpdateCount": str(len(found.records))}
         data.update((f"Update{number}", str(record)) for number, record in enumerate(found.records))
         data["Remaining"] = str(found.remaining)
         return Response(Status.OK, data=data)
 
-    async def _find(self, member: Member, time: int, since: RandomID | None, session: Session) -> Updates:
-        database = session.server.database
+    async def _find(
+        self, member: Member, time: int, since: RandomID | None, session: Session
+    ) -> tuple[Updates, int]:
+        """Give the records, and the newest number."""
+        run = session.server.database.run
         if since is None:
-            return await database.run(updates.list_since_time, member.workspace, time)
-        found = await database.run(updates.list_since_record, member.workspace, since.uuid)
-        if found is None:
+            found = await run(updates.list_since_time, member.workspace, time)
+            return found, found.last
+        known = await run(updates.list_since_record, member.workspace, since.uuid)
+        if known is None:
             raise NotFound("No such update record: start over with LIST")
-        return found
+        return known, known.last

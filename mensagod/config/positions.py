@@ -75,10 +75,11 @@ def _parse(statement: str) -> dict[str, object] | None:
         return None
 
 
-def _paths(says: object, is_header: bool) -> Iterator[Path]:
+def _paths(says: object, is_header: bool, depth: int = _DEPTH) -> Iterator[Path]:
     """List the keys that a statement names, outer ones first; for a header, the last one is its table."""
     if isinstance(says, list) and is_header:
         says = says[0]
-    for name, value in says.items() if isinstance(says, dict) else ():
-        yield (name,)
-        yield from ((name, *path) for path in _paths(value, is_header) if len(path) < 2 * _DEPTH)
+    if depth and isinstance(says, dict):
+        for name, value in says.items():
+            yield (name,)
+            yield from ((name, *path) for path in _paths(value, is_header, depth - 1))

@@ -15,6 +15,7 @@ from mensagod.config.tree import TABLES
 
 _LARGEST_FILE = 256 * 1024
 _LARGEST_SECRET = 64 * 1024
+_DEEPEST = 32
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,60}\Z")
 _AT_LINE = re.compile(r" \(at line ([0-9]+), column [0-9]+\)\Z")
 _PREFIX = "MENSAGOD_"
@@ -73,7 +74,9 @@ def read_document(file: Path, findings: Findings) -> Document | None:
     # TOML takes both ends of line; so does every editor that counts lines.
     text = text.replace("\r\n", "\n")
     try:
+        _check_dots(text)
         tables = tomllib.loads(text)
+        _check_nesting(tables)
     except RecursionError:
         findings.add(FaultCode.SYNTAX, Place(file), allowed="is nested too deeply")
         return None
@@ -81,6 +84,23 @@ def read_document(file: Path, findings: Findings) -> Document | None:
         _bad_syntax(file, text, error, findings)
         return None
     return _settings(file, tables, Positions(text), findings)
+
+
+def _check_dots(text: str) -> None:
+    """Refuse a key of very many parts, on which tomllib spends minutes; raises :class:`RecursionError`."""
+    for line in text.split("\n"):
+        if not line.lstrip().startswith("#") and any(part.count(".") > 64 for part in re.split("[,=]", line)):
+            raise RecursionError
+
+
+def _check_nesting(tables: object) -> None:
+    """Refuse what could not be compared or shown later; raises :class:`RecursionError`."""
+    level = [tables]
+    for _ in range(_DEEPEST):
+        inner = [list(value.values()) if isinstance(value, dict) else value for value in level]
+        level = [item for items in inner if isinstance(items, list) for item in items]
+    if level:
+        raise RecursionError
 
 
 def _unreadable(file: Path, error: OSError | ValueError, findings: Findings) -> None:

@@ -244,7 +244,7 @@ class SecurityTable:
     """What holds up those who guess, flood or pry."""
 
     diceware_wordcount: int = key(
-        Whole(3, 24), 6, "Words of a registration or reset code that the server makes."
+        Whole(3, 12), 6, "Words of a registration or reset code that the server makes."
     )
     failure_delay_sec: int = key(
         Whole(1, 60, off=True), 3, "How long the answer to a wrong password is held back.", unit="seconds"

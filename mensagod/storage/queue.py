@@ -181,10 +181,11 @@ def renew(txn: Transaction, leases: Sequence[UUID]) -> None:
 def aim(txn: Transaction, message: UUID, lease: UUID, target: WorkspaceID, name: FileName) -> None:
     """Decide where a message will stand, before its file moves.
 
-    The target's mailbox must be locked: it keeps the sum of :func:`claimed_bytes` true.
+    That is decided once: whoever works on the message later finds its file by it. The target's mailbox must
+    be locked: it keeps the sum of :func:`claimed_bytes` true.
     """
     txn.execute(
-        "UPDATE queue SET target = %s, target_name = %s WHERE id = %s AND lease = %s",
+        "UPDATE queue SET target = %s, target_name = %s WHERE id = %s AND lease = %s AND target IS NULL",
         (target.uuid, name.text, message, lease),
     )
     _require_lease(txn)

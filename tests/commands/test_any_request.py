@@ -1,11 +1,15 @@
 """Whatever a client asks, it gets an answer (spec 01, *Responses*)."""
 
 import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from mensagod.session import Hangup, Member, SendRaw, Session
@@ -77,10 +81,12 @@ class AnyRequestTests(CommandTestCase):
     def try_all(self, member: Member) -> None:
         """Try many requests. Runs in a thread, for Hypothesis cannot wait."""
 
-        @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(st.lists(requests(), min_size=1, max_size=4), st.sampled_from(["nobody", "member", "admin"]))
         def check(messages: list[bytes], who: str) -> None:
-            blockingCallFromThread(reactor, self.converse, messages, who, member)
+            threads = IReactorFromThreads(reactor)
+            converse: Callable[[], Any] = partial(self.converse, messages, who, member)
+            blockingCallFromThread(threads, converse)
 
         check()
 

@@ -79,6 +79,13 @@ class FaultTests(ConfigCase):
     def test_extremes_of_toml(self) -> None:
         """Nesting, size and numbers without end are faults like others."""
         for text in (
+            "plugins" + ".a" * 5000 + " = 1",
+            "[plugins" + ".a" * 5000 + "]",
+            "[plugins.a]\nb" + ".b" * 40 + "=1",
+        ):
+            (fault,) = self.faults(_DOMAIN + text if text.startswith("[") else text)
+            self.assertIn("nested too deeply", str(fault))
+        for text in (
             "a = " + "[" * 5000,
             "[network]\nport = 0x" + "f" * 9000,
             "#" * 300_000,

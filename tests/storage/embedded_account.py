@@ -7,16 +7,16 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall, react
+from twisted.internet.task import react
 
 from mensagod.accounts import Account, drop_privileges, service_account
 from mensagod.storage.connections import connect
 from mensagod.storage.embedded import EmbeddedPostgres
+from tests.waiting import until
 
 
 def report(step: str) -> None:
@@ -34,11 +34,6 @@ def answers(postgres: EmbeddedPostgres) -> bool:
     except Exception:
         return False
     return True
-
-
-def until(condition: Callable[[], bool]) -> Deferred[LoopingCall]:
-    call = LoopingCall(lambda: call.stop() if condition() else None)
-    return call.start(0.05)
 
 
 async def main(directory: Path) -> None:

@@ -15,7 +15,8 @@ from mensagod.storage.connections import connection_parameters
 from mensagod.storage.database import Database, DatabaseUnavailable
 from mensagod.storage.rows import Transaction, one
 from mensagod.wire.status import Status
-from tests.storage.test_embedded import EmbeddedTestCase, until
+from tests.storage.test_embedded import EmbeddedTestCase
+from tests.waiting import until
 
 
 def answer(txn: Transaction) -> int:

@@ -5,12 +5,9 @@ import signal
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import TestCase
@@ -19,12 +16,7 @@ from mensagod.accounts import Account, service_account
 from mensagod.storage.binaries import EmbeddedError, NoBinaries, candidates
 from mensagod.storage.connections import connect
 from mensagod.storage.embedded import EmbeddedPostgres
-
-
-def until(condition: Callable[[], bool]) -> Deferred[LoopingCall]:
-    """Fire once ``condition`` holds; the test's own limit of time bounds the wait."""
-    call = LoopingCall(lambda: call.stop() if condition() else None)
-    return call.start(0.02)
+from tests.waiting import until
 
 
 class EmbeddedTestCase(TestCase):

@@ -1,0 +1,69 @@
+# mensagod: two commands to begin with, `make serve` and `make test`. Nothing but a package index is needed.
+
+VENV := .venv
+PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+RUN := $(VENV)/bin/python -m
+# Seen from here, so that twisted finds the plugins of the checkout.
+INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
+
+.PHONY: help serve test quick lint types coverage bench docs clean
+
+help:
+	@echo "make serve      a server on this machine, with a PostgreSQL of its own, until Ctrl-C"
+	@echo "make test       the whole test suite, with a throw-away PostgreSQL"
+	@echo "make quick      the tests that need neither sockets nor PostgreSQL"
+	@echo "make lint       style; make types: types; make coverage: what the tests reach"
+	@echo "make bench      figures of this machine"
+	@echo "make docs       the generated pages and the commented configuration"
+
+serve: $(VENV)/serve
+	@exec $(VENV)/bin/mensagod quickstart $(ARGS)
+
+test: $(VENV)/test
+	@exec $(RUN) twisted.trial -j2 tests
+
+quick: $(VENV)/test
+	@exec $(RUN) twisted.trial $(QUICK)
+
+lint: $(VENV)/test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/test
+	$(VENV)/bin/mypy
+
+coverage: $(VENV)/test
+	$(VENV)/bin/coverage erase
+	$(VENV)/bin/coverage run -m twisted.trial tests
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
+
+bench: $(VENV)/test
+	@exec $(RUN) bench
+
+docs: $(VENV)/test
+	$(RUN) mensagod.config.document
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis
+
+# What the quick suite leaves out crosses a socket or asks a real PostgreSQL.
+QUICK := tests.wire tests.crypto tests.keycards tests.config tests.delivery tests.client tests.test_identity \
+	tests.test_paths tests.test_times tests.test_vectors
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "mensagod needs Python 3.11 or newer: install it, or set PYTHON" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "python cannot make environments: install its venv module (Debian: python3-venv)" >&2; exit 1; }
+
+# The stamps are made last, so that what was interrupted is done again.
+$(VENV)/serve: setup.cfg setup.py | $(VENV)/bin/python
+	@echo "installing mensagod into $(VENV)"
+	@$(INSTALL) '.[standalone]'
+	@touch $@
+
+$(VENV)/test: setup.cfg setup.py | $(VENV)/bin/python
+	@echo "installing mensagod and the tools of its tests into $(VENV)"
+	@$(INSTALL) '.[standalone,dev]'
+	@touch $@ $(VENV)/serve

@@ -1,0 +1,1 @@
+"""The ``mensagod`` command: each verb a module (spec 06, *The `mensagod` command*)."""

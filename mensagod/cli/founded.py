@@ -1,0 +1,37 @@
+"""Showing an installation: to a program, and to a person."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mensagod.identity import Domain, WorkspaceID
+from mensagod.installation.dns_records import Record
+
+
+def as_document(
+    *,
+    config: str,
+    domain: Domain,
+    admin: WorkspaceID | None,
+    code: str | None,
+    records: Iterable[Record],
+    listen: Iterable[str],
+) -> dict[str, Any]:
+    """Make the document of ``init --json``.
+
+    :param code: ``None`` once it was used.
+    """
+    return {
+        "config": config,
+        "domain": str(domain),
+        "admin": {"workspace_id": None if admin is None else str(admin), "registration_code": code},
+        "dns": [{"type": record.type, "name": record.name, "value": record.value} for record in records],
+        "listen": list(listen),
+    }
+
+
+def as_lines(records: Sequence[Record]) -> Iterable[str]:
+    """Write DNS records for a person to copy."""
+    width = max((len(record.name) for record in records), default=0)
+    for record in records:
+        value = f'"{record.value}"' if record.type == "TXT" else record.value
+        yield f"  {record.name:<{width}}  {record.type}  {value}"

@@ -1,0 +1,147 @@
+"""``mensagod init``: set up a server (spec 06)."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from mensagod.cli import output
+from mensagod.cli.founded import as_document, as_lines
+from mensagod.cli.verbs import Invocation, Parsed, Verb, pass_invocation
+from mensagod.config import configuration_path
+from mensagod.config.choices import Registration
+from mensagod.config.listeners import Listener, parse_listener
+from mensagod.identity import Domain, WorkspaceID
+from mensagod.installation.founding import Choices, Founded, found
+from mensagod.keycards.fields import check_client_name
+
+EMBEDDED = "embedded"
+
+
+def parse_organization(text: str) -> str:
+    """Read an organization's name; :class:`mensagod.errors.BadValue` if clients could not read it."""
+    check_client_name(text)
+    return text
+
+
+DOMAIN = Parsed("DOMAIN", Domain.from_text)
+ORGANIZATION = Parsed("NAME", parse_organization)
+LISTENER = Parsed("ENDPOINT", parse_listener)
+WORKSPACE = Parsed("ID", WorkspaceID.from_text)
+REGISTRATION = click.Choice([mode.value for mode in Registration], case_sensitive=False)
+
+
+@click.command(cls=Verb)
+@click.option("--domain", type=DOMAIN, help="The organization's domain.")
+@click.option(
+    "--organization", type=ORGANIZATION, help="The organization's name, of four characters or more."
+)
+@click.option("--top-dir", type=click.Path(path_type=Path), help="The directory of all files, empty or new.")
+@click.option(
+    "--listen",
+    type=LISTENER,
+    multiple=True,
+    help='Where to listen, such as "tls:2001"; repeatable [default: tcp:2001:interface=127.0.0.1].',
+)
+@click.option("--embedded", is_flag=True, help="Run a PostgreSQL of its own in the top directory.")
+@click.option("--database-url", metavar="URL", help="Use an empty database of a PostgreSQL that is there.")
+@click.option("--registration", type=REGISTRATION, default=Registration.PRIVATE.value, show_default=True)
+@click.option("--admin-id", type=WORKSPACE, help="The administrator's workspace ID [default: a random one].")
+@pass_invocation
+def command(
+    invocation: Invocation,
+    *,
+    domain: Domain | None,
+    organization: str | None,
+    top_dir: Path | None,
+    listen: tuple[Listener, ...],
+    embedded: bool,
+    database_url: str | None,
+    registration: str,
+    admin_id: WorkspaceID | None,
+) -> None:
+    """Set up a server: configuration, database schema, keys, root keycard, administrator.
+
+    What is not given is asked for, on a terminal. The database must be empty. The registration code that is
+    printed in the end is for the administrator's first login, and is stored nowhere.
+    """
+    if embedded and database_url is not None:
+        raise click.UsageError("--embedded and --database-url do not go together")
+    in_environment = any(name.startswith("MENSAGOD_DATABASE__") for name in os.environ)
+    has_database = embedded or database_url is not None or in_environment
+    _require_terminal(domain, organization, has_database=has_database)
+    if domain is None:
+        domain = click.prompt("Domain of the organization", type=DOMAIN, err=True)
+    if organization is None:
+        organization = click.prompt("Name of the organization", type=ORGANIZATION, err=True)
+    if not has_database:
+        embedded, database_url = _ask_database()
+    choices = Choices(
+        config=configuration_path(os.environ, invocation.config),
+        domain=domain,
+        organization=organization,
+        top_dir=None if top_dir is None else top_dir.absolute(),
+        listen=listen,
+        embedded=embedded,
+        database_url=database_url,
+        registration=Registration(registration),
+        admin=admin_id or WorkspaceID.random(),
+    )
+    _show(found(choices, os.environ), invocation)
+
+
+def _require_terminal(domain: Domain | None, organization: str | None, *, has_database: bool) -> None:
+    """Refuse to go on where something is missing and nobody can be asked."""
+    given = {
+        "--domain": domain is not None,
+        "--organization": organization is not None,
+        "--embedded or --database-url": has_database,
+    }
+    missing = [option for option, is_given in given.items() if not is_given]
+    if missing and not sys.stdin.isatty():
+        raise click.UsageError(f"There is no terminal to ask on: give {', '.join(missing)}")
+
+
+def _ask_database() -> tuple[bool, str | None]:
+    question = f'Database: the URL of an empty PostgreSQL database, or "{EMBEDDED}" for one of its own'
+    answer: str = click.prompt(question, default=EMBEDDED, err=True)
+    return (True, None) if answer.strip().lower() == EMBEDDED else (False, answer.strip())
+
+
+def _show(founded: Founded, invocation: Invocation) -> None:
+    config, records = founded.config, founded.records
+    listen = [str(listener) for listener in config.network.endpoints]
+    if invocation.as_json:
+        output.show_document(
+            as_document(
+                config=str(config.path),
+                domain=config.global_.domain,
+                admin=founded.admin,
+                code=founded.code,
+                records=records,
+                listen=listen,
+            )
+        )
+        return
+    lines = [
+        f"The server for {config.global_.domain} is set up.",
+        "",
+        f"  Configuration       {config.path}",
+        f"  Listens on          {', '.join(listen)}",
+        f"  Administrator       admin/{config.global_.domain}, workspace {founded.admin}",
+        f"  Registration code   {founded.code}",
+        "",
+        "The code is shown only this once: register the administrator with it.",
+        f"{config.organization_key} opens the organization's keys: back it up, and keep it secret.",
+        "",
+        "Publish these DNS records, and an address (A or AAAA) for the host:",
+        "",
+        *as_lines(records),
+        "",
+        "Then start the server:",
+        "",
+        f"  mensagod run --config {shlex.quote(str(config.path))}",
+    ]
+    output.show("\n".join(lines))

@@ -1,0 +1,25 @@
+"""The ``mensagod`` command (spec 06, *The `mensagod` command*)."""
+
+from typing import Final
+
+import click
+
+from mensagod import __version__
+from mensagod.cli.verbs import Entry, Root
+
+VERBS: Final = {
+    "init": Entry("mensagod.cli.init", "Set up a server: configuration, database, keys, administrator."),
+    "quickstart": Entry("mensagod.cli.quickstart", "Set up a server to try, in ./var, and run it."),
+    "run": Entry("mensagod.cli.run", "Run the server in the foreground."),
+}
+"""Every verb; a new one is a module with ``command`` in it, and a line here."""
+
+
+@click.group(cls=Root, entries=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mensagod", message="%(prog)s %(version)s")
+def main() -> None:
+    """Run and look after a server for the Mensago platform."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""What all verbs have in common: the global options, in any place, and loading on first use."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import click
+from attrs import define, frozen
+
+from mensagod.cli.output import reporting
+
+T = TypeVar("T")
+
+
+@define
+class Invocation:
+    """What the global options say, wherever they stand.
+
+    :ivar config: the file that ``--config`` names.
+    :ivar as_json: whether the result is to be one JSON document on stdout.
+    :ivar yes: whether questions before something is destroyed are answered already.
+    """
+
+    config: Path | None = None
+    as_json: bool = False
+    yes: bool = False
+
+
+pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
+
+
+@frozen
+class Entry:
+    """A verb that is loaded when it is used.
+
+    :ivar module: which has the verb under the name ``command``.
+    :ivar summary: the line that the overview shows.
+    """
+
+    module: str
+    summary: str
+
+
+class Verb(click.Command):
+    """A verb that takes the global options."""
+
+    def __init__(self, *arguments: Any, **keywords: Any):
+        super().__init__(*arguments, **keywords)
+        self.params.extend(_global_options())
+
+
+class VerbGroup(click.Group):
+    """Verbs below a common word; takes the global options, too."""
+
+    command_class = Verb
+
+    def __init__(self, *arguments: Any, **keywords: Any):
+        super().__init__(*arguments, **{"no_args_is_help": False, **keywords})
+        self.params.extend(_global_options())
+
+
+class Root(VerbGroup):
+    """The command itself.
+
+    :param entries: the verbs by name.
+    """
+
+    def __init__(self, *arguments: Any, entries: Mapping[str, Entry], **keywords: Any):
+        super().__init__(*arguments, **keywords)
+        self._entries = entries
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the verbs, in the order of the table."""
+        return list(self._entries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a verb."""
+        if cmd_name not in self._entries:
+            return None
+        command: click.Command = import_module(self._entries[cmd_name].module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the verbs without loading any."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, entry.summary) for name, entry in self._entries.items()])
+
+    def main(self, *arguments: Any, **keywords: Any) -> Any:
+        """Run, and end the process: status 0 done, 1 failed, 2 wrong use or wrong configuration."""
+        run = super().main
+        settings = {"prog_name": "mensagod", **keywords, "standalone_mode": False}
+        raise SystemExit(reporting(lambda: run(*arguments, **settings)))
+
+
+class Parsed(click.ParamType, Generic[T]):  # type: ignore[type-arg]
+    """An option's value, read by one of our parsers.
+
+    :param parse: raises :class:`ValueError` with a sentence for what it refuses.
+    """
+
+    def __init__(self, name: str, parse: Callable[[str], T]):
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        """Read the value."""
+        if not isinstance(value, str):
+            parsed: T = value
+            return parsed
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _global_options() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--config"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="The configuration [default: $MENSAGOD_CONFIG or /etc/mensagod/serverconfig.toml].",
+            expose_value=False,
+            callback=_note,
+        ),
+        click.Option(
+            ["--json", "as_json"],
+            is_flag=True,
+            help="Print one JSON document.",
+            expose_value=False,
+            callback=_note,
+        ),
+        click.Option(
+            ["--yes"],
+            is_flag=True,
+            help="Answer questions with yes.",
+            expose_value=False,
+            callback=_note,
+        ),
+    ]
+
+
+def _note(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    invocation = context.ensure_object(Invocation)
+    if value and parameter.name is not None:
+        setattr(invocation, parameter.name, value)

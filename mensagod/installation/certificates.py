@@ -1,0 +1,126 @@
+"""The server's TLS certificate: a self-signed one to begin with, and the pins for DNS (spec 03, *DNS*)."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from attrs import field, frozen
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from mensagod.config import Config
+from mensagod.config.listeners import Listener
+from mensagod.crypto.cryptostring import CryptoString
+from mensagod.crypto.hashing import hash_bytes
+from mensagod.installation.dns_records import host_name
+from mensagod.installation.faults import InstallationFault
+
+LIFETIME: Final = timedelta(days=825)
+"""How long a self-signed certificate is valid; longer ones are refused by some clients."""
+
+_SLACK: Final = timedelta(hours=1)
+_LONGEST_COMMON_NAME: Final = 64
+
+
+@frozen
+class SelfSigned:
+    """A fresh certificate and its private key, both in PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
+def make_self_signed(names: Iterable[str], now: datetime) -> SelfSigned:
+    """Make a certificate for host names and IP addresses, the first of which names it."""
+    alternatives = [_general_name(name) for name in dict.fromkeys(names)]
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _common_name(alternatives))])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _SLACK)
+        .not_valid_after(now + LIFETIME)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    )
+    certificate = builder.sign(key, hashes.SHA256())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return SelfSigned(certificate.public_bytes(Encoding.PEM), private)
+
+
+def certificate_names(config: Config) -> list[str]:
+    """List what the server's certificate is for: every domain, its host, and the addresses it listens on."""
+    domains = config.global_.domains
+    names = [name for domain in domains for name in (host_name(domain), str(domain))]
+    for listener in config.network.endpoints:
+        if listener.interface == "localhost":
+            names.append("localhost")
+        elif listener.interface and not ip_address(listener.interface).is_unspecified:
+            names.append(str(ip_address(listener.interface)))
+    return names
+
+
+def public_key_hash(pem: bytes) -> CryptoString:
+    """Hash a certificate's public key (DER SubjectPublicKeyInfo) as DNS has it.
+
+    :raises ValueError: if this is not a certificate in PEM.
+    """
+    public = x509.load_pem_x509_certificate(pem).public_key()
+    return hash_bytes(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def certificate_files(config: Config) -> list[Path]:
+    """List the certificates of all TLS listeners, each once."""
+    files = [_certificate_file(listener, config) for listener in config.network.endpoints if listener.is_tls]
+    return list(dict.fromkeys(files))
+
+
+def read_pins(config: Config) -> list[CryptoString]:
+    """Hash the public key of every certificate that the server shows.
+
+    :raises InstallationFault: if one cannot be read.
+    """
+    return [_read_pin(path) for path in certificate_files(config)]
+
+
+def _read_pin(path: Path) -> CryptoString:
+    try:
+        return public_key_hash(path.read_bytes())
+    except OSError as error:
+        raise InstallationFault(f"The certificate {path} cannot be read: {error.strerror}") from error
+    except ValueError:
+        raise InstallationFault(f"{path} is not a certificate in PEM") from None
+
+
+def _certificate_file(listener: Listener, config: Config) -> Path:
+    if listener.kind == "tls":
+        return config.network.tls_certificate
+    # As Twisted has it: the key's file also holds the certificate, unless another one is named.
+    name = listener.options.get("certKey") or listener.options.get("privateKey") or "server.pem"
+    return Path(name)
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _common_name(alternatives: list[x509.GeneralName]) -> str:
+    names = [str(name.value) for name in alternatives if isinstance(name, x509.DNSName)]
+    return next((name for name in names if len(name) <= _LONGEST_COMMON_NAME), "mensagod")

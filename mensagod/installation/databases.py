@@ -1,0 +1,105 @@
+"""The database of a configuration, for commands without a server (spec 06, *Database*)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+from psycopg2 import sql
+
+from mensagod.accounts import Account
+from mensagod.config import Config
+from mensagod.errors import BadValue
+from mensagod.installation.blocking import BlockingReactor, result_of
+from mensagod.installation.faults import BadChoice, InstallationFault
+from mensagod.storage.access import describe_database, embedded_postgres
+from mensagod.storage.binaries import EmbeddedError
+from mensagod.storage.connections import Connection, Description, connect
+from mensagod.storage.rows import Row, Transaction, many, one
+
+_SHOWN = 3
+
+
+@contextmanager
+def open_database(config: Config, account: Account | None) -> Iterator[Connection]:
+    """Connect to the database, with the embedded PostgreSQL started for as long as that lasts.
+
+    :param account: whom it runs as if we are root.
+    :raises BadChoice: if libpq does not understand ``database.url``.
+    :raises InstallationFault: if it cannot be reached or started.
+    """
+    if not config.database.embedded:
+        with connected(describe_database(config)) as connection:
+            yield connection
+        return
+    postgres = embedded_postgres(BlockingReactor(), config, account)
+    try:
+        try:
+            description = result_of(postgres.start())
+        except EmbeddedError as error:
+            raise InstallationFault(one_line(error)) from error
+        with connected(description) as connection:
+            yield connection
+    finally:
+        result_of(postgres.stop())
+
+
+@contextmanager
+def connected(description: Description) -> Iterator[Connection]:
+    """Connect to a database that runs, for as long as the context lasts.
+
+    :raises BadChoice: if libpq does not understand the description.
+    :raises InstallationFault: if it cannot be reached.
+    """
+    try:
+        connection = connect(description)
+    except psycopg2.OperationalError as error:
+        raise InstallationFault(f"The database cannot be reached: {one_line(error)}") from error
+    except BadValue as error:
+        raise BadChoice(str(error)) from error
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def refuse_data(connection: Connection, txn: Transaction) -> None:
+    """Make sure that a database holds nothing but, perhaps, our own empty tables.
+
+    :raises InstallationFault: if it does.
+    """
+    txn.execute(
+        "SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+        " WHERE relkind IN ('r', 'p', 'f') AND nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%'"
+        " ORDER BY nspname, relname"
+    )
+    tables: list[Row] = many(lambda row: row, txn)
+    if not tables:
+        return
+    names = [table.relname for table in tables]
+    if "schema_versions" not in names:
+        raise InstallationFault(
+            f"The database has tables of something else ({_listed(names)}): use an empty one"
+        )
+    full = [table.relname for table in tables if _has_rows(connection, txn, table)]
+    if full:
+        raise InstallationFault(
+            f"The database has data of a server already ({_listed(full)}): use an empty one"
+        )
+
+
+def _has_rows(connection: Connection, txn: Transaction, table: Row) -> bool:
+    if table.relname == "schema_versions":
+        return False
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {}) AS has_rows")
+    txn.execute(query.format(sql.Identifier(table.nspname, table.relname)).as_string(connection))
+    return one(lambda row: bool(row.has_rows), txn)
+
+
+def one_line(error: BaseException) -> str:
+    """Give the text of an error, whose program spread it over several lines, on one."""
+    return " ".join(str(error).split())
+
+
+def _listed(names: list[str]) -> str:
+    more = ", ..." if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

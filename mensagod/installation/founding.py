@@ -1,0 +1,238 @@
+"""Founding an organization: configuration, keys, schema, root keycard, administrator (spec 06, ``init``).
+
+All of it comes to be, or nothing.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Final
+
+import psycopg2
+from attrs import field, frozen
+
+from mensagod.accounts import Account, AccountError, service_account
+from mensagod.config import Config, load
+from mensagod.config.choices import Registration
+from mensagod.config.listeners import Listener
+from mensagod.config.toml import write_configuration
+from mensagod.crypto.cryptostring import CryptoString
+from mensagod.crypto.passwords import PasswordHasher, make_code
+from mensagod.crypto.sealing import SecretKey
+from mensagod.errors import BadValue
+from mensagod.identity import SERVER_WORKSPACE, Domain, UserID, WAddress, WorkspaceID
+from mensagod.installation.certificates import certificate_names, make_self_signed, read_pins
+from mensagod.installation.databases import one_line, open_database, refuse_data
+from mensagod.installation.dns_records import Record, make_records, public_port
+from mensagod.installation.faults import BadChoice, InstallationFault
+from mensagod.installation.fresh import Fresh
+from mensagod.installation.organization_key import write_organization_key
+from mensagod.keycards.entries import OrganizationEntry
+from mensagod.keycards.fields import check_client_name
+from mensagod.keycards.making import OrganizationKeys, make_organization_root
+from mensagod.keyring import protect
+from mensagod.storage import preregistrations, schema, workspaces
+from mensagod.storage.connections import Connection
+from mensagod.storage.keycards import ORGANIZATION, StoredEntry, add_entry
+from mensagod.storage.keys import add_key
+from mensagod.storage.migrations import SchemaError, apply_next, read_steps
+from mensagod.storage.rows import Transaction
+
+ADMINISTRATOR: Final = UserID.from_text("admin")
+"""The administrator's user ID, in the main domain (spec 02, *User IDs*)."""
+
+ALIASES: Final = tuple(map(UserID.from_text, ("abuse", "support")))
+"""What leads to the administrator, in every domain."""
+
+_OUR_DIRECTORIES: Final = ("wsp", "out", "tmp", "keys")
+
+
+@frozen(kw_only=True)
+class Choices:
+    """What the operator decides.
+
+    :ivar config: the file to write.
+    :ivar top_dir: relative to that file; ``None`` for the usual one.
+    :ivar listen: none for the usual one.
+    :ivar database_url: ``None`` with ``embedded`` or where the environment says it.
+    """
+
+    config: Path
+    domain: Domain
+    organization: str
+    top_dir: Path | None = None
+    listen: tuple[Listener, ...] = ()
+    embedded: bool = False
+    database_url: str | None = field(default=None, repr=False)
+    registration: Registration = Registration.PRIVATE
+    admin: WorkspaceID = field(factory=WorkspaceID.random)
+
+    def check(self) -> None:
+        """Refuse what cannot be, before anything is made; raise :class:`BadChoice`."""
+        try:
+            self.organization.encode("utf-8")
+            check_client_name(self.organization)
+        except (BadValue, UnicodeEncodeError) as error:
+            raise BadChoice(f"The organization's name cannot be used: {error}") from error
+        if self.admin == SERVER_WORKSPACE:
+            raise BadChoice("The administrator's workspace ID must not be all zeros")
+        if self.embedded and self.database_url is not None:
+            raise BadChoice("The database is either embedded or at a URL, not both")
+
+    def document(self) -> bytes:
+        """Write the configuration; raise :class:`BadChoice` for what no configuration can hold."""
+        try:
+            text = write_configuration(
+                {
+                    "global.domain": self.domain,
+                    "global.top_dir": self.top_dir,
+                    "global.registration": self.registration,
+                    "database.embedded": self.embedded or None,
+                    "database.url": self.database_url,
+                    "network.listen": self.listen or None,
+                }
+            )
+        except BadValue as error:
+            raise BadChoice(str(error)) from error
+        return text.encode("utf-8")
+
+
+@frozen
+class Founded:
+    """A new installation.
+
+    :ivar code: with which the administrator registers; the database has only its hash.
+    """
+
+    config: Config
+    admin: WorkspaceID
+    code: str = field(repr=False)
+    entry: OrganizationEntry
+    pins: tuple[CryptoString, ...]
+
+    @property
+    def records(self) -> list[Record]:
+        """What to publish in DNS."""
+        port = public_port(self.config.network.endpoints)
+        return make_records(self.entry, self.config.global_.domains, self.pins, port)
+
+
+def found(choices: Choices, environ: Mapping[str, str]) -> Founded:
+    """Make an installation; blocks, for seconds where it makes a database cluster.
+
+    :param environ: as for :func:`mensagod.config.load`.
+    :raises BadChoice: if a choice cannot be.
+    :raises mensagod.config.ConfigFaults: if choices and environment do not go together.
+    :raises InstallationFault: if machine or database do not allow it.
+    """
+    choices.check()
+    document = choices.document()
+    fresh = Fresh()
+    try:
+        return _found(choices, document, environ, fresh)
+    except (psycopg2.Error, SchemaError) as error:
+        raise InstallationFault(f"The database refused: {one_line(error)}") from error
+    except OSError as error:
+        raise InstallationFault(f"{error.filename or 'The disk'}: {error.strerror or error}") from error
+    except AccountError as error:
+        raise InstallationFault(str(error)) from error
+    finally:
+        fresh.remove()
+
+
+def _found(choices: Choices, document: bytes, environ: Mapping[str, str], fresh: Fresh) -> Founded:
+    path = choices.config.absolute()
+    _refuse_existing(path)
+    fresh.directory(path.parent, 0o755)
+    fresh.file(path, document)
+    config = load(path, environ)
+    _refuse_existing(config.organization_key)
+    _check_top_dir(config)
+    fresh.account = account_of(config)
+    fresh.give(path)
+    fresh.directory(config.global_.top_dir, 0o700)
+    fresh.give(config.global_.top_dir)
+    _make_certificate(config, fresh)
+    fresh.tree(config.global_.top_dir / "postgresql")
+    with open_database(config, fresh.account) as connection:
+        return _establish(choices, config, connection, fresh)
+
+
+def _establish(choices: Choices, config: Config, connection: Connection, fresh: Fresh) -> Founded:
+    """Write all rows in one transaction, and the key that they are encrypted with just before its end."""
+    master, keys = SecretKey.generate(), OrganizationKeys()
+    admin = WAddress(choices.admin, config.global_.domain)
+    contacts = dict.fromkeys(("Contact-Abuse", "Contact-Support"), str(admin))
+    now = datetime.now(UTC)
+    entry = make_organization_root(keys, choices.organization, admin.domain, admin, now=now, more=contacts)
+    founded = Founded(
+        config, choices.admin, make_code(config.security.diceware_wordcount), entry, tuple(read_pins(config))
+    )
+    with connection, connection.cursor() as cursor:
+        txn = Transaction(cursor)
+        refuse_data(connection, txn)
+        _migrate(txn)
+        for pair in (keys.primary, keys.encryption):
+            add_key(txn, protect(pair, master))
+        _add_rows(txn, founded)
+        fresh.file(config.organization_key, write_organization_key(master))
+    fresh.keep()
+    return founded
+
+
+def _migrate(txn: Transaction) -> None:
+    steps = read_steps(schema.DIRECTORY)
+    while apply_next(txn, steps) is not None:
+        continue
+
+
+def _add_rows(txn: Transaction, founded: Founded) -> None:
+    entry, config = founded.entry, founded.config
+    expires = datetime.combine(entry.expires, time(), UTC)
+    stored = StoredEntry(entry.index, entry.text, str(entry.hash), entry.timestamp, expires)
+    add_entry(txn, ORGANIZATION, stored)
+    security = config.security
+    hasher = PasswordHasher(security.argon2_memory, security.argon2_time, security.argon2_parallelism)
+    code_hash = hasher.hash(founded.code)
+    preregistrations.preregister(txn, founded.admin, ADMINISTRATOR, config.global_.domain, code_hash)
+    for domain in config.global_.domains:
+        for alias in ALIASES:
+            workspaces.add_name(txn, alias, domain, founded.admin, "alias")
+
+
+def _make_certificate(config: Config, fresh: Fresh) -> None:
+    """Make what a ``tls:`` listener needs, unless it is there."""
+    files = (config.network.tls_certificate, config.network.tls_key)
+    if not any(listener.kind == "tls" for listener in config.network.endpoints):
+        return
+    there = [path for path in files if os.path.lexists(path)]
+    if len(there) == 1:
+        raise InstallationFault(f"{there[0]} is there, but not its counterpart: put both there, or none")
+    if not there:
+        made = make_self_signed(certificate_names(config), datetime.now(UTC))
+        for path, content in zip(files, (made.certificate, made.key), strict=True):
+            fresh.directory(path.parent, 0o755)
+            fresh.file(path, content)
+
+
+def _refuse_existing(path: Path) -> None:
+    if os.path.lexists(path):
+        raise InstallationFault(f"{path} is there already, and is not touched: remove it to begin anew")
+
+
+def _check_top_dir(config: Config) -> None:
+    """Refuse a directory with anything in it: all in it will be the server's, and its account's."""
+    top_dir = config.global_.top_dir
+    if not top_dir.exists():
+        return
+    allowed = {"lost+found", *(("postgresql",) if config.database.embedded else ())}
+    for member in sorted(top_dir.iterdir()):
+        is_empty = member.name in _OUR_DIRECTORIES and not any(member.iterdir())
+        if member.name not in allowed and not is_empty:
+            raise InstallationFault(f"{top_dir} is not empty, it has {member.name}: give an empty directory")
+
+
+def account_of(config: Config) -> Account | None:
+    """Give the account that the server becomes; ``None`` if we are not root."""
+    return service_account(config.global_.user) if os.geteuid() == 0 else None

@@ -1,0 +1,51 @@
+"""The documentation tells the truth where a program can check it."""
+
+import io
+import re
+from pathlib import Path
+
+from docutils.core import publish_doctree
+from docutils.utils import Reporter
+from twisted.trial.unittest import SynchronousTestCase
+
+from mensagod.commands.registry import CommandRegistry
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.rst", ROOT / "bench" / "README.rst", *sorted((ROOT / "docs").rglob("*.rst"))]
+
+
+class DocsTests(SynchronousTestCase):
+    """What the pages say against what is there."""
+
+    def test_commands(self) -> None:
+        """The reference page has every command that is installed here, and no other."""
+        page = (ROOT / "docs" / "reference" / "commands.rst").read_text()
+        described = re.findall(r"^([A-Z]+)$", page, re.MULTILINE)
+        ours = [
+            name
+            for name, command in CommandRegistry.installed().commands.items()
+            if type(command).__module__.startswith("mensagod.")
+        ]
+        self.assertEqual(sorted(described), sorted(ours))
+
+    def test_well_formed(self) -> None:
+        """Every page is reStructuredText without a fault."""
+        for page in PAGES:
+            with self.subTest(page=str(page)):
+                complaints = io.StringIO()
+                publish_doctree(
+                    page.read_text(),
+                    settings_overrides={
+                        "report_level": Reporter.WARNING_LEVEL,
+                        "warning_stream": complaints,
+                        "file_insertion_enabled": False,
+                    },
+                )
+                self.assertEqual(complaints.getvalue(), "")
+
+    def test_paths(self) -> None:
+        """Every file or directory of the project that a page names is there."""
+        named = re.compile(r"``((?:docs|etc|bench|mensagod|tests)/[\w./-]*|\.ci/run)``")
+        for page in PAGES:
+            for path in named.findall(page.read_text()):
+                self.assertTrue((ROOT / path).exists(), f"{page} names {path}")
