@@ -7,6 +7,7 @@ from attrs import evolve
 
 from mensagod.client.connection import ClientConnection
 from mensagod.client.files import download, list_files, select
+from mensagod.commands import files as commands
 from mensagod.paths import FileName, ServerPath
 from mensagod.storage import files
 from mensagod.wire.status import Status
@@ -205,19 +206,17 @@ class DirectoryTests(FilesTestCase):
         self.assertEqual(answer.data, {"FileCount": "0"})
 
     async def test_longest_list(self) -> None:
-        """A listing of 16 MB is given, one of more is refused."""
-        # The longest name has 102 characters, and a comma follows it.
-        await self.change(
-            "INSERT INTO files (folder, name, workspace, time, size)"
-            " SELECT folders.id, lpad(n::text, 32, '0') || '.' || lpad('1', 32, '0') || '.' || %s,"
-            " workspace, n, 1 FROM folders, generate_series(1, 16000000 / 103 + 1) AS n WHERE path = %s",
-            NOBODY,
-            str(ServerPath.settings(self.alice.workspace)),
-        )
-        fields = {"Path": ServerPath.settings(self.alice.workspace)}
+        """A listing of 16 MB is given, one of more is refused; here with a smaller limit."""
+        self.assertEqual(commands.MAX_LISTING, 16_000_000)
+        paths = [await self.put(self.alice, time=time) for time in (1000, 1000, 1001)]
+        fields = {"Path": paths[0].directory}
+        length = len(",".join(path.name for path in paths))
+        self.patch(commands, "MAX_LISTING", length)
+        await self.assert_answer(self.client_, "LIST", fields, Status.OK)
+        self.patch(commands, "MAX_LISTING", length - 1)
         await self.assert_answer(self.client_, "LIST", fields, Status.LIMIT_REACHED)
-        answer = await self.assert_answer(self.client_, "LIST", {**fields, "Time": "2"}, Status.OK)
-        self.assertEqual(answer.data["FileCount"], str(16000000 // 103))
+        answer = await self.assert_answer(self.client_, "LIST", {**fields, "Time": "1001"}, Status.OK)
+        self.assertEqual(answer.data["FileCount"], "1")
 
     async def test_outgoing(self) -> None:
         """What waits for delivery is listed below out; what is only being written is not."""

@@ -37,17 +37,19 @@ class DoomedDatabase(Database):
 
     def run(self, interaction: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         """Run an interaction."""
-        moment, _, name = self.step.partition(" ")
-        if name != interaction.__name__:
-            return super().run(interaction, *args, **kwargs)
-        if moment == "before":
+        if self.step == f"before {interaction.__name__}":
             return super().run(partial(_interrupted, interaction), *args, **kwargs)
+        return super().run(interaction, *args, **kwargs).addCallback(self._committed, interaction.__name__)
 
-        def committed(result: Any) -> Any:
-            # A claim that found nothing is no step on any message's way.
-            return result if result == [] else die()
+    def change(self, interaction: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """Run an interaction of one statement."""
+        return super().change(interaction, *args, **kwargs).addCallback(self._committed, interaction.__name__)
 
-        return super().run(interaction, *args, **kwargs).addCallback(committed)
+    def _committed(self, result: Any, name: str) -> Any:
+        # A claim that found nothing is no step on any message's way.
+        if self.step == f"after {name}" and result != []:
+            die()
+        return result
 
 
 def _interrupted(interaction: Callable[..., Any], txn: Transaction, *args: Any, **kwargs: Any) -> NoReturn:
