@@ -16,7 +16,8 @@ from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.config import Config, ConfigFaults, configuration_path, load
 from mensagod.delivery.local import LocalDelivery
 from mensagod.delivery.service import DeliveryService
-from mensagod.installation.organization_key import OrganizationKeyFault, read_organization_key
+from mensagod.installation.organization_key import OrganizationKeyFault, read_candidates
+from mensagod.keywatch import KeyWatch
 from mensagod.listeners import Listeners
 from mensagod.protocol import MensagoFactory
 from mensagod.server import Server
@@ -85,7 +86,6 @@ def _has_no_log_option(twistd: Mapping[str, object] | None) -> bool:
 def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> MensagoService:
     """Put the parts of a server together; nothing is started."""
     account = service_account(config.global_.user) if os.geteuid() == 0 else None
-    master = read_organization_key(config.organization_key)
     embedded = _embedded(reactor, config, account)
     server = _server(reactor, config, embedded)
     factory = MensagoFactory(reactor, server)
@@ -101,7 +101,6 @@ def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> Mensag
         listeners=listeners,
         embedded=embedded,
         account=account,
-        master=master,
         environ=environ,
     )
 
@@ -124,6 +123,13 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
     files = Crew(reactor, "files", FILE_THREADS)
     store = MailboxStore(FilePath(str(config.global_.top_dir)))
     sessions = LiveSessions(database)
+    # Read now, for the account that the server becomes may not be allowed to.
+    keys = KeyWatch(
+        reactor=reactor,
+        database=database,
+        masters=read_candidates(config.organization_key),
+        read_masters=lambda: read_candidates(config.organization_key),
+    )
     delivery = DeliveryService(
         reactor=reactor,
         config=lambda: server.config,
@@ -142,6 +148,7 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
         commands=CommandRegistry.installed(config.plugins.disabled),
         sessions=sessions,
         delivery=delivery,
+        keys=keys,
     )
     return server
 

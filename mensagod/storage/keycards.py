@@ -5,10 +5,12 @@ from datetime import datetime
 from attrs import frozen
 
 from mensagod.identity import SERVER_WORKSPACE, WorkspaceID
-from mensagod.storage.rows import Row, Transaction, many
+from mensagod.storage.rows import Row, Transaction, many, one
 
 ORGANIZATION = SERVER_WORKSPACE
 """The owner of the organization's keycard."""
+
+_ORGANIZATION = (ORGANIZATION.uuid,)
 
 
 @frozen
@@ -56,3 +58,45 @@ def list_entries(txn: Transaction, owner: WorkspaceID, start: int, end: int | No
             (owner.uuid, start, end, end),
         )
     return many(StoredEntry.from_row, txn)
+
+
+def lock_organization(txn: Transaction) -> None:
+    """Keep everybody else from changing the organization's keycard or keys until the transaction ends.
+
+    The root entry is what all wait for: it never changes, and is there as long as the organization.
+    """
+    txn.execute(
+        "SELECT number FROM keycard_entries WHERE owner = %s AND number = 1 FOR UPDATE", _ORGANIZATION
+    )
+    one(lambda row: int(row.number), txn)
+
+
+@frozen
+class Holder:
+    """A workspace with a keycard, and the text of its current entry."""
+
+    workspace: WorkspaceID
+    domain: str
+    user_id: str | None
+    text: str
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Holder":
+        """Make one from its columns."""
+        return cls(WorkspaceID(row.owner), row.domain, row.user_id, row.text)
+
+
+def holders_after(txn: Transaction, last: WorkspaceID, count: int) -> list[Holder]:
+    """Give up to ``count`` workspaces with a keycard, in the order of their IDs, without archived ones.
+
+    :param last: the ID that they come after; zero to begin with.
+    """
+    txn.execute(
+        "SELECT DISTINCT ON (entries.owner) entries.owner, workspaces.domain, names.user_id, entries.text"
+        " FROM keycard_entries AS entries JOIN workspaces ON workspaces.id = entries.workspace"
+        " LEFT JOIN names ON names.workspace = entries.workspace AND names.kind = 'current'"
+        " WHERE entries.owner > %s AND workspaces.status <> 'archived'"
+        " ORDER BY entries.owner, entries.number DESC LIMIT %s",
+        (last.uuid, count),
+    )
+    return many(Holder.from_row, txn)
