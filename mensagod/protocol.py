@@ -24,9 +24,9 @@ from mensagod.limits import BufferLedger, ConnectionLimits, source_of
 from mensagod.raw import RawReceipt, send_raw
 from mensagod.server import Server
 from mensagod.session import Hangup, Outcome, ReceiveRaw, SendRaw, Session
-from mensagod.wire.frames import FrameDecoder, encode_message
+from mensagod.wire.frames import FrameDecoder, MessageEncoder, encode_message
 from mensagod.wire.greeting import Greeting
-from mensagod.wire.messages import Response
+from mensagod.wire.messages import LongResponse, Response
 from mensagod.wire.status import Status
 
 READ_AHEAD = 128 * 1024
@@ -164,6 +164,8 @@ class MensagoProtocol(Protocol):
         elif isinstance(outcome, SendRaw):
             sending = ensureDeferred(send_raw(outcome, self.session.server.files, self._write_raw))
             return sending.addCallback(lambda _: self._next())
+        elif isinstance(outcome, LongResponse):
+            return ensureDeferred(self._answer_long(outcome)).addCallback(lambda _: self._next())
         else:
             return self._receive_raw(outcome)
         return None
@@ -173,6 +175,14 @@ class MensagoProtocol(Protocol):
         if self._open:
             self.transport.write(encode_message(response.to_bytes()))
             self._next()
+
+    async def _answer_long(self, answer: LongResponse) -> None:
+        """Write an answer frame by frame, each once the peer has taken those before it."""
+        encoder = MessageEncoder(answer.total)
+        async for part in answer.parts():
+            for frame in encoder.feed(part):
+                await self._write_raw(frame)
+        encoder.finish()
 
     def _next(self) -> None:
         self._busy = False

@@ -5,6 +5,7 @@ from typing import Protocol
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
+from mensagod.changes import ChangeWatch
 from mensagod.config import Config
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.delivery.service import DeliveryService
@@ -12,6 +13,7 @@ from mensagod.errors import ServerUnavailable
 from mensagod.identity import Domain
 from mensagod.imensagod import ICommand, IMailboxStore
 from mensagod.keyring import Keyring
+from mensagod.resolver import LocalResolver
 from mensagod.sessions import LiveSessions
 from mensagod.storage.database import Database
 from mensagod.threads import Crew
@@ -32,6 +34,8 @@ class Server:
     :ivar files: threads for work on the store.
     :ivar password_checks: threads for logins.
     :ivar code_checks: threads for strangers' codes, so that they cannot starve logins.
+    :ivar changes: tells of cards that other processes changed.
+    :ivar resolver: finds the cards of our own domains.
     :ivar ready: whether the keys are loaded and the schema is right.
     """
 
@@ -45,6 +49,8 @@ class Server:
     commands: Commands
     sessions: LiveSessions
     delivery: DeliveryService
+    changes: ChangeWatch
+    resolver: LocalResolver
     _keyring: Keyring | None = field(default=None, init=False)
 
     @property

@@ -29,7 +29,7 @@ from mensagod.listeners import Listeners
 from mensagod.logs import LineObserver
 from mensagod.protocol import MensagoFactory
 from mensagod.server import Server
-from mensagod.storage import keys, processes, schema
+from mensagod.storage import changes, failures, keys, processes, schema
 from mensagod.storage.binaries import EmbeddedError
 from mensagod.storage.connections import Connection, connect
 from mensagod.storage.embedded import EmbeddedPostgres
@@ -175,6 +175,7 @@ class MensagoService(Service):
         self._heart = LoopingCall(lambda: ensureDeferred(self._beat_on()))
         self._heart.clock = self.reactor
         self._heart.start(HEARTBEAT_SECONDS, now=False).addErrback(self._broken)
+        self.server.changes.startService()
         self.server.delivery.startService()
         self._accept()
 
@@ -218,6 +219,8 @@ class MensagoService(Service):
     async def _beat_on(self) -> None:
         try:
             await self._beat()
+            await self.server.database.run(failures.forget_expired)
+            await self.server.database.run(changes.forget_old)
         except ServerUnavailable:
             return
 
@@ -231,6 +234,8 @@ class MensagoService(Service):
         await self.factory.drain()
         if self.server.delivery.running:
             await self.server.delivery.stopService()
+        if self.server.changes.running:
+            self.server.changes.stopService()
         if self._heart is not None and self._heart.running:
             self._heart.stop()
         if self._database_started:

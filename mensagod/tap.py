@@ -12,6 +12,7 @@ from twisted.python.usage import UsageError
 
 from mensagod.accounts import Account, AccountError, service_account
 from mensagod.certificates import CertificateFault, Certificates
+from mensagod.changes import ChangeWatch
 from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.config import Config, ConfigFaults, configuration_path, load
 from mensagod.delivery.local import LocalDelivery
@@ -19,6 +20,7 @@ from mensagod.delivery.service import DeliveryService
 from mensagod.installation.organization_key import OrganizationKeyFault, read_organization_key
 from mensagod.listeners import Listeners
 from mensagod.protocol import MensagoFactory
+from mensagod.resolver import LocalResolver
 from mensagod.server import Server
 from mensagod.service import MensagoService
 from mensagod.sessions import LiveSessions
@@ -131,6 +133,7 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
         local=LocalDelivery(database, store, files),
         delivered=sessions.changed,
     )
+    changes = ChangeWatch(reactor, database)
     server = Server(
         reactor=reactor,
         config=config,
@@ -142,6 +145,8 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
         commands=CommandRegistry.installed(config.plugins.disabled),
         sessions=sessions,
         delivery=delivery,
+        changes=changes,
+        resolver=LocalResolver(reactor, database, changes, config.performance.keycard_cache_size),
     )
     return server
 
