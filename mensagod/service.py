@@ -111,7 +111,8 @@ class MensagoService(Service):
         try:
             config = load(self.server.config.path, self.environ)
             if self.listeners.certificates is not None:
-                self.listeners.certificates.read_again()
+                network = config.network
+                self.listeners.certificates.read_again(network.tls_certificate, network.tls_key)
         except ConfigFaults as error:
             for fault in error.faults:
                 self._log.error("configuration not read again: {fault}", fault=str(fault))

@@ -10,7 +10,7 @@ from twisted.python.filepath import FilePath
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from mensagod.accounts import Account, AccountError, service_account
+from mensagod.accounts import AccountError, service_account
 from mensagod.certificates import CertificateFault, Certificates
 from mensagod.changes import ChangeWatch
 from mensagod.commands.registry import CommandRegistry, PluginFaults
@@ -24,6 +24,7 @@ from mensagod.resolver import LocalResolver
 from mensagod.server import Server
 from mensagod.service import MensagoService
 from mensagod.sessions import LiveSessions
+from mensagod.storage.access import describe_database, embedded_postgres
 from mensagod.storage.database import Database
 from mensagod.storage.embedded import EmbeddedPostgres
 from mensagod.storage.store import MailboxStore
@@ -88,7 +89,7 @@ def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> Mensag
     """Put the parts of a server together; nothing is started."""
     account = service_account(config.global_.user) if os.geteuid() == 0 else None
     master = read_organization_key(config.organization_key)
-    embedded = _embedded(reactor, config, account)
+    embedded = embedded_postgres(reactor, config, account) if config.database.embedded else None
     server = _server(reactor, config, embedded)
     factory = MensagoFactory(reactor, server)
     endpoints = config.network.endpoints
@@ -108,19 +109,9 @@ def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> Mensag
     )
 
 
-def _embedded(reactor: Any, config: Config, account: Account | None) -> EmbeddedPostgres | None:
-    if not config.database.embedded:
-        return None
-    directory = config.global_.top_dir / "postgresql"
-    binaries = config.database.embedded_binaries
-    return EmbeddedPostgres(
-        reactor, directory, str(binaries) if binaries else None, account, config.database.pool_max
-    )
-
-
 def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> Server:
     """Put together what sessions share."""
-    description = embedded.connection if embedded is not None else connection_description(config)
+    description = embedded.connection if embedded is not None else describe_database(config)
     database = Database(reactor, description, config.database.pool_min, config.database.pool_max)
     checks = config.security.max_password_checks
     files = Crew(reactor, "files", FILE_THREADS)
@@ -149,19 +140,3 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
         resolver=LocalResolver(reactor, database, changes, config.performance.keycard_cache_size),
     )
     return server
-
-
-def connection_description(config: Config) -> dict[str, Any] | str:
-    """Tell how to reach a PostgreSQL that is not ours, in what libpq understands."""
-    database = config.database
-    if database.url is not None:
-        return database.url.reveal()
-    description: dict[str, Any] = {
-        "host": database.host,
-        "port": database.port,
-        "dbname": database.name,
-        "user": database.user,
-    }
-    if database.password is not None:
-        description["password"] = database.password.reveal()
-    return description

@@ -11,7 +11,7 @@ def as_document(
     *,
     config: str,
     domain: Domain,
-    admin: WorkspaceID,
+    admin: WorkspaceID | None,
     code: str | None,
     records: Iterable[Record],
     listen: Iterable[str],
@@ -23,7 +23,7 @@ def as_document(
     return {
         "config": config,
         "domain": str(domain),
-        "admin": {"workspace_id": str(admin), "registration_code": code},
+        "admin": {"workspace_id": None if admin is None else str(admin), "registration_code": code},
         "dns": [{"type": record.type, "name": record.name, "value": record.value} for record in records],
         "listen": list(listen),
     }

@@ -70,12 +70,14 @@ def command(
     if embedded and database_url is not None:
         raise click.UsageError("--embedded and --database-url do not go together")
     in_environment = any(name.startswith("MENSAGOD_DATABASE__") for name in os.environ)
-    if not (embedded or database_url is not None or in_environment):
-        _require_terminal(domain, organization)
-        domain, organization = _ask(domain, organization)
+    has_database = embedded or database_url is not None or in_environment
+    _require_terminal(domain, organization, has_database=has_database)
+    if domain is None:
+        domain = click.prompt("Domain of the organization", type=DOMAIN, err=True)
+    if organization is None:
+        organization = click.prompt("Name of the organization", type=ORGANIZATION, err=True)
+    if not has_database:
         embedded, database_url = _ask_database()
-    _require_terminal(domain, organization, with_database=True)
-    domain, organization = _ask(domain, organization)
     choices = Choices(
         config=configuration_path(os.environ, invocation.config),
         domain=domain,
@@ -90,28 +92,16 @@ def command(
     _show(found(choices, os.environ), invocation)
 
 
-def _require_terminal(
-    domain: Domain | None, organization: str | None, *, with_database: bool = False
-) -> None:
+def _require_terminal(domain: Domain | None, organization: str | None, *, has_database: bool) -> None:
     """Refuse to go on where something is missing and nobody can be asked."""
-    if sys.stdin.isatty():
-        return
     given = {
         "--domain": domain is not None,
         "--organization": organization is not None,
-        "--embedded or --database-url": with_database,
+        "--embedded or --database-url": has_database,
     }
     missing = [option for option, is_given in given.items() if not is_given]
-    if missing:
+    if missing and not sys.stdin.isatty():
         raise click.UsageError(f"There is no terminal to ask on: give {', '.join(missing)}")
-
-
-def _ask(domain: Domain | None, organization: str | None) -> tuple[Domain, str]:
-    if domain is None:
-        domain = click.prompt("Domain of the organization", type=DOMAIN, err=True)
-    if organization is None:
-        organization = click.prompt("Name of the organization", type=ORGANIZATION, err=True)
-    return domain, organization
 
 
 def _ask_database() -> tuple[bool, str | None]:

@@ -9,6 +9,8 @@ from mensagod.cli.verbs import Entry, Root
 
 VERBS: Final = {
     "init": Entry("mensagod.cli.init", "Set up a server: configuration, database, keys, administrator."),
+    "quickstart": Entry("mensagod.cli.quickstart", "Set up a server to try, in ./var, and run it."),
+    "run": Entry("mensagod.cli.run", "Run the server in the foreground."),
 }
 """Every verb; a new one is a module with ``command`` in it, and a line here."""
 

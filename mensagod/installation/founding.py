@@ -71,8 +71,9 @@ class Choices:
     def check(self) -> None:
         """Refuse what cannot be, before anything is made; raise :class:`BadChoice`."""
         try:
+            self.organization.encode("utf-8")
             check_client_name(self.organization)
-        except BadValue as error:
+        except (BadValue, UnicodeEncodeError) as error:
             raise BadChoice(f"The organization's name cannot be used: {error}") from error
         if self.admin == SERVER_WORKSPACE:
             raise BadChoice("The administrator's workspace ID must not be all zeros")

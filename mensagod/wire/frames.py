@@ -29,20 +29,30 @@ def _frame(kind: int, payload: bytes) -> bytes:
 
 
 def encode_message(message: bytes) -> bytes:
-    """All frames of ``message`` as one piece, because they should go out in one write.
+    """All frames of ``message`` as one piece.
 
     :raises ValueError: if ``message`` is empty; there is no such message.
+    """
+    return b"".join(split_message(message))
+
+
+def split_message(message: bytes) -> list[bytes]:
+    """The frames of ``message`` in pieces of bounded size, each of which goes out in one write.
+
+    A message that fits into a single frame is one piece.
+
+    :raises ValueError: if ``message`` is empty.
     """
     size = len(message)
     if not message:
         raise ValueError("a message is never empty")
     if size < MAX_PAYLOAD:
-        return b"%c%c%c%b" % (SINGLE, size >> 8, size & 0xFF, message)
+        return [b"%c%c%c%b" % (SINGLE, size >> 8, size & 0xFF, message)]
     cuts = range(0, size, MAX_PAYLOAD)
-    frames = [_frame(START, b"%d" % size)]
-    frames += [_frame(MIDDLE, message[cut : cut + MAX_PAYLOAD]) for cut in cuts[:-1]]
-    frames.append(_frame(FINAL, message[cuts[-1] :]))
-    return b"".join(frames)
+    pieces = [_frame(MIDDLE, message[cut : cut + MAX_PAYLOAD]) for cut in cuts[:-1]]
+    pieces.append(_frame(FINAL, message[cuts[-1] :]))
+    pieces[0] = _frame(START, b"%d" % size) + pieces[0]
+    return pieces
 
 
 class MessageEncoder:

@@ -1,11 +1,12 @@
 """``mensagod init``."""
 
+import os
+import pty
 import stat
 from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mensagod.cli import init
 from mensagod.config import load
 from mensagod.config.choices import Registration
 from mensagod.crypto.cryptostring import CryptoString
@@ -13,6 +14,7 @@ from mensagod.identity import WorkspaceID
 from mensagod.installation.certificates import public_key_hash
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.storage import keycards
+from tests.cli.processes import Command
 from tests.cli.running import Outcome, run
 from tests.installation.places import ENVIRONMENT, execute, field, fresh_database, make_directory
 
@@ -154,8 +156,19 @@ class RefusalTests(InitTestCase):
         self.refused(1, "cannot be reached", database_url="postgresql://test@127.0.0.1:1/test")
 
 
-class AskingTests(SynchronousTestCase):
-    def test_name(self) -> None:
-        """A name is asked for again by the same rule as the option's."""
-        self.assertEqual(init.parse_organization("Example"), "Example")
-        self.assertRaises(ValueError, init.parse_organization, "Abc")
+class AskingTests(InitTestCase):
+    def test_asked(self) -> None:
+        """On a terminal it asks for what is missing, again where the answer will not do."""
+        answers = ["exa mple", "example.org", "Abc", "Asked Org", self.url]
+        options = self.options(domain=None, organization=None, database_url=None)
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        command = Command.start(
+            self, self.directory, "--config", self.config, "--json", "init", *options, stdin=theirs
+        )
+        os.close(theirs)
+        os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
+        self.assertEqual(command.document()["domain"], "example.org")
+        self.assertIn("Name of the organization", command.rest()[1])
+        [stored] = execute(self.parameters, keycards.list_entries, keycards.ORGANIZATION, 1, None)
+        self.assertEqual(OrganizationEntry.from_text(stored.text).name, "Asked Org")

@@ -209,7 +209,7 @@ class RefusalTests(FoundingTestCase):
 
     def test_names(self) -> None:
         """Names that today's clients cannot read are refused."""
-        for name in ("Abc", "Acme X", "", " Acme", "x" * 65, "Ac\nme"):
+        for name in ("Abc", "Acme X", "", " Acme", "x" * 65, "Ac\nme", "Acme\udcff"):
             self.refused(BadChoice, "name", organization=name)
 
     def test_zero_administrator(self) -> None:

@@ -1,0 +1,73 @@
+"""Running the server in this process, in the foreground."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from twisted.application.app import ApplicationRunner, startApplication
+from twisted.application.service import IService
+from twisted.logger import ILogObserver
+from twisted.python.usage import UsageError
+from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
+
+from mensagod.accounts import AccountError
+from mensagod.cli.output import WRONG, Refusal
+from mensagod.config import load
+from mensagod.listeners import ListenFault
+from mensagod.logs import LineObserver
+
+Announce = Callable[[tuple[str, ...]], None]
+
+
+class _Runner(ApplicationRunner):
+    """Does what ``twistd --nodaemon`` does, but returns after a signal, so that we end with status 0."""
+
+    def __init__(self, options: Any, log: TextIO):
+        super().__init__(options)
+        self._log = log
+
+    def preApplication(self) -> None:
+        """Have nothing to do: there is no pid file and no daemon."""
+
+    def createOrGetApplication(self) -> Any:
+        """Make the application, with a log that goes where we want it."""
+        application = super().createOrGetApplication()
+        server = self.config.subOptions.made.server
+        application.setComponent(ILogObserver, LineObserver(lambda: server.config.log, self._log))
+        return application
+
+    def postApplication(self) -> None:
+        """Run it, until a signal or a fault ends it."""
+        IService(self.application).privilegedStartService()
+        startApplication(self.application, False)
+        self.startReactor(None, sys.__stdout__, sys.__stderr__)
+
+
+def serve(config: Path, announce: Announce | None = None, *, log: TextIO) -> None:
+    """Run the server until a signal ends it.
+
+    :param announce: called once with the bound addresses when clients are let in. By then ``sys.stdout``
+        leads to the log.
+    :param log: where the log goes.
+    :raises mensagod.config.ConfigFaults: if the configuration is wrong.
+    :raises Refusal: if the server does not start, or ended by itself.
+    """
+    path = config.absolute()
+    load(path, os.environ)
+    streams = sys.stdout, sys.stderr
+    try:
+        options = ServerOptions()
+        options.parseOptions(["--nodaemon", "--pidfile=", "mensagod", "--config", str(path)])
+        options.subOptions.announce = announce
+        _Runner(options, log).run()
+    except UsageError as error:
+        raise Refusal(*str(error).splitlines(), status=WRONG) from error
+    except (AccountError, ListenFault) as error:
+        raise Refusal(str(error)) from error
+    finally:
+        # The log takes both over.
+        sys.stdout, sys.stderr = streams
+    if options.subOptions.made.fault is not None:
+        raise Refusal(options.subOptions.made.fault)

@@ -1,0 +1,71 @@
+"""What an installation is like, as the database has it."""
+
+from pathlib import Path
+
+from attrs import frozen
+
+from mensagod.accounts import Account
+from mensagod.config import Config
+from mensagod.crypto.passwords import PasswordHasher
+from mensagod.identity import WorkspaceID
+from mensagod.installation.blocking import BlockingReactor
+from mensagod.installation.databases import connected
+from mensagod.installation.founding import ADMINISTRATOR
+from mensagod.keycards.entries import OrganizationEntry
+from mensagod.storage import keycards, preregistrations, workspaces
+from mensagod.storage.access import describe_database, embedded_postgres
+from mensagod.storage.connections import Description
+from mensagod.storage.rows import Transaction
+
+
+@frozen
+class State:
+    """An installation.
+
+    :ivar entry: the organization's current entry.
+    :ivar admin: the administrator's workspace; ``None`` if it is archived.
+    :ivar code_hash: of the code that the administrator has not used yet; ``None`` once it was.
+    """
+
+    entry: OrganizationEntry
+    admin: WorkspaceID | None
+    code_hash: str | None
+
+    def unused_code(self, file: Path) -> str | None:
+        """Give the code from a file if it still is the one to register with; remove it if none is.
+
+        Takes as long as a password check.
+        """
+        try:
+            code = file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        if self.code_hash is None:
+            file.unlink()
+            return None
+        return code if PasswordHasher(8192, 1, 1).verify(self.code_hash, code) else None
+
+
+def read_state(config: Config, account: Account | None = None) -> State:
+    """Read it from a database that runs; blocks.
+
+    :raises mensagod.installation.faults.InstallationFault: if it cannot be reached.
+    """
+    with connected(_describe(config, account)) as connection, connection, connection.cursor() as cursor:
+        return _read(Transaction(cursor), config)
+
+
+def _describe(config: Config, account: Account | None) -> Description:
+    if config.database.embedded:
+        return embedded_postgres(BlockingReactor(), config, account).connection
+    return describe_database(config)
+
+
+def _read(txn: Transaction, config: Config) -> State:
+    [stored] = keycards.list_entries(txn, keycards.ORGANIZATION, 0, None)
+    entry = OrganizationEntry.from_text(stored.text)
+    domain = config.global_.domain
+    waiting = preregistrations.find_by_name(txn, ADMINISTRATOR, domain)
+    if waiting is not None:
+        return State(entry, waiting.workspace, waiting.code_hash)
+    return State(entry, workspaces.find_registered(txn, ADMINISTRATOR, domain), None)
