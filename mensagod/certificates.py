@@ -24,40 +24,39 @@ class Certificates:
     """
 
     def __init__(self, certificate: Path, key: Path):
-        self.certificate = certificate
-        self.key = key
-        self._context = self._read()
+        self._context = _read(certificate, key)
 
-    def read_again(self) -> None:
-        """Use the files as they are now, for new connections.
+    def read_again(self, certificate: Path, key: Path) -> None:
+        """Use these files as they are now, for new connections.
 
         :raises CertificateFault: if they cannot be used; then what was read before stays in use.
         """
-        self._context = self._read()
+        self._context = _read(certificate, key)
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Make the TLS side of a connection."""
         return SSL.Connection(self._context, None)
 
-    def _read(self) -> SSL.Context:
-        chain = _split(_content(self.certificate))
-        key = _content(self.key)
-        try:
-            first, *others = [Certificate.loadPEM(pem).original for pem in chain]
-            options = CertificateOptions(
-                privateKey=load_privatekey(FILETYPE_PEM, key),
-                certificate=first,
-                extraCertChain=others,
-                raiseMinimumTo=TLSVersion.TLSv1_2,
-            )
-            context = options.getContext()
-            context.check_privatekey()
-        except (SSL.Error, ValueError, TypeError) as error:
-            raise CertificateFault(
-                f"{self.certificate} and {self.key} are not a certificate in PEM and its private key: put the"
-                " right files there"
-            ) from error
-        return context
+
+def _read(certificate: Path, key: Path) -> SSL.Context:
+    chain = _split(_content(certificate))
+    private = _content(key)
+    try:
+        first, *others = [Certificate.loadPEM(pem).original for pem in chain]
+        options = CertificateOptions(
+            privateKey=load_privatekey(FILETYPE_PEM, private, _no_passphrase),
+            certificate=first,
+            extraCertChain=others,
+            raiseMinimumTo=TLSVersion.TLSv1_2,
+        )
+        context = options.getContext()
+        context.check_privatekey()
+    except (SSL.Error, ValueError, TypeError) as error:
+        raise CertificateFault(
+            f"{certificate} and {key} are not a certificate in PEM and its private key: put the right files"
+            " there"
+        ) from error
+    return context
 
 
 def _content(path: Path) -> bytes:
@@ -73,3 +72,8 @@ def _content(path: Path) -> bytes:
 def _split(chain: bytes) -> list[bytes]:
     """Cut a file of certificates into one piece each; the last remainder is none."""
     return [part + _END for part in chain.split(_END)[:-1]]
+
+
+def _no_passphrase(writing: bool) -> bytes:
+    """Refuse an encrypted key, instead of asking on the terminal."""
+    raise ValueError("the private key is encrypted")

@@ -16,6 +16,7 @@ CONTEXT = ("session", "request", "workspace", "device", "incident", "message")
 """The fields that a line shows where an event has them."""
 
 _LEVELS = (LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical)
+_IMPORTANCE = {level.name: importance for importance, level in enumerate(_LEVELS)}
 
 
 @implementer(ILogObserver)
@@ -23,22 +24,23 @@ class LineObserver:
     """Writes each event as one line.
 
     :param settings: gives the table of the configuration that is in force.
+    :param stream: where to; what is the standard output now, unless given. ``twistd`` puts a stream in its
+        place later whose lines become events, each of which would be written to it again.
     """
 
     def __init__(self, settings: Callable[[], LogTable], stream: TextIO | None = None):
         self._settings = settings
-        self._stream = stream
+        self._stream = stream or sys.stdout
 
     def __call__(self, event: LogEvent) -> None:
         """Write one event, unless it is less important than the configuration asks for."""
         settings = self._settings()
         level = event.get("log_level") or LogLevel.info
-        if _LEVELS.index(level) < _LEVELS.index(LogLevel.lookupByName(settings.level.value)):
+        if _IMPORTANCE[level.name] < _IMPORTANCE[settings.level.value]:
             return
         write = _as_json if settings.format is LogFormat.JSON else _as_text
-        stream = self._stream or sys.stdout
-        stream.write(write(event, level.name) + "\n")
-        stream.flush()
+        self._stream.write(write(event, level.name) + "\n")
+        self._stream.flush()
 
 
 def _moment(event: LogEvent) -> str:
@@ -47,7 +49,11 @@ def _moment(event: LogEvent) -> str:
 
 
 def _context(event: LogEvent) -> dict[str, str]:
-    return {name: str(event[name]) for name in CONTEXT if event.get(name) is not None}
+    # Events of Twisted's older log have a field "message" too, a tuple of texts.
+    found = {name: event.get(name) for name in CONTEXT}
+    return {
+        name: str(value) for name, value in found.items() if value is not None and type(value) is not tuple
+    }
 
 
 def _traceback(event: LogEvent) -> str:
@@ -66,6 +72,8 @@ def _as_text(event: LogEvent, level: str) -> str:
 def _one_line(text: str) -> str:
     """Keep a line a line, whatever a client sent into it."""
     joined = " | ".join(text.splitlines())
+    if joined.isprintable():
+        return joined
     return "".join(char if char.isprintable() else "?" for char in joined)
 
 

@@ -5,7 +5,7 @@ one, so that of two at once the second hears that it came too late, instead of c
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from typing import Final
 
 from attrs import frozen
@@ -19,7 +19,8 @@ from mensagod.keycards.making import OrganizationKeys, revoke_organization, rota
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keyring import Keyring, KeyringFault, choose_master, protect
 from mensagod.storage import keycards, keys
-from mensagod.storage.keycards import ORGANIZATION, Holder, StoredEntry
+from mensagod.storage.holders import Holder, holders_after
+from mensagod.storage.keycards import ORGANIZATION, StoredEntry
 from mensagod.storage.rows import Transaction
 
 WARNING_DAYS: Final = 30
@@ -125,7 +126,7 @@ def lacking_entries(txn: Transaction) -> Iterator[Holder]:
     if not any(period.revoked for period in history.periods):
         return
     last = ORGANIZATION
-    while holders := keycards.holders_after(txn, last, _BATCH):
+    while holders := holders_after(txn, last, _BATCH):
         yield from (holder for holder in holders if _is_superseded(holder, history))
         last = holders[-1].workspace
 
@@ -174,10 +175,4 @@ def _signing_pair(keyring: Keyring, entry: OrganizationEntry) -> SigningPair:
 def _add(txn: Transaction, entry: OrganizationEntry, new: OrganizationKeys, master: SecretKey) -> None:
     for pair in (new.primary, new.encryption):
         keys.add_key(txn, protect(pair, master))
-    keycards.add_entry(txn, ORGANIZATION, stored_entry(entry))
-
-
-def stored_entry(entry: OrganizationEntry | UserEntry) -> StoredEntry:
-    """Give an entry as it is stored."""
-    expires = datetime.combine(entry.expires, time(), UTC)
-    return StoredEntry(entry.index, entry.text, str(entry.hash), entry.timestamp, expires)
+    keycards.add_entry(txn, ORGANIZATION, StoredEntry.of(entry))

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -11,6 +11,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
     ITCPTransport,
+    IUNIXTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall
@@ -23,14 +24,14 @@ from mensagod.errors import CommandError
 from mensagod.limits import BufferLedger, ConnectionLimits, source_of
 from mensagod.raw import RawReceipt, send_raw
 from mensagod.server import Server
-from mensagod.session import Hangup, Outcome, ReceiveRaw, SendRaw, Session
-from mensagod.wire.frames import FrameDecoder, encode_message
+from mensagod.session import Hangup, ReceiveRaw, SendRaw, Session
+from mensagod.wire.frames import FrameDecoder, MessageEncoder, split_message
 from mensagod.wire.greeting import Greeting
-from mensagod.wire.messages import Response
+from mensagod.wire.messages import LongResponse, Response
 from mensagod.wire.status import Status
 
-READ_AHEAD = 128 * 1024
-"""How much of later requests is read while one is being answered, in bytes."""
+READ_AHEAD = 64 * 1024
+"""How much of what comes next is read while something is being done, in bytes."""
 
 GOODBYE_SECONDS = 10
 """How long a peer has to take the last bytes before the connection is cut."""
@@ -59,6 +60,7 @@ class MensagoProtocol(Protocol):
         self.session = session
         self._decoder = FrameDecoder(session.max_message)
         self._open = False
+        self._lost = False
         self._busy = False
         self._pumping = False
         self._paused = False
@@ -73,7 +75,7 @@ class MensagoProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """Greet, or send away whom the limits do not admit (spec 01, *Greeting*)."""
-        if ITCPTransport.providedBy(self.transport):
+        if ITCPTransport.providedBy(self.transport) and not IUNIXTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
         self._touch()
         status = self.factory.admit(self)
@@ -97,13 +99,14 @@ class MensagoProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget everything; a command that runs goes on without its client."""
         self._open = False
+        self._lost = True
         self.factory.forget(self)
         self._hold(0)
-        if self._writable is not None:
-            self._writable.callback(None)
+        self._wake_writer()
         if self._receipt is not None:
             self._receipt.end()
-        self.session.leave()
+        if not self._busy:
+            self.session.leave()
 
     def pauseProducing(self) -> None:
         """The peer reads too slowly: write nothing more for now."""
@@ -114,9 +117,7 @@ class MensagoProtocol(Protocol):
         """The peer has read what was written."""
         self._paused = False
         self._touch()
-        if self._writable is not None:
-            writable, self._writable = self._writable, None
-            writable.callback(None)
+        self._wake_writer()
         self._pump()
 
     def stopProducing(self) -> None:
@@ -151,55 +152,86 @@ class MensagoProtocol(Protocol):
     def _begin(self, message: bytes) -> None:
         """Have the session answer one message."""
         self._busy = True
-        answer = ensureDeferred(self.session.respond(message))
-        answer.addCallback(self._act)
-        answer.addErrback(self._broken)
+        work = ensureDeferred(self._perform(message))
+        work.addErrback(self._broken)
+        work.addCallback(self._done)
 
-    def _act(self, outcome: Outcome) -> Deferred[None] | None:
-        """Do what the session decided; a Deferred if that takes until later."""
-        if isinstance(outcome, Response):
-            self._answer(outcome)
+    async def _perform(self, message: bytes) -> None:
+        """Do what the session decides about ``message``, to the end."""
+        outcome = await self.session.respond(message)
+        if isinstance(outcome, ReceiveRaw):
+            outcome = await self._receive_raw(outcome)
+        if isinstance(outcome, SendRaw):
+            await send_raw(outcome, self.session.server.files, self._write)
         elif isinstance(outcome, Hangup):
             self._hang_up(outcome.response)
-        elif isinstance(outcome, SendRaw):
-            sending = ensureDeferred(send_raw(outcome, self.session.server.files, self._write_raw))
-            return sending.addCallback(lambda _: self._next())
+        elif isinstance(outcome, LongResponse):
+            await self._answer_long(outcome)
         else:
-            return self._receive_raw(outcome)
-        return None
+            await self._answer(outcome)
 
-    def _answer(self, response: Response) -> None:
-        """Write one answer in one piece, then go on with the next request."""
-        if self._open:
-            self.transport.write(encode_message(response.to_bytes()))
-            self._next()
-
-    def _next(self) -> None:
+    def _done(self, _: None) -> None:
+        """Go on with the next request, if there is anybody left to answer."""
         self._busy = False
         self._touch()
-        if self.factory.stopping:
+        if self._lost:
+            self.session.leave()
+        elif self._open and self.factory.stopping:
             self._close()
         self._pump()
 
     def _broken(self, failure: Failure) -> None:
         """A raw phase could not go on, or worse: the stream has no known boundary any more."""
-        if self._open:
+        if not failure.check(ConnectionDone, CancelledError):
             self._log.failure("connection closed", failure, session=self.session.id)
+        if self._open:
             self._open = False
             self.transport.abortConnection()
 
+    async def _answer(self, response: Response) -> None:
+        """Write one answer; a long one at the pace at which the peer takes it."""
+        first, *others = self._encode(response)
+        if self._open:
+            self.transport.write(first)
+        for piece in others:
+            await self._write(piece)
+
+    async def _answer_long(self, answer: LongResponse) -> None:
+        """Write an answer frame by frame, each once the peer has taken those before it."""
+        encoder = MessageEncoder(answer.total)
+        async for part in answer.parts():
+            for frame in encoder.feed(part):
+                await self._write(frame)
+        encoder.finish()
+
+    def _encode(self, response: Response) -> list[bytes]:
+        """Give an answer as pieces to write."""
+        try:
+            return split_message(response.to_bytes())
+        except (TypeError, ValueError):
+            return split_message(self.session.report_incident("an answer").to_bytes())
+
+    async def _write(self, data: bytes) -> None:
+        """Write ``data`` once the peer has taken what was written before."""
+        while self._open and self._paused:
+            self._writable = Deferred()
+            await self._writable
+        if not self._open:
+            raise ConnectionDone
+        self.transport.write(data)
+
+    def _wake_writer(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None:
+            writable.callback(None)
+
     def _hang_up(self, response: Response | None) -> None:
         """Write a last answer, if any, and close."""
-        if self._open:
-            if response is None:
-                self._close()
-                return
-            self.transport.write(encode_message(response.to_bytes()))
-            self._close(linger=self._can_half_close())
-
-    def _can_half_close(self) -> bool:
-        """Tell whether the transport is TCP itself; TLS reads on until the peer answers its end anyway."""
-        return ITCPTransport.providedBy(self.transport) and not INegotiated.providedBy(self.transport)
+        if not self._open:
+            return
+        if response is not None:
+            self.transport.write(b"".join(self._encode(response)))
+        self._close(linger=response is not None)
 
     def _close(self, linger: bool = False) -> None:
         """Close once everything is written; :meth:`check` cuts a peer off that does not take it.
@@ -209,38 +241,34 @@ class MensagoProtocol(Protocol):
         """
         self._open = False
         self._closing_since = self.factory.reactor.seconds()
+        self._hold(0)
+        self._decoder = FrameDecoder(0)
         self.transport.unregisterProducer()
-        if linger:
-            self.transport.resumeProducing()
+        self.transport.resumeProducing()
+        # The end of a TLS stream is a message of its own, after which TLS reads on by itself.
+        if linger and ITCPTransport.providedBy(self.transport) and not INegotiated.providedBy(self.transport):
             self.transport.loseWriteConnection()
         else:
             self.transport.loseConnection()
 
     # Raw data phases.
 
-    async def _write_raw(self, data: bytes) -> None:
-        """Write ``data`` once the peer has taken what was written before."""
-        while self._open and self._paused:
-            self._writable = Deferred()
-            await self._writable
-        if not self._open:
-            raise ConnectionDone
-        self.transport.write(data)
-
-    def _receive_raw(self, outcome: ReceiveRaw) -> Deferred[None]:
-        """Answer, hand the bytes that follow to the sink, and answer again."""
-        self._receipt = RawReceipt(outcome, self._decoder, self._throttle)
-        if self._open:
-            self.transport.write(encode_message(outcome.response.to_bytes()))
-        else:
-            self._receipt.end()
-        receiving = ensureDeferred(self._receipt.run())
-
-        def received(end: Outcome) -> Deferred[None] | None:
+    async def _receive_raw(self, outcome: ReceiveRaw) -> Response | Hangup:
+        """Answer, hand the bytes that follow to the sink, and give the answer after them."""
+        receipt = RawReceipt(outcome, self._decoder, self._want_more, self.session.report_incident)
+        self._receipt = receipt
+        try:
+            await self._answer(outcome.response)
+            if not self._open:
+                receipt.end()
+            return await receipt.run()
+        finally:
             self._receipt = None
-            return self._act(end)
 
-        return receiving.addCallback(received)
+    def _want_more(self) -> None:
+        """The receipt has taken what there was, or waits for more."""
+        self._touch()
+        self._throttle()
 
     # Limits.
 
@@ -282,10 +310,10 @@ class MensagoProtocol(Protocol):
     def _patience(self) -> tuple[int, bool]:
         """Tell how many seconds of silence are allowed now, and whether it is the peer that must read."""
         transfer = self.session.server.config.network.transfer_timeout
+        if self._receipt is not None:
+            return (transfer if self._receipt.is_hungry else 0), False
         if self._paused:
             return transfer, True
-        if self._receipt is not None:
-            return transfer, False
         if self._busy:
             return 0, False
         if self._decoder.mid_message:
@@ -351,7 +379,7 @@ class MensagoFactory(Factory):
     def admit(self, protocol: MensagoProtocol) -> Status:
         """Count a new connection and tell what to greet it with."""
         self._connections.add(protocol)
-        if self.stopping or not self.server.database.available:
+        if self.stopping or not self.server.ready:
             return Status.SERVER_UNAVAILABLE
         if not self.limits.admit(protocol.session.source):
             return Status.SERVER_UNAVAILABLE

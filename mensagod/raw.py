@@ -2,16 +2,20 @@
 
 from collections.abc import Awaitable, Callable
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 from mensagod.errors import CommandError
-from mensagod.session import Hangup, Outcome, ReceiveRaw, SendRaw
+from mensagod.session import Hangup, ReceiveRaw, SendRaw
 from mensagod.threads import Crew
 from mensagod.wire.frames import FrameDecoder
 from mensagod.wire.messages import Response
 
-CHUNK = 128 * 1024
-"""How much is read or written at once, in bytes; one such piece is in the transport, one ahead of it."""
+CHUNK = 64 * 1024
+"""How much is read or written at once, in bytes.
+
+Of a file that is sent, the transport takes up to two such pieces before it asks for a pause, one waits for
+that to end, and one more is read meanwhile.
+"""
 
 DISCARD = 1024 * 1024
 """How much of a transfer that cannot succeed is still read before the answer, in bytes."""
@@ -29,7 +33,8 @@ async def send_raw(outcome: SendRaw, crew: Crew, write: Callable[[bytes], Awaita
     left = outcome.size
     source = outcome.source
     try:
-        ahead = _read(crew, outcome, left)
+        if left:
+            ahead = _read(crew, outcome, left)
         while left:
             chunk = await ahead
             if not chunk:
@@ -55,16 +60,30 @@ def _read(crew: Crew, outcome: SendRaw, left: int) -> Deferred[bytes]:
 class RawReceipt:
     """Bytes on their way from the connection's buffer to a sink.
 
-    :param resume: called when bytes were taken from the buffer, so that reading may go on.
+    :param resume: called when bytes were taken from the buffer, so that reading may go on, and when the
+        receipt begins to wait for more.
+    :param report: called in an ``except`` clause for a fault of ours; gives the answer.
     """
 
-    def __init__(self, outcome: ReceiveRaw, decoder: FrameDecoder, resume: Callable[[], None]):
+    def __init__(
+        self,
+        outcome: ReceiveRaw,
+        decoder: FrameDecoder,
+        resume: Callable[[], None],
+        report: Callable[[str], Response],
+    ):
         self._left = outcome.size
         self._sink = outcome.sink
         self._decoder = decoder
         self._resume = resume
+        self._report = report
         self._waiting: Deferred[None] | None = None
         self._ended = False
+
+    @property
+    def is_hungry(self) -> bool:
+        """Whether it is the peer that is waited for, and not the sink."""
+        return self._waiting is not None
 
     def more(self) -> None:
         """Bytes have come."""
@@ -75,23 +94,34 @@ class RawReceipt:
         self._ended = True
         self._wake()
 
-    async def run(self) -> Outcome:
+    async def run(self) -> Response | Hangup:
         """Move all bytes and give what the sink answers."""
         try:
             await self._move(self._sink.write)
-        except _Interrupted:
-            return Hangup(await self._sink.interrupted())
-        except CommandError as error:
-            return await self._refuse(error)
-        try:
             return await self._sink.finish()
+        except CancelledError:
+            raise
+        except _Interrupted:
+            return Hangup(await self._interrupted())
+        except CommandError as error:
+            return await self._refuse(Response.from_error(error), error.close)
+        except Exception:
+            return await self._refuse(self._report("receiving data"))
+
+    async def _interrupted(self) -> Response:
+        """Have the sink answer that the bytes stopped coming."""
+        try:
+            return await self._sink.interrupted()
+        except CancelledError:
+            raise
         except CommandError as error:
             return Response.from_error(error)
+        except Exception:
+            return self._report("interrupted data")
 
-    async def _refuse(self, error: CommandError) -> Outcome:
-        """Answer a fault in the middle: behind the rest of the data if that is little."""
-        response = Response.from_error(error)
-        if self._left > DISCARD:
+    async def _refuse(self, response: Response, close: bool = False) -> Response | Hangup:
+        """Answer a fault: behind the rest of the data if that is little."""
+        if close or self._left > DISCARD:
             return Hangup(response)
         try:
             await self._move(_discard)
@@ -110,6 +140,7 @@ class RawReceipt:
                 raise _Interrupted
             else:
                 self._waiting = Deferred()
+                self._resume()
                 await self._waiting
 
     def _wake(self) -> None:

@@ -5,6 +5,7 @@ from typing import Protocol
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
+from mensagod.changes import ChangeWatch
 from mensagod.config import Config
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.delivery.service import DeliveryService
@@ -13,6 +14,7 @@ from mensagod.identity import Domain
 from mensagod.imensagod import ICommand, IMailboxStore
 from mensagod.keyring import Keyring
 from mensagod.keywatch import KeyWatch
+from mensagod.resolver import LocalResolver
 from mensagod.sessions import LiveSessions
 from mensagod.storage.database import Database
 from mensagod.threads import Crew
@@ -34,6 +36,8 @@ class Server:
     :ivar password_checks: threads for logins.
     :ivar code_checks: threads for strangers' codes, so that they cannot starve logins.
     :ivar keys: follows the organization's keys, and changes them.
+    :ivar changes: tells of cards that other processes changed.
+    :ivar resolver: finds the cards of our own domains.
     :ivar ready: whether the keys are loaded and the schema is right.
     """
 
@@ -48,6 +52,8 @@ class Server:
     sessions: LiveSessions
     delivery: DeliveryService
     keys: KeyWatch
+    changes: ChangeWatch
+    resolver: LocalResolver
 
     @property
     def ready(self) -> bool:

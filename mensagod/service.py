@@ -28,7 +28,7 @@ from mensagod.listeners import Listeners
 from mensagod.logs import LineObserver
 from mensagod.protocol import MensagoFactory
 from mensagod.server import Server
-from mensagod.storage import processes, schema
+from mensagod.storage import changes, failures, processes, schema
 from mensagod.storage.binaries import EmbeddedError
 from mensagod.storage.connections import Connection, connect
 from mensagod.storage.embedded import EmbeddedPostgres
@@ -109,7 +109,8 @@ class MensagoService(Service):
         try:
             config = load(self.server.config.path, self.environ)
             if self.listeners.certificates is not None:
-                self.listeners.certificates.read_again()
+                network = config.network
+                self.listeners.certificates.read_again(network.tls_certificate, network.tls_key)
         except ConfigFaults as error:
             for fault in error.faults:
                 self._log.error("configuration not read again: {fault}", fault=str(fault))
@@ -174,6 +175,7 @@ class MensagoService(Service):
         self._heart.clock = self.reactor
         self._heart.start(HEARTBEAT_SECONDS, now=False).addErrback(self._broken)
         self.server.keys.startService()
+        self.server.changes.startService()
         self.server.delivery.startService()
         self._accept()
 
@@ -213,6 +215,8 @@ class MensagoService(Service):
     async def _beat_on(self) -> None:
         try:
             await self._beat()
+            await self.server.database.run(failures.forget_expired)
+            await self.server.database.run(changes.forget_old)
         except ServerUnavailable:
             return
 
@@ -228,6 +232,8 @@ class MensagoService(Service):
             await self.server.delivery.stopService()
         if self.server.keys.running:
             self.server.keys.stopService()
+        if self.server.changes.running:
+            self.server.changes.stopService()
         if self._heart is not None and self._heart.running:
             self._heart.stop()
         if self._database_started:

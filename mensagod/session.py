@@ -13,11 +13,11 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from mensagod.errors import CommandError, StateMismatch, Terminated
+from mensagod.errors import CommandError, ServerUnavailable, StateMismatch, Terminated
 from mensagod.identity import DeviceID, Domain, WorkspaceID
 from mensagod.imensagod import ISink, ISource
 from mensagod.paths import ServerPath
-from mensagod.wire.messages import MalformedRequest, Request, Response
+from mensagod.wire.messages import LongResponse, MalformedRequest, Request, Response
 from mensagod.wire.status import Status
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class ReceiveRaw:
     sink: ISink
 
 
-Outcome = Response | Hangup | SendRaw | ReceiveRaw
+Outcome = Response | LongResponse | Hangup | SendRaw | ReceiveRaw
 
 
 def no_loss() -> None:
@@ -152,6 +152,8 @@ class Session:
             self._malformed = 0
             action = request.action
             outcome = await self._dispatch(request)
+            if not isinstance(outcome, Outcome):
+                raise TypeError(f"{action} gave no outcome but {type(outcome).__name__}")
         except CancelledError:
             raise
         except MalformedRequest as error:
@@ -160,13 +162,16 @@ class Session:
             response = Response.from_error(error)
             return Hangup(response) if error.close else response
         except Exception:
-            return self._report_incident(action)
+            return self.report_incident(action)
         if self.member is not None and isinstance(outcome, Response):
             return await self._with_update_count(outcome, self.member)
+        if self.member is not None and isinstance(outcome, LongResponse):
+            return evolve(outcome, response=await self._with_update_count(outcome.response, self.member))
         return outcome
 
     def expect(self, step: Step) -> None:
         """Wait for the second request of a command."""
+        self.give_up_step()
         self._step = step
         self._forget = self.server.reactor.callLater(STEP_SECONDS, self.give_up_step)
 
@@ -220,8 +225,11 @@ class Session:
             return Hangup(Response.from_error(Terminated("Too many malformed requests")))
         return Response.from_error(error)
 
-    def _report_incident(self, action: str) -> Response:
-        """Log what only a fault of ours can have raised, and give the client the number to quote."""
+    def report_incident(self, action: str) -> Response:
+        """Log the current exception, which only a fault of ours can have raised; give the answer to it.
+
+        The client hears no more than the number to quote.
+        """
         incident = uuid4().hex[:16]
         self._log.failure(
             "{action} failed, incident {incident}",
@@ -241,7 +249,12 @@ class Session:
             return response
         try:
             count = await self.server.sessions.count_updates(member)
-        except CommandError:
+        except CancelledError:
+            raise
+        except ServerUnavailable:
+            return response
+        except Exception:
+            self._log.failure("updates cannot be counted", session=self.id)
             return response
         if not count:
             return response

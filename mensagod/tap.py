@@ -10,8 +10,9 @@ from twisted.python.filepath import FilePath
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from mensagod.accounts import Account, AccountError, service_account
+from mensagod.accounts import AccountError, service_account
 from mensagod.certificates import CertificateFault, Certificates
+from mensagod.changes import ChangeWatch
 from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.config import Config, ConfigFaults, configuration_path, load
 from mensagod.delivery.local import LocalDelivery
@@ -20,9 +21,11 @@ from mensagod.installation.organization_key import OrganizationKeyFault, read_ca
 from mensagod.keywatch import KeyWatch
 from mensagod.listeners import Listeners
 from mensagod.protocol import MensagoFactory
+from mensagod.resolver import LocalResolver
 from mensagod.server import Server
 from mensagod.service import MensagoService
 from mensagod.sessions import LiveSessions
+from mensagod.storage.access import describe_database, embedded_postgres
 from mensagod.storage.database import Database
 from mensagod.storage.embedded import EmbeddedPostgres
 from mensagod.storage.store import MailboxStore
@@ -86,7 +89,7 @@ def _has_no_log_option(twistd: Mapping[str, object] | None) -> bool:
 def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> MensagoService:
     """Put the parts of a server together; nothing is started."""
     account = service_account(config.global_.user) if os.geteuid() == 0 else None
-    embedded = _embedded(reactor, config, account)
+    embedded = embedded_postgres(reactor, config, account) if config.database.embedded else None
     server = _server(reactor, config, embedded)
     factory = MensagoFactory(reactor, server)
     endpoints = config.network.endpoints
@@ -105,19 +108,9 @@ def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> Mensag
     )
 
 
-def _embedded(reactor: Any, config: Config, account: Account | None) -> EmbeddedPostgres | None:
-    if not config.database.embedded:
-        return None
-    directory = config.global_.top_dir / "postgresql"
-    binaries = config.database.embedded_binaries
-    return EmbeddedPostgres(
-        reactor, directory, str(binaries) if binaries else None, account, config.database.pool_max
-    )
-
-
 def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> Server:
     """Put together what sessions share."""
-    description = embedded.connection if embedded is not None else connection_description(config)
+    description = embedded.connection if embedded is not None else describe_database(config)
     database = Database(reactor, description, config.database.pool_min, config.database.pool_max)
     checks = config.security.max_password_checks
     files = Crew(reactor, "files", FILE_THREADS)
@@ -137,6 +130,7 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
         local=LocalDelivery(database, store, files),
         delivered=sessions.changed,
     )
+    changes = ChangeWatch(reactor, database)
     server = Server(
         reactor=reactor,
         config=config,
@@ -149,21 +143,7 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
         sessions=sessions,
         delivery=delivery,
         keys=keys,
+        changes=changes,
+        resolver=LocalResolver(reactor, database, changes, config.performance.keycard_cache_size),
     )
     return server
-
-
-def connection_description(config: Config) -> dict[str, Any] | str:
-    """Tell how to reach a PostgreSQL that is not ours, in what libpq understands."""
-    database = config.database
-    if database.url is not None:
-        return database.url.reveal()
-    description: dict[str, Any] = {
-        "host": database.host,
-        "port": database.port,
-        "dbname": database.name,
-        "user": database.user,
-    }
-    if database.password is not None:
-        description["password"] = database.password.reveal()
-    return description

@@ -67,6 +67,8 @@ class Crew(Service):
         try:
             await place
         except CancelledError as error:
+            if late is None or late.active():
+                raise
             raise ServerUnavailable from error
         finally:
             if late is not None and late.active():

@@ -20,7 +20,7 @@ from mensagod.keycards.signatures import fingerprint
 from mensagod.keyring import KEEP_DAYS, KeyringFault
 from mensagod.storage import keys
 from mensagod.storage.connections import Connection
-from mensagod.storage.keycards import Holder
+from mensagod.storage.holders import Holder
 from mensagod.storage.keys import KeyState
 from mensagod.times import format_timestamp
 

@@ -45,7 +45,12 @@ class CommandRegistry:
         :raises PluginFaults: if one does not do what :class:`ICommand` asks, two have one name, or a
             disabled one does not exist.
         """
-        faults: list[PluginFault] = []
+        return cls._of(commands, disabled, [])
+
+    @classmethod
+    def _of(
+        cls, commands: Iterable[ICommand], disabled: Iterable[str], faults: list[PluginFault]
+    ) -> "CommandRegistry":
         found: dict[str, ICommand] = {}
         for command in commands:
             try:
@@ -65,10 +70,11 @@ class CommandRegistry:
 
         :raises PluginFaults: as :meth:`of`, or if a dropin cannot be imported.
         """
-        faults = import_faults(package)
+        commands, faults = installed_commands(package)
+        faults += import_faults(package)
         if faults:
-            raise PluginFaults(faults)
-        return cls.of(installed_commands(package), disabled)
+            disabled = ()  # what is missing may be called that
+        return cls._of(commands, disabled, faults)
 
     def find(self, action: str) -> ICommand:
         """Give the command of this name.
@@ -81,14 +87,30 @@ class CommandRegistry:
         return command
 
 
-def installed_commands(package: ModuleType = twisted.plugins) -> list[ICommand]:
-    """Give the commands of all dropins that can be imported, verified or not."""
-    return [
-        plugin.load()
-        for dropin in getCache(package).values()
-        for plugin in dropin.plugins
-        if ICommand in plugin.provided
-    ]
+def installed_commands(
+    package: ModuleType = twisted.plugins,
+) -> tuple[list[ICommand], list[PluginFault]]:
+    """Give the commands of all dropins, verified or not, and what is wrong with those that do not load.
+
+    Twisted remembers in ``dropin.cache`` what a dropin had when it was last changed; what it needs may be
+    gone since.
+    """
+    commands: list[ICommand] = []
+    faults: list[PluginFault] = []
+    for dropin in getCache(package).values():
+        for plugin in dropin.plugins:
+            if ICommand not in plugin.provided:
+                continue
+            try:
+                commands.append(plugin.load())
+            except Exception as error:
+                faults.append(
+                    PluginFault(
+                        f"plugin {dropin.moduleName}.{plugin.name} does not load ({_told(error)}): mend it,"
+                        " or remove its module and dropin.cache beside it"
+                    )
+                )
+    return commands, faults
 
 
 def import_faults(package: ModuleType = twisted.plugins) -> list[PluginFault]:
@@ -111,8 +133,12 @@ def _import_error(module: str) -> str:
     try:
         import_module(module)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return _told(error)
     return "it was mended meanwhile, start again"
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _take(command: ICommand, found: dict[str, ICommand]) -> None:
@@ -123,10 +149,10 @@ def _take(command: ICommand, found: dict[str, ICommand]) -> None:
         verifyObject(IPlugin, command)
         for demand in command.demands:
             verifyObject(IDemand, demand)
-    except Invalid as error:
+    except (Invalid, TypeError) as error:
         raise PluginFault(f"{where} is not a command: {' '.join(str(error).split())}") from error
-    name = command.name
-    if not name.isascii() or not name.isidentifier() or name != name.upper():
+    name: object = command.name
+    if not isinstance(name, str) or not name.isascii() or not name.isidentifier() or name != name.upper():
         raise PluginFault(f"{where} has the name {name!r}: a name is upper-case ASCII letters, digits and _")
     if name in found:
         other = type(found[name])

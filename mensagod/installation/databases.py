@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
@@ -12,34 +11,12 @@ from mensagod.config import Config
 from mensagod.errors import BadValue
 from mensagod.installation.blocking import BlockingReactor, result_of
 from mensagod.installation.faults import BadChoice, InstallationFault
+from mensagod.storage.access import describe_database, embedded_postgres
 from mensagod.storage.binaries import EmbeddedError
 from mensagod.storage.connections import Connection, Description, connect
-from mensagod.storage.embedded import EmbeddedPostgres
 from mensagod.storage.rows import Row, Transaction, many, one
 
 _SHOWN = 3
-
-
-def embedded_postgres(reactor: Any, config: Config, account: Account | None) -> EmbeddedPostgres:
-    """Make the embedded PostgreSQL of a configuration; nothing is started."""
-    binaries = config.database.embedded_binaries
-    return EmbeddedPostgres(
-        reactor,
-        config.global_.top_dir / "postgresql",
-        None if binaries is None else str(binaries),
-        account,
-        config.database.pool_max,
-    )
-
-
-def describe_database(config: Config) -> Description:
-    """Tell how to reach a PostgreSQL that is not embedded."""
-    database = config.database
-    if database.url is not None:
-        return database.url.reveal()
-    password = {} if database.password is None else {"password": database.password.reveal()}
-    named = {"host": database.host, "port": database.port, "dbname": database.name, "user": database.user}
-    return {**named, **password}
 
 
 @contextmanager

@@ -29,20 +29,77 @@ def _frame(kind: int, payload: bytes) -> bytes:
 
 
 def encode_message(message: bytes) -> bytes:
-    """All frames of ``message`` as one piece, because they should go out in one write.
+    """All frames of ``message`` as one piece.
 
     :raises ValueError: if ``message`` is empty; there is no such message.
+    """
+    return b"".join(split_message(message))
+
+
+def split_message(message: bytes) -> list[bytes]:
+    """The frames of ``message`` in pieces of bounded size, each of which goes out in one write.
+
+    A message that fits into a single frame is one piece.
+
+    :raises ValueError: if ``message`` is empty.
     """
     size = len(message)
     if not message:
         raise ValueError("a message is never empty")
     if size < MAX_PAYLOAD:
-        return b"%c%c%c%b" % (SINGLE, size >> 8, size & 0xFF, message)
+        return [b"%c%c%c%b" % (SINGLE, size >> 8, size & 0xFF, message)]
     cuts = range(0, size, MAX_PAYLOAD)
-    frames = [_frame(START, b"%d" % size)]
-    frames += [_frame(MIDDLE, message[cut : cut + MAX_PAYLOAD]) for cut in cuts[:-1]]
-    frames.append(_frame(FINAL, message[cuts[-1] :]))
-    return b"".join(frames)
+    pieces = [_frame(MIDDLE, message[cut : cut + MAX_PAYLOAD]) for cut in cuts[:-1]]
+    pieces.append(_frame(FINAL, message[cuts[-1] :]))
+    pieces[0] = _frame(START, b"%d" % size) + pieces[0]
+    return pieces
+
+
+class MessageEncoder:
+    """Makes the frames of a message that is never whole in memory (spec 01, *Frames*).
+
+    Its bytes come in pieces of any size; their number must be known first.
+
+    :param total: how many bytes the message has; at least 1.
+    """
+
+    __slots__ = ("_buffer", "_is_single", "_missing", "_prefix")
+
+    def __init__(self, total: int):
+        if total < 1:
+            raise ValueError("a message is never empty")
+        self._is_single = total < MAX_PAYLOAD
+        self._prefix = b"" if self._is_single else _frame(START, b"%d" % total)
+        self._missing = total
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes, and give the frames that are complete with them, each to be written at once.
+
+        :raises ValueError: if these are more bytes than were announced.
+        """
+        self._missing -= len(data)
+        if self._missing < 0:
+            raise ValueError("a message is longer than was announced")
+        self._buffer += data
+        frames = []
+        # A final frame is never empty, so a middle one is cut only when there is more than it takes.
+        while len(self._buffer) > MAX_PAYLOAD:
+            frames.append(self._cut(MIDDLE, MAX_PAYLOAD))
+        if not self._missing and self._buffer:
+            frames.append(self._cut(SINGLE if self._is_single else FINAL, len(self._buffer)))
+        return frames
+
+    def finish(self) -> None:
+        """Make sure that the message is complete; :class:`ValueError` if bytes are missing."""
+        if self._missing:
+            raise ValueError("a message is shorter than was announced")
+
+    def _cut(self, kind: int, size: int) -> bytes:
+        prefix, self._prefix = self._prefix, b""
+        frame = prefix + _frame(kind, bytes(self._buffer[:size]))
+        del self._buffer[:size]
+        return frame
 
 
 class FrameDecoder:

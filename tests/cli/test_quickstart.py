@@ -14,10 +14,10 @@ from mensagod.config import load
 from mensagod.config.listeners import parse_listener
 from mensagod.installation.blocking import BlockingReactor
 from mensagod.installation.certificates import public_key_hash
-from mensagod.installation.databases import embedded_postgres
 from mensagod.installation.faults import InstallationFault
 from mensagod.installation.founding import Choices
 from mensagod.installation.trials import TrialPlace
+from mensagod.storage.access import embedded_postgres
 from mensagod.storage.rows import Transaction
 from tests.cli.processes import Command
 from tests.cli.running import run

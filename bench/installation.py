@@ -1,0 +1,243 @@
+"""An installation to measure, and its PostgreSQL: ``python -m bench.installation DIRECTORY``.
+
+The process makes everything below the directory, keeps PostgreSQL running (fsync on, as it is set up for
+users) and stops it when its input ends. It answers with what the load needs to know.
+"""
+
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import time
+
+from attrs import define, field
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from twisted.internet import threads
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from twisted.python.filepath import FilePath
+
+from bench.processes import tell
+from mensagod.accounts import Account, give, service_account
+from mensagod.crypto.passwords import PasswordHasher
+from mensagod.crypto.sealing import EncryptionPair, SecretKey
+from mensagod.delivery.envelopes import seal_message
+from mensagod.identity import SERVER_DEVICE, DeviceID, Domain, UserID, WAddress, WorkspaceID
+from mensagod.keycards.making import OrganizationKeys, make_organization_root
+from mensagod.keyring import protect
+from mensagod.paths import FileName, ServerPath
+from mensagod.storage import devices, files, keycards, keys, mailboxes, schema, workspaces
+from mensagod.storage.connections import connect
+from mensagod.storage.devices import Presented
+from mensagod.storage.embedded import EmbeddedPostgres
+from mensagod.storage.keycards import ORGANIZATION, StoredEntry
+from mensagod.storage.migrations import migrate
+from mensagod.storage.rows import Transaction
+from mensagod.storage.store import MailboxStore
+from mensagod.storage.workspaces import Credentials
+
+DOMAIN = Domain.from_text("example.com")
+MEMBERS = 16
+DOWNLOAD_SIZE = 10 * 1024 * 1024
+PASSWORD = "what the client makes of a password"
+BODY = b'{"body": "%s"}' % (b"words " * 100)
+
+CONFIGURATION = """\
+[global]
+domain = "{domain}"
+top_dir = "{data}"
+
+[database]
+embedded = true
+
+[network]
+listen = ["tcp:{tcp}:interface=127.0.0.1", "tls:{tls}:interface=127.0.0.1"]
+max_clients_per_ip = 0
+
+[security]
+argon2_memory = 8192
+argon2_time = 1
+max_recipients_per_minute = 0
+"""
+
+
+@define
+class Person:
+    """A member with one device."""
+
+    name: str
+    workspace: WorkspaceID = field(factory=WorkspaceID.random)
+    device: DeviceID = field(factory=DeviceID.random)
+    keys: EncryptionPair = field(factory=EncryptionPair.generate)
+
+    @property
+    def address(self) -> WAddress:
+        """The address that messages go to."""
+        return WAddress(self.workspace, DOMAIN)
+
+    def settle(self, txn: Transaction, password_hash: str) -> None:
+        """Become a member, all at once."""
+        workspaces.add_preregistered(txn, self.workspace, DOMAIN)
+        workspaces.activate(txn, self.workspace, Credentials(password_hash))
+        workspaces.add_name(txn, UserID.from_text(self.name), DOMAIN, self.workspace, "current")
+        mailboxes.create(txn, self.workspace, 0)
+        devices.register(
+            txn, self.workspace, Presented(self.device, self.keys.public, None, address="127.0.0.1")
+        )
+
+
+@define
+class Installation:
+    """What is made below a directory."""
+
+    directory: Path
+    account: Account | None
+    organization: OrganizationKeys = field(factory=OrganizationKeys)
+    master: SecretKey = field(factory=SecretKey.generate)
+    people: list[Person] = field(factory=lambda: [Person(f"member{number}") for number in range(MEMBERS)])
+
+    @property
+    def data(self) -> Path:
+        """What the server keeps."""
+        return self.directory / "data"
+
+    def lay_out(self, tcp: int, tls: int) -> None:
+        """Write the configuration and what it names."""
+        self.data.mkdir()
+        text = CONFIGURATION.format(domain=DOMAIN, data=self.data, tcp=tcp, tls=tls)
+        (self.directory / "serverconfig.toml").write_text(text)
+        _private(self.directory / "organization.key", f"{self.master.secret}\n".encode())
+        certificate, key = make_certificate()
+        (self.directory / "tls.crt").write_bytes(certificate)
+        _private(self.directory / "tls.key", key)
+
+    def hand_over(self) -> None:
+        """Give everything to the account that the server becomes."""
+        if self.account is not None:
+            give([self.directory], self.account)
+
+    def fill(self, postgresql: EmbeddedPostgres) -> str:
+        """Make the organization and its members; blocks. Give the path of the file to download."""
+        connection = connect(postgresql.connection)
+        try:
+            list(migrate(connection, schema.DIRECTORY))
+            with connection, connection.cursor() as cursor:
+                txn = Transaction(cursor)
+                self._found(txn)
+                path = self._place_file(txn)
+                txn.execute("CREATE TABLE bench_limit (id uuid PRIMARY KEY, name text NOT NULL)")
+        finally:
+            connection.close()
+        return str(path)
+
+    def describe(self, path: str) -> dict[str, object]:
+        """Tell what the load needs."""
+        return {
+            "organization_key": str(self.organization.encryption.public),
+            "download": path,
+            "people": [
+                {
+                    "name": person.name,
+                    "workspace": str(person.workspace),
+                    "device": str(person.device),
+                    "public": str(person.keys.public),
+                    "private": str(person.keys.private),
+                    "message": self._message(person, self.people[number - 1]),
+                }
+                for number, person in enumerate(self.people)
+            ],
+        }
+
+    def _found(self, txn: Transaction) -> None:
+        for pair in (self.organization.primary, self.organization.encryption):
+            keys.add_key(txn, protect(pair, self.master))
+        now = datetime.now(UTC)
+        entry = make_organization_root(
+            self.organization, "Benchmark", DOMAIN, self.people[0].address, now=now
+        )
+        until = now + timedelta(days=365)
+        keycards.add_entry(txn, ORGANIZATION, StoredEntry(1, entry.text, str(entry.hash), now, until))
+        password_hash = PasswordHasher(8192, 1, 1).hash(PASSWORD)
+        for person in self.people:
+            person.settle(txn, password_hash)
+
+    def _place_file(self, txn: Transaction) -> ServerPath:
+        owner = self.people[0].workspace
+        name = FileName.make(int(time()), DOWNLOAD_SIZE)
+        path = ServerPath.new_messages(owner).child(name)
+        MailboxStore(FilePath(str(self.data))).write(path, os.urandom(DOWNLOAD_SIZE))
+        mailboxes.lock(txn, owner)
+        files.add_delivered(txn, owner, name, SERVER_DEVICE)
+        return path
+
+    def _message(self, sender: Person, recipient: Person) -> str:
+        key = self.organization.encryption.public
+        return seal_message(
+            BODY,
+            sender.address,
+            recipient.address,
+            sender_org_key=key,
+            recipient_org_key=key,
+            recipient_key=recipient.keys.public,
+            date=datetime.now(UTC),
+        )
+
+
+def make_certificate() -> tuple[bytes, bytes]:
+    """Make a certificate for loopback, signed by itself, and its key, both in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return certificate.public_bytes(Encoding.PEM), private
+
+
+def _private(path: Path, content: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+
+
+async def _keep(reactor: object, directory: str, tcp: str, tls: str) -> None:
+    """Make the installation and keep its database until our input ends."""
+    account = service_account("mensagod") if os.geteuid() == 0 else None
+    installation = Installation(Path(directory), account)
+    installation.lay_out(int(tcp), int(tls))
+    installation.hand_over()
+    postgresql = EmbeddedPostgres(reactor, installation.data / "postgresql", None, account, pool_max=40)
+    await postgresql.start()
+    try:
+        path = await threads.deferToThread(installation.fill, postgresql)
+        installation.hand_over()
+        told = installation.describe(path)
+        tell({**told, "database": postgresql.connection, "postgresql": _version(postgresql)})
+        end: Deferred[str] = threads.deferToThread(sys.stdin.read)
+        await end
+    finally:
+        await postgresql.stop()
+
+
+def _version(postgresql: EmbeddedPostgres) -> str:
+    connection = connect(postgresql.connection)
+    try:
+        number = connection.server_version
+    finally:
+        connection.close()
+    return f"{number // 10000}.{number % 10000}"
+
+
+if __name__ == "__main__":
+    react(lambda *given: Deferred.fromCoroutine(_keep(*given)), sys.argv[1:])

@@ -1,0 +1,108 @@
+"""A load generator: ``python -m bench.load KIND PORT CONNECTIONS DESCRIPTION``.
+
+It connects, logs in where that is needed, and then for each line ``SECONDS`` on its input keeps one request
+under way on every connection for that long, and answers with how many were answered a second. For ``file``
+and ``download`` it is bytes a second; ``idle`` and ``idle-tls`` only hold their connections.
+"""
+
+import json
+import select
+import socket
+import sys
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+from bench.installation import DOWNLOAD_SIZE
+from bench.processes import tell
+from bench.wire import OK, PIECE, WrongAnswer, download, exchange, frame, log_in, open_socket, receive
+
+
+def rate(connections: Sequence[socket.socket], requests: Sequence[bytes], seconds: float) -> float:
+    """Keep one request under way on every connection; give the answers a second."""
+    if len(connections) == 1:
+        return _rate_of_one(connections[0], requests[0], seconds)
+    waiting = select.epoll()
+    by_number = {}
+    for connection, request in zip(connections, requests, strict=True):
+        by_number[connection.fileno()] = (connection, request)
+        waiting.register(connection, select.EPOLLIN)
+        connection.sendall(request)
+    begin = perf_counter()
+    end = begin + seconds
+    count = 0
+    under_way = len(connections)
+    while under_way:
+        go_on = perf_counter() < end
+        for number, _ in waiting.poll():
+            connection, request = by_number[number]
+            _check(connection.recv(65535))
+            if go_on:
+                count += 1
+                connection.sendall(request)
+            else:
+                under_way -= 1
+    waiting.close()
+    return count / (end - begin)
+
+
+def _rate_of_one(connection: socket.socket, request: bytes, seconds: float) -> float:
+    begin = perf_counter()
+    end = begin + seconds
+    count = 0
+    while perf_counter() < end:
+        if not exchange(connection, request).startswith(OK):
+            raise WrongAnswer("another answer than 200")
+        count += 1
+    return count / (perf_counter() - begin)
+
+
+def _check(answer: bytes) -> None:
+    """Make sure of a good answer, which servers write in one piece."""
+    if not answer.startswith(OK, 3) or len(answer) != 3 + (answer[1] << 8 | answer[2]):
+        raise WrongAnswer(repr(answer))
+
+
+def _requests(kind: str, people: Sequence[dict[str, Any]]) -> list[bytes]:
+    """Make the request of each connection."""
+    if kind == "idle-request":
+        return [frame("IDLE", {}) for _ in people]
+    if kind == "getwid":
+        return [frame("GETWID", {"User-ID": person["name"]}) for person in people]
+    return [frame("SEND", {"Message": person["message"], "Domain": "example.com"}) for person in people]
+
+
+def _fetch_rate(connection: socket.socket, kind: str, path: str, seconds: float) -> float:
+    """Fetch the file again and again; give the bytes a second."""
+    room = memoryview(bytearray(PIECE))
+    begin = perf_counter()
+    count = 0
+    while perf_counter() < begin + seconds:
+        if kind == "download":
+            download(connection, path, DOWNLOAD_SIZE, room)
+        else:
+            connection.sendall(b"\n")
+            receive(connection, DOWNLOAD_SIZE, room)
+        count += 1
+    return count * DOWNLOAD_SIZE / (perf_counter() - begin)
+
+
+def _main(kind: str, port: int, count: int, description: dict[str, Any]) -> None:
+    connections = [open_socket(port, tls=kind == "idle-tls") for _ in range(count)]
+    people = description["people"][:count]
+    if kind in {"send", "download"}:
+        for connection, person in zip(connections, people, strict=True):
+            log_in(connection, person, description["organization_key"])
+    tell("ready")
+    for line in sys.stdin:
+        if kind in {"download", "file"}:
+            tell(_fetch_rate(connections[0], kind, description["download"], float(line)))
+        elif kind in {"idle", "idle-tls"}:
+            tell("idle")
+        else:
+            tell(rate(connections, _requests(kind, people), float(line)))
+
+
+if __name__ == "__main__":
+    with open(sys.argv[4], encoding="utf-8") as told:
+        _main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), json.load(told))

@@ -1,0 +1,124 @@
+"""The server under test, the limits and the load, for as long as a benchmark lasts."""
+
+import json
+import os
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from attrs import frozen
+
+from bench.machine import OTHER_CPU, SERVER_CPU
+from bench.processes import Child, end, running, start
+from bench.wire import open_socket
+from mensagod.storage.connections import connect
+
+START_SECONDS = 60
+TWISTD = "from twisted.scripts.twistd import run; run()"
+
+
+@frozen
+class Scene:
+    """An installation with its server, started as users do.
+
+    :ivar description: what ``bench.installation`` told, which stands in the file ``told`` too.
+    :ivar pid: of the server.
+    """
+
+    directory: Path
+    description: dict[str, Any]
+    told: Path
+    pid: int
+    tcp: int
+    tls: int
+
+    def load(self, kind: str, port: int, connections: int) -> Any:
+        """Run a load generator."""
+        return running(["bench.load", kind, str(port), str(connections), str(self.told)], OTHER_CPU)
+
+    def limit(self, name: str, *arguments: str) -> Any:
+        """Run what a figure is compared with."""
+        return running([f"bench.limits.{name}", *arguments], SERVER_CPU)
+
+    def queue_length(self) -> int:
+        """Tell how many messages are not delivered yet."""
+        connection = connect(self.description["database"])
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM queue")
+                row = cursor.fetchone()
+        finally:
+            connection.close()
+        return int(row[0]) if row else 0
+
+    def wait_delivered(self) -> None:
+        """Wait until every message is delivered."""
+        deadline = monotonic() + START_SECONDS
+        while self.queue_length() and monotonic() < deadline:
+            sleep(0.05)
+
+
+@contextmanager
+def installation() -> Iterator[Scene]:
+    """Make an installation and run its server, both stopped and removed in the end."""
+    # Not in /tmp, which may be in memory, where an fsync costs nothing.
+    with tempfile.TemporaryDirectory(prefix="mensagod-bench-", dir="/var/tmp") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        site = directory / "site"
+        site.mkdir()
+        tcp, tls = _free_port(), _free_port()
+        with running(["bench.installation", str(site), str(tcp), str(tls)], OTHER_CPU) as database:
+            yield from _serve(directory, database, tcp, tls)
+
+
+def _serve(directory: Path, database: Child, tcp: int, tls: int) -> Iterator[Scene]:
+    told = directory / "told.json"
+    told.write_text(json.dumps(database.ready))
+    config = str(directory / "site" / "serverconfig.toml")
+    log = directory / "server.log"
+    server = start(["-c", TWISTD, "-n", "--pidfile=", "mensagod", "--config", config], SERVER_CPU, log)
+    try:
+        _wait_ready(server, tcp, log)
+        yield Scene(directory, database.ready, told, server.pid, tcp, tls)
+    finally:
+        end(server, terminate=True)
+
+
+def _wait_ready(server: subprocess.Popen[str], port: int, log: Path) -> None:
+    deadline = monotonic() + START_SECONDS
+    while True:
+        try:
+            open_socket(port).close()
+        except OSError:
+            if monotonic() > deadline or server.poll() is not None:
+                raise RuntimeError(log.read_text()) from None
+            sleep(0.1)
+        else:
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def raise_file_limit() -> None:
+    """Let the processes have as many connections as they are allowed to have at all."""
+    import resource  # noqa: PLC0415
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def data_directory(scene: Scene) -> Path:
+    """Make a directory on the disk of the store, for a limit to write into."""
+    path = scene.directory / "limit"
+    os.makedirs(path, exist_ok=True)
+    return path

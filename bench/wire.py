@@ -1,0 +1,106 @@
+"""A client's side of the protocol over a plain blocking socket, as cheap as Python allows."""
+
+import base64
+import json
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from bench.installation import PASSWORD
+from mensagod.crypto.cryptostring import CryptoString
+from mensagod.crypto.sealing import EncryptionKey, EncryptionPair
+from mensagod.wire.frames import encode_message
+
+OK = b'{"Code":200,'
+PIECE = 1024 * 1024
+
+
+class WrongAnswer(Exception):
+    """The server did not answer as it does when all is well."""
+
+
+def frame(action: str, data: Mapping[str, str]) -> bytes:
+    """Make a request as it goes on the wire."""
+    return encode_message(json.dumps({"Action": action, "Data": dict(data)}).encode())
+
+
+def open_socket(port: int, tls: bool = False) -> socket.socket:
+    """Connect to loopback and read the greeting."""
+    plain = socket.create_connection(("127.0.0.1", port), timeout=30)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection: socket.socket = _no_check().wrap_socket(plain) if tls else plain
+    greeting = b""
+    while not greeting.endswith(b"\n"):
+        piece = connection.recv(1024)
+        if not piece:
+            raise WrongAnswer("closed before the greeting")
+        greeting += piece
+    if b'"Code":200,' not in greeting:
+        raise WrongAnswer(f"not let in: {greeting!r}")
+    return connection
+
+
+def exchange(connection: socket.socket, request: bytes) -> bytes:
+    """Send a request and give the answer, which must fit a single frame."""
+    connection.sendall(request)
+    answer = connection.recv(65535)
+    while len(answer) < 3 or len(answer) < 3 + (answer[1] << 8 | answer[2]):
+        piece = connection.recv(65535)
+        if not piece:
+            raise WrongAnswer("closed before the answer")
+        answer += piece
+    return answer[3:]
+
+
+def ask(connection: socket.socket, action: str, data: Mapping[str, str]) -> dict[str, str]:
+    """Send a request, and give the fields of the answer, which must not be a refusal."""
+    answer = json.loads(exchange(connection, frame(action, data)))
+    if answer["Code"] >= 300:
+        raise WrongAnswer(f"{action}: {answer}")
+    fields: dict[str, str] = answer["Data"]
+    return fields
+
+
+def log_in(connection: socket.socket, person: Mapping[str, Any], organization_key: str) -> None:
+    """Log in as a member of the installation."""
+    challenge = base64.b85encode(os.urandom(32))
+    sealed = EncryptionKey.from_cryptostring(CryptoString.from_text(organization_key)).seal(challenge)
+    ask(
+        connection,
+        "LOGIN",
+        {"Login-Type": "PLAIN", "Workspace-ID": person["workspace"], "Challenge": str(sealed)},
+    )
+    ask(connection, "PASSWORD", {"Password-Hash": PASSWORD})
+    device = {"Device-ID": person["device"], "Device-Key": person["public"]}
+    answer = ask(connection, "DEVICE", device)
+    pair = EncryptionPair.from_cryptostrings(
+        CryptoString.from_text(person["public"]), CryptoString.from_text(person["private"])
+    )
+    opened = pair.open(CryptoString.from_text(answer["Challenge"])).decode()
+    ask(connection, "DEVICE", {**device, "Response": opened})
+
+
+def download(connection: socket.socket, path: str, size: int, room: memoryview) -> None:
+    """Fetch a file into ``room``."""
+    ask(connection, "DOWNLOAD", {"Path": path})
+    connection.sendall(frame("DOWNLOAD", {"Path": path, "Size": str(size)}))
+    receive(connection, size, room)
+
+
+def receive(connection: socket.socket, size: int, room: memoryview) -> None:
+    """Read exactly ``size`` bytes, each over the last."""
+    while size:
+        got = connection.recv_into(room, min(size, len(room)))
+        if not got:
+            raise WrongAnswer("closed in the middle of a file")
+        size -= got
+
+
+def _no_check() -> ssl.SSLContext:
+    """Take any certificate: it is our own, made a minute ago."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,345 @@
+"""SELECT, LIST, EXISTS, DOWNLOAD and who may do what (spec 04, *Files*)."""
+
+import os
+from uuid import UUID, uuid4
+
+from attrs import evolve
+
+from mensagod.client.connection import ClientConnection
+from mensagod.client.files import download, list_files, select
+from mensagod.paths import FileName, ServerPath
+from mensagod.storage import files
+from mensagod.wire.status import Status
+from tests.commands.cases import CommandTestCase
+from tests.serving import ADMIN, Person
+
+ACTIONS = ("SELECT", "LIST", "EXISTS", "DOWNLOAD")
+NOBODY = "99999999-9999-4999-8999-999999999999"
+FILE = f"1.2.{NOBODY}"
+HOSTILE = (
+    "wsp",
+    "/wsp",
+    "/  wsp",
+    "/ wsp ..",
+    "/ wsp . new",
+    f"/ wsp {NOBODY} ../x",
+    f"/ wsp {NOBODY} new/..",
+    f"/ wsp {NOBODY} ",
+    f"/ wsp {NOBODY}\t",
+    "/ etc passwd",
+    f"/ wsp {NOBODY} new {NOBODY}",
+    "/ " + "x" * 600,
+    "/ wsp \N{ARABIC-INDIC DIGIT ONE}",
+)
+
+
+class FilesTestCase(CommandTestCase):
+    """Somebody with a mailbox, logged in."""
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        self.alice = await self.settle("alice")
+        self.client_ = await self.enter(self.alice)
+
+    async def put(self, person: Person, content: bytes = b"content", time: int = 1000) -> ServerPath:
+        """Put a file into somebody's ``new``."""
+        name = FileName.make(time, len(content))
+        path = ServerPath.new_messages(person.workspace).child(name)
+        self.service.server.store.write(path, content)
+        device = person.device
+        await self.database.run(files.add_delivered, person.workspace, name, device)
+        return path
+
+
+class FieldTests(FilesTestCase):
+    """What the commands take."""
+
+    async def test_login(self) -> None:
+        """All of them need a login, which is asked for before the fields are looked at."""
+        client = await self.client()
+        for action in ACTIONS:
+            await self.assert_answer(client, action, {"Path": ".."}, Status.UNAUTHORIZED, "Login required")
+
+    async def test_fields(self) -> None:
+        """Paths are checked element by element; files where directories are asked for, and the reverse."""
+        own = ServerPath.workspace_root(self.alice.workspace)
+        file = f"{own} {FILE}"
+        await self.assert_fields(self.client_, "SELECT", {"Path": own}, {"Path": (*HOSTILE, file)})
+        await self.assert_fields(self.client_, "EXISTS", {"Path": own}, {"Path": HOSTILE})
+        times = ("-1", "x", "1.0", str(2**63), "1" * 40)
+        await self.assert_fields(
+            self.client_, "LIST", {"Path": own}, {}, {"Path": (*HOSTILE, file), "Time": times}
+        )
+        await self.assert_fields(
+            self.client_,
+            "DOWNLOAD",
+            {"Path": file},
+            {"Path": (*HOSTILE, str(own))},
+            {"Offset": ("-1", "x", "0x1", str(2**63))},
+        )
+
+
+class RightsTests(FilesTestCase):
+    """Who may do what, whether or not anything is there."""
+
+    async def allowed(self, client: ClientConnection, action: str, path: str) -> bool:
+        answer = await self.ask(client, action, {"Path": path})
+        # What is not there is not found, but only by who may know.
+        self.assertIn(answer.status, {Status.OK, Status.CONTINUE, Status.NOT_FOUND, Status.FORBIDDEN})
+        if answer.status is Status.CONTINUE:
+            await self.assert_answer(client, "CANCEL", {}, Status.OK)
+        return answer.status is not Status.FORBIDDEN
+
+    async def granted(self, client: ClientConnection, directory: str) -> set[str]:
+        """Tell what may be done in a directory: to it, or to a file in it."""
+        paths = dict.fromkeys(ACTIONS, directory) | {"DOWNLOAD": f"{directory} {FILE}"}
+        return {action for action, path in paths.items() if await self.allowed(client, action, path)}
+
+    async def test_own(self) -> None:
+        """In one's own directories, area by area."""
+        own = self.alice.workspace
+        for directory, expected in (
+            (f"/ wsp {own}", set(ACTIONS)),
+            (f"/ wsp {own} new", set(ACTIONS)),
+            (f"/ wsp {own} {NOBODY}", set(ACTIONS)),
+            (f"/ wsp {str(own).upper()} settings", set(ACTIONS)),
+            (f"/ keys {own}", {"LIST", "EXISTS", "DOWNLOAD"}),
+            (f"/ out {own}", {"LIST"}),
+            (f"/ tmp {own}", set()),
+            ("/ wsp", set()),
+            ("/ keys", set()),
+            ("/ out", set()),
+            ("/ tmp", set()),
+        ):
+            self.assertEqual(await self.granted(self.client_, directory), expected, directory)
+        for action in ("SELECT", "LIST", "EXISTS"):
+            self.assertFalse(await self.allowed(self.client_, action, "/"))
+
+    async def test_others(self) -> None:
+        """In others' directories nothing is allowed, there or not, also to the administrator."""
+        bob = await self.settle("bob")
+        path = await self.put(bob)
+        admin, _ = await self.admin()
+        for client in (self.client_, admin):
+            for workspace in (bob.workspace, NOBODY):
+                for area in ("wsp", "keys", "out", "tmp"):
+                    self.assertEqual(await self.granted(client, f"/ {area} {workspace}"), set())
+            for action in ("EXISTS", "DOWNLOAD"):
+                for name in (str(path), f"{path.directory} {FILE}"):
+                    answer = await self.assert_answer(client, action, {"Path": name}, Status.FORBIDDEN)
+                    self.assertNotIn("not", answer.info.lower().split())
+
+    async def test_administrator_with_access(self) -> None:
+        """Where the configuration says so the administrator has rights in others' workspaces, no one else."""
+        config = self.service.server.config
+        self.service.server.config = evolve(config, security=evolve(config.security, admin_file_access=True))
+        admin, _ = await self.admin()
+        own = f"/ wsp {self.alice.workspace}"
+        self.assertEqual(await self.granted(admin, own), set(ACTIONS))
+        self.assertEqual(await self.granted(admin, f"/ tmp {self.alice.workspace}"), set())
+        self.assertEqual(await self.granted(self.client_, f"/ wsp {ADMIN}"), set())
+
+    async def test_path_of_another_within_own(self) -> None:
+        """A directory of one's own that is called like another workspace gives no right to that."""
+        bob = await self.settle("bob")
+        path = await self.put(bob)
+        inside = f"/ wsp {self.alice.workspace} {bob.workspace}"
+        for action in ("SELECT", "LIST", "EXISTS"):
+            await self.assert_answer(self.client_, action, {"Path": inside}, Status.NOT_FOUND)
+        await self.assert_answer(self.client_, "EXISTS", {"Path": f"{inside} {path.name}"}, Status.NOT_FOUND)
+
+
+class DirectoryTests(FilesTestCase):
+    """SELECT, EXISTS and LIST."""
+
+    async def test_select(self) -> None:
+        """What is selected is what a missing path means, until another is."""
+        path = await self.put(self.alice)
+        listing = await list_files(self.client_)
+        self.assertEqual(listing, [])
+        await select(self.client_, path.directory)
+        self.assertEqual(await list_files(self.client_), [path.file])
+        missing = f"/ wsp {self.alice.workspace} {NOBODY}"
+        await self.assert_answer(self.client_, "SELECT", {"Path": missing}, Status.NOT_FOUND)
+        self.assertEqual(await list_files(self.client_), [path.file])
+
+    async def test_directory_gone(self) -> None:
+        """If the current directory is gone, LIST says so."""
+        own = ServerPath.settings(self.alice.workspace)
+        await select(self.client_, own)
+        await self.change("DELETE FROM folders WHERE path = %s", str(own))
+        await self.assert_answer(self.client_, "LIST", {}, Status.NOT_FOUND)
+
+    async def test_exists(self) -> None:
+        """Files and directories are there or not, in the database, whatever the disk holds."""
+        path = await self.put(self.alice)
+        own = path.directory
+        stray = own.child(FileName.make(1, 1))
+        self.service.server.store.write(stray, b"x")
+        for there in (
+            path,
+            own,
+            str(path).upper().replace("WSP", "wsp"),
+            ServerPath.settings(self.alice.workspace),
+        ):
+            await self.assert_answer(self.client_, "EXISTS", {"Path": there}, Status.OK)
+        moved = f"/ wsp {self.alice.workspace} {path.name}"
+        for gone in (stray, moved, f"/ wsp {self.alice.workspace} {NOBODY}"):
+            await self.assert_answer(self.client_, "EXISTS", {"Path": gone}, Status.NOT_FOUND)
+        await self.change("UPDATE files SET state = 'pending'")
+        for action in ("EXISTS", "DOWNLOAD"):
+            await self.assert_answer(self.client_, action, {"Path": path}, Status.NOT_FOUND)
+        self.assertEqual(await list_files(self.client_, own), [])
+
+    async def test_list(self) -> None:
+        """Names come sorted, those of a time and later only if it is given."""
+        paths = [await self.put(self.alice, time=time) for time in (3000, 1000, 2000, 1000)]
+        own = paths[0].directory
+        answer = await self.assert_answer(self.client_, "LIST", {"Path": own}, Status.OK)
+        names = sorted(path.name for path in paths)
+        self.assertEqual(answer.data, {"FileCount": "4", "Files": ",".join(names)})
+        for time, count in ((0, 4), (1000, 4), (1001, 2), (2000, 2), (3000, 1)):
+            listing = await list_files(self.client_, own, time)
+            self.assertEqual([str(name) for name in listing], names[4 - count :])
+        answer = await self.assert_answer(self.client_, "LIST", {"Path": own, "Time": "3001"}, Status.OK)
+        self.assertEqual(answer.data, {"FileCount": "0"})
+
+    async def test_longest_list(self) -> None:
+        """A listing of 16 MB is given, one of more is refused."""
+        # The longest name has 102 characters, and a comma follows it.
+        await self.change(
+            "INSERT INTO files (folder, name, workspace, time, size)"
+            " SELECT folders.id, lpad(n::text, 32, '0') || '.' || lpad('1', 32, '0') || '.' || %s,"
+            " workspace, n, 1 FROM folders, generate_series(1, 16000000 / 103 + 1) AS n WHERE path = %s",
+            NOBODY,
+            str(ServerPath.settings(self.alice.workspace)),
+        )
+        fields = {"Path": ServerPath.settings(self.alice.workspace)}
+        await self.assert_answer(self.client_, "LIST", fields, Status.LIMIT_REACHED)
+        answer = await self.assert_answer(self.client_, "LIST", {**fields, "Time": "2"}, Status.OK)
+        self.assertEqual(answer.data["FileCount"], str(16000000 // 103))
+
+    async def test_outgoing(self) -> None:
+        """What waits for delivery is listed below out; what is only being written is not."""
+        path = f"/ out {self.alice.workspace}"
+        answer = await self.assert_answer(self.client_, "LIST", {"Path": path}, Status.OK)
+        self.assertEqual(answer.data, {"FileCount": "0"})
+        for time, state in ((30, "queued"), (20, "failed"), (40, "pending")):
+            await self.change(
+                "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due)"
+                " VALUES (%s, %s, %s, 'example.com', 'example.org', %s, 1, %s, 'infinity')",
+                uuid4(),
+                self.alice.workspace.uuid,
+                UUID(int=1),
+                f"{time}.1.{NOBODY}",
+                state,
+            )
+        names = [str(name) for name in await list_files(self.client_, ServerPath.from_text(path))]
+        self.assertEqual(names, [f"20.1.{NOBODY}", f"30.1.{NOBODY}"])
+        names = [str(name) for name in await list_files(self.client_, ServerPath.from_text(path), 21)]
+        self.assertEqual(names, [f"30.1.{NOBODY}"])
+        await self.assert_answer(self.client_, "LIST", {"Path": f"{path} {NOBODY}"}, Status.NOT_FOUND)
+
+
+class DownloadTests(FilesTestCase):
+    """Fetching files."""
+
+    async def test_whole_and_rest(self) -> None:
+        """From any offset up to the end comes exactly what is there."""
+        content = os.urandom(300_000)
+        path = await self.put(self.alice, content)
+        for offset in (0, 1, 131_072, 299_999, 300_000):
+            self.assertEqual(await download(self.client_, path, offset), content[offset:])
+        await self.assert_answer(self.client_, "IDLE", {}, Status.OK)
+
+    async def test_empty_file(self) -> None:
+        """A file of no bytes is fetched in the same steps."""
+        path = await self.put(self.alice, b"")
+        self.assertEqual(await download(self.client_, path), b"")
+        await self.assert_answer(self.client_, "IDLE", {}, Status.OK)
+
+    async def test_offset_beyond_the_end(self) -> None:
+        """There is nothing behind the end."""
+        path = await self.put(self.alice, b"1234")
+        fields = {"Path": path, "Offset": "5"}
+        await self.assert_answer(self.client_, "DOWNLOAD", fields, Status.BAD_REQUEST)
+        await self.assert_answer(self.client_, "IDLE", {}, Status.OK)
+
+    async def test_size_is_the_whole(self) -> None:
+        """The first answer tells the size of the file, wherever one begins."""
+        path = await self.put(self.alice, b"1234")
+        answer = await self.assert_answer(
+            self.client_, "DOWNLOAD", {"Path": path, "Offset": "3"}, Status.CONTINUE
+        )
+        self.assertEqual(answer.data, {"Size": "4"})
+
+    async def test_second_request_decides_nothing(self) -> None:
+        """Path and offset of the second request are ignored, whatever they are."""
+        path = await self.put(self.alice, b"1234")
+        other = await self.put(self.alice, b"other content")
+        for ignored in (str(other), "..", ""):
+            received = bytearray()
+
+            class Sink:
+                def write(self, data: bytes) -> None:
+                    received.extend(data)  # noqa: B023  used within this turn only
+
+            async with self.client_.turn() as turn:
+                await turn.request("DOWNLOAD", {"Path": path, "Offset": "1"}, Status.CONTINUE)
+                fields = {"Path": ignored, "Offset": "99", "Size": "4"}
+                await turn.receive("DOWNLOAD", fields, 3, Sink())
+            self.assertEqual(bytes(received), b"234")
+
+    async def test_deleted_between_the_steps(self) -> None:
+        """What was offered is served to its end."""
+        path = await self.put(self.alice, b"1234")
+        received = bytearray()
+
+        class Sink:
+            def write(self, data: bytes) -> None:
+                received.extend(data)
+
+        async with self.client_.turn() as turn:
+            await turn.request("DOWNLOAD", {"Path": path}, Status.CONTINUE)
+            await self.change("DELETE FROM files")
+            self.service.server.store.remove(path)
+            await turn.receive("DOWNLOAD", {"Path": path, "Size": "4"}, 4, Sink())
+        self.assertEqual(bytes(received), b"1234")
+        await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.NOT_FOUND)
+
+    async def test_lost_content(self) -> None:
+        """A file whose content has gone from the disk is not found; the session goes on."""
+        path = await self.put(self.alice)
+        self.service.server.store.remove(path)
+        await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.NOT_FOUND)
+
+    async def test_given_up(self) -> None:
+        """A download that was offered and not taken leaves no file open."""
+        path = await self.put(self.alice)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.CONTINUE)
+            await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.BAD_REQUEST)
+            await self.assert_answer(
+                self.client_, "DOWNLOAD", {"Path": path, "Offset": "99"}, Status.BAD_REQUEST
+            )
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+
+class PlantedLinkTests(FilesTestCase):
+    """What somebody else put into the store."""
+
+    async def test_link(self) -> None:
+        """A planted symbolic link is not followed: the server's other files stay its own."""
+        name = FileName.make(1, 7)
+        path = ServerPath.new_messages(self.alice.workspace).child(name)
+        self.service.server.store.write(path, b"content")
+        await self.database.run(files.add_delivered, self.alice.workspace, name, self.alice.device)
+        on_disk = self.directory / "data" / "/".join(path.elements)
+        on_disk.unlink()
+        on_disk.symlink_to(self.directory / "organization.key")
+        answer = await self.assert_answer(
+            self.client_, "DOWNLOAD", {"Path": path}, Status.INTERNAL_SERVER_ERROR
+        )
+        self.assertNotIn("XSALSA20", str(answer))
+        self.flushLoggedErrors(OSError)

@@ -1,0 +1,324 @@
+"""Connections without sockets: a peer, a clock, and a server of nothing but the commands of the test."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, cast
+
+from attrs import evolve, field, frozen
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.plugin import IPlugin
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from mensagod.commands import sessions
+from mensagod.commands.registry import CommandRegistry
+from mensagod.config import Config
+from mensagod.config.tables import DatabaseTable, GlobalTable
+from mensagod.identity import DeviceID, Domain, WorkspaceID
+from mensagod.imensagod import ICommand
+from mensagod.paths import ServerPath
+from mensagod.protocol import MensagoFactory, MensagoProtocol
+from mensagod.server import Server
+from mensagod.session import Member, Outcome, Session
+from mensagod.wire.frames import FrameDecoder, encode_message
+from mensagod.wire.messages import Request, Response
+from mensagod.wire.status import Status
+
+DOMAIN = Domain.from_text("example.com")
+SOCKET_BUFFER = 65536
+"""From how many bytes that the peer has not taken a transport pauses its producer."""
+
+Work = Callable[[Request, Session], Awaitable[Outcome]]
+
+
+@implementer(IPlugin, ICommand)
+@frozen
+class Command:
+    """A command that does what the test says."""
+
+    name: str
+    perform: Work
+    demands: tuple[Any, ...] = ()
+
+
+class FakeDatabase:
+    """Is there or not, and counts what it is told."""
+
+    def __init__(self) -> None:
+        self.available = True
+
+
+class FakeSessions:
+    """Notes who comes and goes.
+
+    :ivar updates: what :meth:`count_updates` gives, or raises.
+    """
+
+    def __init__(self) -> None:
+        self.members: list[Member] = []
+        self.left: list[Member] = []
+        self.updates: int | BaseException = 0
+
+    def enter(self, member: Member) -> None:
+        self.members.append(member)
+
+    def leave(self, member: Member) -> None:
+        self.members.remove(member)
+        self.left.append(member)
+
+    async def count_updates(self, member: Member) -> int:
+        if isinstance(self.updates, BaseException):
+            raise self.updates
+        return self.updates
+
+
+class FakeCrew:
+    """Works at once, or when :attr:`gate` opens."""
+
+    def __init__(self) -> None:
+        self.gate: Deferred[None] | None = None
+
+    async def run(self, work: Callable[..., Any], *args: Any) -> Any:
+        if self.gate is not None:
+            await self.gate
+        return work(*args)
+
+
+class FakeServer:
+    """What sessions and the protocol ask a server for."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.reactor = clock
+        self.config = Config(
+            path=Path("serverconfig.toml"),
+            global_=GlobalTable(domain=DOMAIN, top_dir=Path("data")),
+            database=DatabaseTable(),
+        )
+        self.database = FakeDatabase()
+        self.sessions = FakeSessions()
+        self.files = FakeCrew()
+        self.commands = CommandRegistry.of(())
+        self.keys = True
+
+    @property
+    def ready(self) -> bool:
+        return self.keys and self.database.available
+
+
+@implementer(ITCPTransport)
+class Wire(StringTransport):
+    """A transport that notes each write, and whose peer may be slow to read.
+
+    :ivar writes: what was written, one item a call.
+    :ivar waiting: bytes that the peer has not taken; it takes all at once unless :attr:`is_slow`.
+    """
+
+    def __init__(self, host: str) -> None:
+        address = IPv6Address if ":" in host else IPv4Address
+        super().__init__(peerAddress=address("TCP", host, 50000))
+        self.writes: list[bytes] = []
+        self.waiting = 0
+        self.most_waiting = 0
+        self.is_slow = False
+        self.no_delay = False
+        self.aborted = False
+        self.half_closed = False
+        self.producer_paused = False
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.writes.append(data)
+        if self.is_slow:
+            self.waiting += len(data)
+            self.most_waiting = max(self.most_waiting, self.waiting)
+            if self.waiting > SOCKET_BUFFER and self.producer is not None and not self.producer_paused:
+                self.producer_paused = True
+                self.producer.pauseProducing()
+
+    def take(self) -> None:
+        """The peer takes all that was written."""
+        self.waiting = 0
+        if self.producer is not None and self.producer_paused:
+            self.producer_paused = False
+            self.producer.resumeProducing()
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        self.no_delay = enabled
+
+    def getTcpNoDelay(self) -> bool:
+        return self.no_delay
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        raise NotImplementedError
+
+    def getTcpKeepAlive(self) -> bool:
+        return False
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+    @property
+    def reading(self) -> bool:
+        return str(self.producerState) == "producing"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has ended the connection, in one way or the other."""
+        return self.disconnecting or self.half_closed or self.aborted
+
+
+class Peer:
+    """A client at the other end of a connection.
+
+    :ivar refused_bytes: what the server would not read.
+    """
+
+    def __init__(self, factory: MensagoFactory, host: str) -> None:
+        self.wire = Wire(host)
+        self.protocol: MensagoProtocol = factory.buildProtocol(self.wire.getPeer())
+        self.protocol.makeConnection(self.wire)
+        self.lost = False
+        self.refused_bytes = b""
+
+    @property
+    def session(self) -> Session:
+        return self.protocol.session
+
+    @property
+    def greeting(self) -> bytes:
+        return self.wire.writes[0]
+
+    @property
+    def stream(self) -> bytes:
+        """All that came after the greeting."""
+        return b"".join(self.wire.writes[1:])
+
+    @property
+    def answers(self) -> list[Response]:
+        """All that came after the greeting, as messages."""
+        decoder = FrameDecoder(30_000_000)
+        decoder.receive(self.stream)
+        found = []
+        while (message := decoder.next_message()) is not None:
+            found.append(Response.from_bytes(message))
+        if decoder.buffered:
+            raise AssertionError("the server sent part of a frame")
+        return found
+
+    @property
+    def codes(self) -> list[int]:
+        return [int(answer.status) for answer in self.answers]
+
+    @property
+    def last(self) -> Response:
+        return self.answers[-1]
+
+    def send(self, data: bytes) -> None:
+        """Send bytes, of which the server reads as many as it likes."""
+        self.refused_bytes += data
+        while self.refused_bytes and self.wire.reading and not self.lost and not self.wire.aborted:
+            piece, self.refused_bytes = (
+                self.refused_bytes[:SOCKET_BUFFER],
+                self.refused_bytes[SOCKET_BUFFER:],
+            )
+            self.protocol.dataReceived(piece)
+
+    def ask(self, action: str, **fields: str) -> None:
+        """Send a request; dashes in names are underscores."""
+        self.send(request(action, **fields))
+
+    def lose(self) -> None:
+        """The connection is gone."""
+        self.lost = True
+        self.wire.disconnecting = True
+        self.protocol.connectionLost(Failure(connectionDone.value))
+
+
+def request(action: str, **fields: str) -> bytes:
+    """Give the frames of a request."""
+    data = {name.replace("_", "-"): value for name, value in fields.items()}
+    return encode_message(Request(action, data).to_bytes())
+
+
+def make_member(workspace: WorkspaceID | None = None) -> Member:
+    """Make somebody who is logged in."""
+    wid = workspace or WorkspaceID.random()
+    return Member(
+        workspace=wid,
+        domain=DOMAIN,
+        device=DeviceID.random(),
+        is_admin=False,
+        directory=ServerPath.workspace_root(wid),
+        session=WorkspaceID.random().uuid,
+    )
+
+
+async def answer_ok(request: Request, session: Session) -> Outcome:
+    """Answer 200 with the fields of the request."""
+    return Response(Status.OK, data=request.data)
+
+
+@frozen
+class Held:
+    """A command that waits until the test lets it go on."""
+
+    begun: list[Request] = field(factory=list)
+    gates: list[Deferred[Outcome]] = field(factory=list)
+
+    async def perform(self, request: Request, session: Session) -> Outcome:
+        self.begun.append(request)
+        gate: Deferred[Outcome] = Deferred()
+        self.gates.append(gate)
+        return await gate
+
+
+class ConversationTestCase(SynchronousTestCase):
+    """A server with the commands ECHO, HOLD and those of the session, and a clock."""
+
+    def setUp(self) -> None:
+        """Time passes when a test says so."""
+        self.clock = Clock()
+        self.server = FakeServer(self.clock)
+        self.factory = MensagoFactory(self.clock, cast(Server, self.server))
+        self.factory.startFactory()
+        self.held = Held()
+        self.commands()
+
+    def commands(self, *more: Command) -> None:
+        """Add commands of the test's."""
+        built_in = (sessions.Cancel(), sessions.Idle(), sessions.Logout(), sessions.Quit())
+        own: Iterable[Any] = (Command("ECHO", answer_ok), Command("HOLD", self.held.perform), *more)
+        self.server.commands = CommandRegistry.of((*built_in, *own))
+
+    def change(self, table: str, **values: Any) -> None:
+        """Change the configuration."""
+        config = self.server.config
+        self.server.config = evolve(config, **{table: evolve(getattr(config, table), **values)})
+        self.factory.configure(self.server.config)
+
+    def connect(self, host: str = "192.0.2.1") -> Peer:
+        return Peer(self.factory, host)
+
+    def member(self) -> Peer:
+        """Connect somebody who is logged in."""
+        peer = self.connect()
+        peer.session.enter(make_member())
+        return peer
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, a second at a time."""
+        for _ in range(int(seconds)):
+            self.clock.advance(1)
+
+    def logged(self, error: type[BaseException]) -> list[Failure]:
+        """Give the errors of this type that were logged."""
+        return cast("list[Failure]", self.flushLoggedErrors(error))
