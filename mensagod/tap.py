@@ -116,10 +116,12 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
     files = Crew(reactor, "files", FILE_THREADS)
     store = MailboxStore(FilePath(str(config.global_.top_dir)))
     sessions = LiveSessions(database)
+    changes = ChangeWatch(reactor, database)
     # Read now, for the account that the server becomes may not be allowed to.
     keys = KeyWatch(
         reactor=reactor,
         database=database,
+        changes=changes,
         masters=read_candidates(config.organization_key),
         read_masters=lambda: read_candidates(config.organization_key),
     )
@@ -130,7 +132,6 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
         local=LocalDelivery(database, store, files),
         delivered=sessions.changed,
     )
-    changes = ChangeWatch(reactor, database)
     server = Server(
         reactor=reactor,
         config=config,
