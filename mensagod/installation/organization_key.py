@@ -85,10 +85,11 @@ def changing(path: Path) -> Iterator[None]:
     """
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OrganizationKeyFault(f"{path} is being changed by another process: wait for it") from None
         yield
-    except BlockingIOError:
-        raise OrganizationKeyFault(f"{path} is being changed by another process: wait for its end") from None
     finally:
         os.close(descriptor)
 
