@@ -96,13 +96,20 @@ def revoke(txn: Transaction, masters: Sequence[SecretKey], expected: CryptoStrin
 
     Those rotated out before are revoked with it: whoever came by the current ones found these beside them.
 
-    The private key that is revoked is not needed for this.
+    :raises Overtaken: as :func:`rotate`.
+    :raises KeyringFault: as :func:`rotate`: what is made now must open with the file that is there.
+    """
+    return revoke_anew(txn, choose_master(keys.usable_keys(txn, 0), masters), expected, now)
+
+
+def revoke_anew(txn: Transaction, master: SecretKey, expected: CryptoString, now: datetime) -> Change:
+    """Revoke as :func:`revoke` does, and encrypt the new keys with ``master``, whatever the old ones were.
+
+    None of the old private keys is needed for it: this is how an organization goes on that has lost them.
 
     :raises Overtaken: as :func:`rotate`.
-    :raises KeyringFault: as :func:`rotate`: new keys must not be encrypted otherwise than the rest.
     """
     before = _begin(txn, expected)
-    master = choose_master(keys.usable_keys(txn, 0), masters)
     new = OrganizationKeys()
     entry = revoke_organization(before, new, max(now, before.timestamp))
     keys.revoke_all(txn)
@@ -111,11 +118,11 @@ def revoke(txn: Transaction, masters: Sequence[SecretKey], expected: CryptoStrin
 
 
 def reencrypt(txn: Transaction, old: SecretKey, new: SecretKey) -> None:
-    """Encrypt all private keys with ``new``; the caller holds the lock.
+    """Encrypt all private keys but the revoked ones with ``new``; the caller holds the lock.
 
     :raises KeyringFault: if ``old`` does not open them.
     """
-    for key in keys.all_keys(txn):
+    for key in keys.live_keys(txn):
         choose_master([key], [old])
         keys.replace_private(txn, key.public, new.seal(old.open(key.private)))
 

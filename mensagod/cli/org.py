@@ -17,6 +17,7 @@ from mensagod.installation.dns_records import Record, make_records, public_port
 from mensagod.installation.opened import open_installation, transaction
 from mensagod.installation.organization_key import read_candidates
 from mensagod.installation.rekeying import rekey as replace_key
+from mensagod.installation.rekeying import revoke_with_new_key
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.signatures import fingerprint
 from mensagod.organization import Change, ChangeStep
@@ -66,13 +67,16 @@ def rotate(invocation: Invocation, *, dry_run: bool) -> None:
 
 @command.command()
 @DRY_RUN
+@click.option(
+    "--new-key", is_flag=True, help="Make a new organization.key, too: the old one is lost or known."
+)
 @pass_invocation
-def revoke(invocation: Invocation, *, dry_run: bool) -> None:
+def revoke(invocation: Invocation, *, dry_run: bool, new_key: bool) -> None:
     """Revoke all keys of the organization, because somebody may have got hold of them.
 
     Everybody then needs a new keycard entry. Running servers follow within a second.
     """
-    _change(invocation, organization.revoke, dry_run=dry_run)
+    _change(invocation, organization.revoke, dry_run=dry_run, new_key=new_key)
 
 
 @command.command()
@@ -102,7 +106,7 @@ def rekey(invocation: Invocation, *, dry_run: bool) -> None:
         output.show(text)
 
 
-def _change(invocation: Invocation, step: ChangeStep, *, dry_run: bool) -> None:
+def _change(invocation: Invocation, step: ChangeStep, *, dry_run: bool, new_key: bool = False) -> None:
     """Rotate or revoke; what is to be read of the machine is read before anything is changed."""
     config = invocation.load()
     pins = read_pins(config)
@@ -116,12 +120,15 @@ def _change(invocation: Invocation, step: ChangeStep, *, dry_run: bool) -> None:
         if dry_run:
             _show_plan(invocation, before, old, revokes=revokes)
             return
-        masters = read_candidates(config.organization_key)
+        masters = () if new_key else read_candidates(config.organization_key)
         if revokes:
             _confirm(invocation)
         now = datetime.now(UTC)
-        with transaction(connection) as txn:
-            change = step(txn, masters, before.hash, now)
+        if new_key:
+            change = revoke_with_new_key(config, connection, before.hash, now)
+        else:
+            with transaction(connection) as txn:
+                change = step(txn, masters, before.hash, now)
         records = make_records(change.entry, domains, pins, port)
         after = dns_changes.after_revocation if revokes else dns_changes.after_rotation
         _show_change(invocation, connection, change, after(records, now))

@@ -202,6 +202,20 @@ class RevokeTests(OrgTestCase):
         self.assertIn("The organization's keys are revoked", shown)
         self.assertIn(f"Who needs a new keycard entry (1):\n\n  {alice}/example.com", shown)
 
+    def test_lost_key_file(self) -> None:
+        """An organization that has lost organization.key goes on with --new-key, with all keys new."""
+        before = self.card()[0]
+        self.key_file.unlink()
+        self.assertIn("--new-key", self.org("revoke", "--yes").complaint)
+        self.document("revoke", "--yes", "--new-key")
+        self.assertEqual(self.card()[1].revokes, before.hash)
+        self.assertEqual(self.keyring().signing.public, self.card()[1].primary_key)
+        self.assertEqual(self.key_file.stat().st_uid, self.config.path.stat().st_uid)
+        self.assertEqual(sorted(path.name for path in self.directory.iterdir()), FILES)
+        self.document("rotate")
+        self.assertTrue(self.document("rekey")["changed"])
+        self.assertEqual(len(self.keyring().encryption), 2)
+
 
 class RekeyTests(OrgTestCase):
     def test_rekey(self) -> None:
