@@ -17,7 +17,8 @@ from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.config import Config, ConfigFaults, configuration_path, load
 from mensagod.delivery.local import LocalDelivery
 from mensagod.delivery.service import DeliveryService
-from mensagod.installation.organization_key import OrganizationKeyFault, read_organization_key
+from mensagod.installation.organization_key import OrganizationKeyFault, read_candidates
+from mensagod.keywatch import KeyWatch
 from mensagod.listeners import Listeners
 from mensagod.protocol import MensagoFactory
 from mensagod.resolver import LocalResolver
@@ -88,7 +89,6 @@ def _has_no_log_option(twistd: Mapping[str, object] | None) -> bool:
 def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> MensagoService:
     """Put the parts of a server together; nothing is started."""
     account = service_account(config.global_.user) if os.geteuid() == 0 else None
-    master = read_organization_key(config.organization_key)
     embedded = embedded_postgres(reactor, config, account) if config.database.embedded else None
     server = _server(reactor, config, embedded)
     factory = MensagoFactory(reactor, server)
@@ -104,7 +104,6 @@ def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> Mensag
         listeners=listeners,
         embedded=embedded,
         account=account,
-        master=master,
         environ=environ,
     )
 
@@ -117,6 +116,13 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
     files = Crew(reactor, "files", FILE_THREADS)
     store = MailboxStore(FilePath(str(config.global_.top_dir)))
     sessions = LiveSessions(database)
+    # Read now, for the account that the server becomes may not be allowed to.
+    keys = KeyWatch(
+        reactor=reactor,
+        database=database,
+        masters=read_candidates(config.organization_key),
+        read_masters=lambda: read_candidates(config.organization_key),
+    )
     delivery = DeliveryService(
         reactor=reactor,
         config=lambda: server.config,
@@ -138,5 +144,6 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
         delivery=delivery,
         changes=changes,
         resolver=LocalResolver(reactor, database, changes, config.performance.keycard_cache_size),
+        keys=keys,
     )
     return server
