@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from OpenSSL import SSL
-from OpenSSL.crypto import FILETYPE_PEM, load_privatekey
+from OpenSSL.crypto import FILETYPE_PEM, Error, load_privatekey
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import Certificate, CertificateOptions, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -51,7 +51,7 @@ def _read(certificate: Path, key: Path) -> SSL.Context:
         )
         context = options.getContext()
         context.check_privatekey()
-    except (SSL.Error, ValueError, TypeError) as error:
+    except (SSL.Error, Error, ValueError, TypeError) as error:
         raise CertificateFault(
             f"{certificate} and {key} are not a certificate in PEM and its private key: put the right files"
             " there"

@@ -87,10 +87,13 @@ class IMailboxStore(Interface):
 
 
 class ISource(Interface):
-    """Where the bytes of a raw data phase come from. Reading runs in a thread."""
+    """Where the bytes of a raw data phase come from. One read at a time."""
+
+    def read_ready(size: int) -> bytes:
+        """Give some of the next bytes, at most ``size``, if that needs no waiting for a disk; else none."""
 
     def read(size: int) -> bytes:
-        """Give the next bytes, at most ``size``; fewer only at the end.
+        """Give the next bytes, at most ``size``; fewer only at the end. Runs in a thread.
 
         :raises OSError: if the content cannot be read; the connection is closed then.
         """

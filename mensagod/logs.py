@@ -49,11 +49,8 @@ def _moment(event: LogEvent) -> str:
 
 
 def _context(event: LogEvent) -> dict[str, str]:
-    # Events of Twisted's older log have a field "message" too, a tuple of texts.
-    found = {name: event.get(name) for name in CONTEXT}
-    return {
-        name: str(value) for name, value in found.items() if value is not None and type(value) is not tuple
-    }
+    # Twisted has a tuple under "message" for observers of its old kind.
+    return {name: str(event[name]) for name in CONTEXT if not isinstance(event.get(name), tuple | None)}
 
 
 def _traceback(event: LogEvent) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
 
 from mensagod.errors import CommandError
 from mensagod.session import Hangup, ReceiveRaw, SendRaw
@@ -54,7 +54,10 @@ async def send_raw(outcome: SendRaw, crew: Crew, write: Callable[[bytes], Awaita
 
 
 def _read(crew: Crew, outcome: SendRaw, left: int) -> Deferred[bytes]:
-    return ensureDeferred(crew.run(outcome.source.read, min(CHUNK, left)))
+    size = min(CHUNK, left)
+    # A thread only where there is something to wait for: it costs more than copying what is in memory.
+    ready = outcome.source.read_ready(size)
+    return succeed(ready) if ready else ensureDeferred(crew.run(outcome.source.read, size))
 
 
 class RawReceipt:

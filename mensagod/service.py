@@ -94,6 +94,7 @@ class MensagoService(Service):
     def startService(self) -> None:
         """Begin to start the parts, one after the other."""
         super().startService()
+        self._warn()
         for crew in self._crews:
             crew.startService()
         self._boot = ensureDeferred(self._start())
@@ -125,7 +126,13 @@ class MensagoService(Service):
                 self._log.info("{key} has changed", key=change.key)
         self.server.config = config
         self.factory.configure(config)
+        self._warn()
         self._log.info("configuration and certificates read again")
+
+    def _warn(self) -> None:
+        """Say what is odd about the configuration."""
+        for warning in self.server.config.warnings:
+            self._log.warn("{warning}", warning=warning)
 
     @property
     def _crews(self) -> tuple[Crew, ...]:

@@ -42,7 +42,7 @@ class Options(UsageOptions):
     """The options of ``twistd mensagod``.
 
     :ivar announce: called once with the bound addresses when clients are let in.
-    :ivar made: the service that was made from these options.
+    :ivar made: the service, put together from the configuration once the options are read.
     """
 
     optParameters = [
@@ -54,28 +54,32 @@ class Options(UsageOptions):
         ]
     ]
 
+    made: MensagoService
+
     def __init__(self) -> None:
         super().__init__()
         self.announce: Callable[[tuple[str, ...]], None] | None = None
-        self.made: MensagoService | None = None
+
+    def postOptions(self) -> None:
+        """Read the configuration and put the server together.
+
+        :raises UsageError: if the configuration or what it names cannot be used: a line for each fault, which
+            ``twistd`` shows without a traceback.
+        """
+        from twisted.internet import reactor  # noqa: PLC0415  importing it installs it
+
+        given = self["config"]
+        path = configuration_path(os.environ, Path(given) if given else None)
+        try:
+            self.made = assemble(reactor, load(path, os.environ), os.environ)
+        except ConfigFaults as error:
+            raise UsageError("\n".join(map(str, error.faults))) from error
+        except (AccountError, CertificateFault, OrganizationKeyFault, PluginFaults) as error:
+            raise UsageError(str(error)) from error
 
 
 def makeService(options: Options) -> IService:
-    """Make the service.
-
-    :raises UsageError: if the configuration or what it names cannot be used: a line for each fault.
-    """
-    from twisted.internet import reactor  # noqa: PLC0415  importing it installs it
-
-    given = options["config"]
-    path = configuration_path(os.environ, Path(given) if given else None)
-    try:
-        config = load(path, os.environ)
-        options.made = assemble(reactor, config, os.environ)
-    except ConfigFaults as error:
-        raise UsageError("\n".join(map(str, error.faults))) from error
-    except (AccountError, CertificateFault, OrganizationKeyFault, PluginFaults) as error:
-        raise UsageError(str(error)) from error
+    """Give the service that the options made."""
     options.made.announce = options.announce
     options.made.own_log = _has_no_log_option(options.parent)
     return options.made

@@ -95,6 +95,11 @@ class ServerTestCase(DatabaseTestCase):
     service: MensagoService
 
     async def prepare(self) -> None:
+        await self.establish()
+        self.service = await self.serve(self.configure(self.base_config()))
+
+    async def establish(self) -> None:
+        """Make what a server needs before it starts."""
         self.directory = Path(os.path.abspath(self.mktemp()))
         (self.directory / "data").mkdir(parents=True)
         master = SecretKey.generate()
@@ -102,7 +107,6 @@ class ServerTestCase(DatabaseTestCase):
         (self.directory / "organization.key").chmod(0o600)
         self.organization = OrganizationKeys()
         await self.database.run(found, self.organization, master)
-        self.service = await self.serve(self.configure(self.base_config()))
 
     def base_config(self) -> Config:
         return Config(

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from mensagod.errors import QuotaExceeded
 from mensagod.imensagod import ISink, ISource
-from mensagod.raw import DISCARD
+from mensagod.raw import CHUNK, DISCARD
 from mensagod.session import Outcome, ReceiveRaw, SendRaw, Session
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
@@ -26,12 +26,23 @@ class Source:
     """Gives bytes.
 
     :ivar breaks_at: where reading fails.
+    :ivar ready: how much of the beginning is there without waiting.
     """
 
     content: bytes
     breaks_at: int | None = None
     at: int = 0
     closed: int = 0
+    ready: int = 0
+
+    def read_ready(self, size: int) -> bytes:
+        """Give what is ``ready``, once."""
+        if self.closed:
+            raise AssertionError("read after it was closed")
+        data = self.content[self.at : self.at + min(size, self.ready)]
+        self.at += len(data)
+        self.ready = 0
+        return data
 
     def read(self, size: int) -> bytes:
         if self.closed:
@@ -121,6 +132,19 @@ class SendTests(RawTestCase):
             self.assertTrue(peer.stream.startswith(content + b"\x32\x00"))
             self.assertEqual(len(peer.stream) - size, 3 + len(Response(Status.OK).to_bytes()))
             self.assertEqual(self.source.closed, 1)
+
+    def test_ready(self) -> None:
+        """What is in memory goes out without a thread, in order before what is not."""
+        for ready in (1, 1000, 131072):
+            content = self.prepare_source(500_000, ready=ready)
+            peer = self.connect()
+            gate: Deferred[None] = Deferred()
+            self.server.files.gate = gate
+            peer.ask("GET", Size="500000")
+            self.assertEqual(peer.stream, content[: min(ready, CHUNK)])
+            self.server.files.gate = None
+            gate.callback(None)
+            self.assertEqual(peer.stream, content)
 
     def test_bounded(self) -> None:
         """A slow peer holds the reading back: never more than 256 KiB are under way."""

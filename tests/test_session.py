@@ -1,6 +1,7 @@
 """Sessions: steps, members, updates (spec 01, *Multi-step commands*; spec 04, *Update notification*)."""
 
 from attrs import define, field
+from twisted.internet.defer import CancelledError
 
 from mensagod.errors import BadRequest, LoginRequired, ServerUnavailable
 from mensagod.session import STEP_SECONDS, Attempt, Outcome, Session, Step, no_loss
@@ -209,3 +210,12 @@ class UpdateCountTests(ConversationTestCase):
         self.server.sessions.updates = 3
         peer.send(encode_message(Request("ECHO", {"UpdateCount": "7"}).to_bytes()))
         self.assertEqual(peer.last.data, {"UpdateCount": "7"})
+
+    def test_cancelled(self) -> None:
+        """A cancellation meanwhile ends the connection like any other."""
+        peer = self.member()
+        if peer.session.member is not None:
+            peer.session.member.stale = True
+        self.server.sessions.updates = CancelledError()
+        peer.ask("ECHO")
+        self.assertEqual((peer.stream, peer.wire.aborted), (b"", True))

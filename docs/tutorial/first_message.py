@@ -4,13 +4,13 @@ Usage: first_message.py PORT WORKSPACE CODE  (what the screen of `make serve` sh
 """
 
 import sys
-from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater, react
 
 from mensagod.client import accounts, control, files, login, lookups, sending
@@ -44,9 +44,8 @@ async def join(
     return Person(connection, account, EncryptionPair.generate())
 
 
-async def main(reactor: Any, port: str, workspace: str, code: str) -> None:
-    """Do what the tutorial tells."""
-    endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{port}")
+async def main(reactor: Any, endpoint: IStreamClientEndpoint, workspace: str, code: str) -> None:
+    """Do what the tutorial tells, with the server at ``endpoint``."""
     first = await connect(endpoint)
     organization = OrganizationEntry.from_text((await lookups.get_card(first))[0])
     admin = await join(first, WorkspaceID.from_text(workspace), code, organization)
@@ -80,11 +79,14 @@ async def main(reactor: Any, port: str, workspace: str, code: str) -> None:
         content = await files.download(bob.connection, new.child(file))
         print(f"bob reads: {open_payload(content, bob.keys).decode()}")
 
+    for person in (admin, alice, bob):
+        await person.connection.close()
 
-def run(reactor: Any, *arguments: str) -> Deferred[None]:
+
+def run(reactor: Any, port: str, workspace: str, code: str) -> Deferred[None]:
     """Run the program under the reactor."""
-    coroutine: Coroutine[Any, Any, None] = main(reactor, *arguments)
-    return Deferred.fromCoroutine(coroutine)
+    endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{port}")
+    return Deferred.fromCoroutine(main(reactor, endpoint, workspace, code))
 
 
 if __name__ == "__main__":

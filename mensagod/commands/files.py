@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from mensagod.commands.policy import LoggedIn, member_of
 from mensagod.commands.rights import Right, require
-from mensagod.errors import BadRequest, BadValue, CommandError, LimitReached, NotFound
+from mensagod.errors import BadRequest, BadValue, CommandError, LimitReached, NotFound, StateMismatch
 from mensagod.imensagod import ICommand
 from mensagod.paths import ServerPath
 from mensagod.session import Outcome, SendRaw, Session, Step
@@ -125,6 +125,8 @@ class Download:
 
     async def perform(self, request: Request, session: Session) -> Outcome:
         """Answer 100 with ``Size``, and wait for the request that asks for the data."""
+        if request.has("Size"):
+            raise StateMismatch  # the second step, too late
         path = request.required("Path", parse_file)
         offset = request.optional("Offset", parse_long, 0)
         check_right(Right.DOWNLOAD, path, session)

@@ -72,9 +72,16 @@ class Send:
             await server.files.run(
                 _write, server.store, path, letter.content, server.config.performance.min_free_percent
             )
-        except OSError as error:
-            _log.failure("a message could not be written", session=session.id, path=str(path))
+        except (OSError, ServerUnavailable) as error:
             await server.database.run(queue.withdraw, message.id, message.lease)
+            if isinstance(error, ServerUnavailable):
+                raise
+            _log.error(
+                "{path} could not be written: {reason}",
+                path=str(path),
+                reason=str(error),
+                session=session.id,
+            )
             raise ServerUnavailable("The message could not be stored") from error
         try:
             await server.database.run(queue.accept, message.id, message.lease)
@@ -88,5 +95,5 @@ class Send:
 def _write(store: IMailboxStore, path: ServerPath, content: bytes, min_free_percent: int) -> None:
     """Write a file, unless the disk is nearly full. Runs in a thread."""
     if store.free_percent() < min_free_percent:
-        raise OSError("too little free disk")
+        raise ServerUnavailable("The server has too little free disk")
     store.write(path, content)

@@ -134,6 +134,7 @@ def _place(txn: Transaction, message: Queued, target: WorkspaceID, name: FileNam
     """Make the moved file live and forget the message; tell whether the workspace is still there."""
     if mailboxes.lock(txn, target) is None:
         return False
-    files.add_delivered(txn, target, name, SERVER_DEVICE)
+    # The lease comes first: without it another may have made the file live already.
     queue.finish(txn, message.id, message.lease)
+    files.add_delivered(txn, target, name, SERVER_DEVICE)
     return True

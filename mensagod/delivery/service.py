@@ -125,7 +125,7 @@ class DeliveryService(Service):
         free = self.config().performance.max_delivery_threads - len(self._running)
         if free <= 0:
             return
-        messages = await self.local.database.run(queue.claim, free)
+        messages = await self.local.database.change(queue.claim, free)
         for message in messages:
             self._begin(message)
         if len(messages) == free:

@@ -1,7 +1,8 @@
 """One interaction in its thread: a transaction, tried again where that is safe."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from secrets import SystemRandom
 from typing import Final, Generic, TypeVar
@@ -51,6 +52,14 @@ class SwallowedError(Exception):
     """An interaction went on after an SQL error, so that its commit would be a silent rollback."""
 
 
+class Mode(Enum):
+    """What an interaction is to the database."""
+
+    TRANSACTION = "statements that are committed together"
+    STATEMENT = "one statement, which is committed as soon as it is done"
+    READ = "one statement that changes nothing"
+
+
 class _Phase(Enum):
     WAITING = "waiting for a thread"
     RUNNING = "running"
@@ -61,7 +70,6 @@ class Attempt(Generic[T]):
     """An interaction on its way to a result; :meth:`perform` belongs into a thread of the pool.
 
     :param stopping: set once the service gives up, so that nothing is tried again.
-    :param autocommit: each statement is a transaction of its own, in one round trip.
     """
 
     def __init__(
@@ -69,13 +77,12 @@ class Attempt(Generic[T]):
         pool: ConnectionPool,
         stopping: threading.Event,
         work: Callable[[Transaction], T],
-        *,
-        autocommit: bool = False,
+        mode: Mode = Mode.TRANSACTION,
     ):
         self._pool = pool
         self._stopping = stopping
         self._work = work
-        self._autocommit = autocommit
+        self._mode = mode
         self._lock = threading.Lock()
         self._phase = _Phase.WAITING
         self._abandoned = False
@@ -125,12 +132,18 @@ class Attempt(Generic[T]):
 
     def _try(self, connection: Connection) -> T:
         self._raise_if_abandoned()
-        connection.autocommit = self._autocommit
-        with connection.cursor() as cursor:
-            result = self._work(Transaction(cursor))
-        if not self._autocommit:
+        connection.autocommit = self._mode is not Mode.TRANSACTION
+        if self._mode is Mode.STATEMENT:
+            with self._committing(connection):
+                return self._interact(connection)
+        result = self._interact(connection)
+        if self._mode is Mode.TRANSACTION:
             self._commit(connection)
         return result
+
+    def _interact(self, connection: Connection) -> T:
+        with connection.cursor() as cursor:
+            return self._work(Transaction(cursor))
 
     def _commit(self, connection: Connection) -> None:
         status = connection.info.transaction_status
@@ -138,9 +151,15 @@ class Attempt(Generic[T]):
             raise SwallowedError("The interaction went on after an SQL error")
         if status == TRANSACTION_STATUS_UNKNOWN:
             raise psycopg2.InterfaceError("The connection was lost before the commit")
+        with self._committing(connection):
+            connection.commit()
+
+    @contextmanager
+    def _committing(self, connection: Connection) -> Iterator[None]:
+        """Take a connection that is lost meanwhile for a commit of which nobody knows."""
         self._phase = _Phase.COMMITTING
         try:
-            connection.commit()
+            yield
         except psycopg2.Error as error:
             if is_lost(connection):
                 raise CommitUnknown from error

@@ -12,6 +12,7 @@ import psycopg2.extras
 from twisted.application.service import Service
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred, DeferredList, fail
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -23,6 +24,7 @@ from mensagod.storage.attempts import (
     CommitUnknown,
     Contention,
     DatabaseUnavailable,
+    Mode,
     Unreachable,
 )
 from mensagod.storage.availability import Availability
@@ -117,7 +119,19 @@ class Database(Service):
         :raise CommitUnknown: the connection was lost during the commit.
         :raise Contention: other transactions were in the way too often.
         """
-        return self._call(partial(_apply, interaction, args, kwargs), autocommit=False)
+        return self._call(partial(_apply, interaction, args, kwargs), Mode.TRANSACTION)
+
+    def change(
+        self,
+        interaction: Callable[Concatenate[Transaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Deferred[T]:
+        """Like :meth:`run`, in one round trip, for an interaction of one statement.
+
+        What it raises after that statement undoes nothing.
+        """
+        return self._call(partial(_apply, interaction, args, kwargs), Mode.STATEMENT)
 
     def read(
         self,
@@ -126,7 +140,7 @@ class Database(Service):
         **kwargs: P.kwargs,
     ) -> Deferred[T]:
         """Like :meth:`run`, in one round trip, for an interaction that only reads, by one statement."""
-        return self._call(partial(_apply, interaction, args, kwargs), autocommit=True)
+        return self._call(partial(_apply, interaction, args, kwargs), Mode.READ)
 
     def startService(self) -> None:
         """Start the threads, and open the first connections in the background."""
@@ -171,38 +185,39 @@ class Database(Service):
         for attempt in list(self._running):
             attempt.abandon()
 
-    def _call(self, work: Callable[[Transaction], T], *, autocommit: bool) -> Deferred[T]:
+    def _call(self, work: Callable[[Transaction], T], mode: Mode) -> Deferred[T]:
         if self._pool is None or self._availability.is_away:
             return fail(DatabaseUnavailable())
-        return self._submit(self._pool, work, self._limit, autocommit=autocommit)
+        return self._submit(self._pool, work, self._limit, mode)
 
     def _submit(
         self,
         pool: ConnectionPool,
         work: Callable[[Transaction], T],
         limit: float,
-        *,
-        autocommit: bool,
+        mode: Mode,
     ) -> Deferred[T]:
-        attempt = Attempt(pool, self._stopping, work, autocommit=autocommit)
+        attempt = Attempt(pool, self._stopping, work, mode)
         answer: Deferred[T] = Deferred(lambda _: attempt.forget())
         timer = self._reactor.callLater(limit, self._give_up, attempt, answer)
-
-        def done(result: T | Failure) -> None:
-            if timer.active():
-                timer.cancel()
-            del self._running[attempt]
-            self._learn(result)
-            if answer.called:
-                return
-            if isinstance(result, Failure):
-                answer.errback(result)
-            else:
-                answer.callback(result)
-
         result: Deferred[T] = deferToThreadPool(self._reactor, pool.threadpool, attempt.perform)
-        self._running[attempt] = result.addBoth(done)
+        self._running[attempt] = result.addBoth(self._done, attempt, answer, timer)
         return answer
+
+    def _done(
+        self, result: T | Failure, attempt: Attempt[T], answer: Deferred[T], timer: IDelayedCall
+    ) -> None:
+        """Pass on the outcome of an attempt, unless it was given up."""
+        if timer.active():
+            timer.cancel()
+        del self._running[attempt]
+        self._learn(result)
+        if answer.called:
+            return
+        if isinstance(result, Failure):
+            answer.errback(result)
+        else:
+            answer.callback(result)
 
     def _give_up(self, attempt: Attempt[T], answer: Deferred[T]) -> None:
         self._availability.doubt()
@@ -235,7 +250,7 @@ class Database(Service):
             if self._availability.since < begun and not failure.check(Unreachable):
                 self._availability.failed("it does not answer")
 
-        probe = self._submit(pool, _select_one, _PROBE_LIMIT, autocommit=True)
+        probe = self._submit(pool, _select_one, _PROBE_LIMIT, Mode.READ)
         return probe.addErrback(unanswered).addErrback(self._log_failure)
 
     def _log_failure(self, failure: Failure) -> None:

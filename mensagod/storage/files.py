@@ -3,7 +3,7 @@
 from mensagod.identity import DeviceID, WorkspaceID
 from mensagod.paths import FileName, ServerPath
 from mensagod.storage import folders, updates
-from mensagod.storage.rows import Transaction, many
+from mensagod.storage.rows import Transaction, changed, many
 
 
 def list_files(txn: Transaction, directory: ServerPath, since: int) -> list[str] | None:
@@ -39,14 +39,21 @@ def add_delivered(txn: Transaction, workspace: WorkspaceID, name: FileName, devi
     The workspace's mailbox must be locked.
     """
     directory = ServerPath.new_messages(workspace)
-    folders.ensure_top(txn, workspace)
-    txn.execute(
-        "INSERT INTO files (folder, name, workspace, time, size)"
-        " SELECT id, %s, workspace, %s, %s FROM folders WHERE path = %s",
-        (name.text, name.time, name.size, str(directory)),
-    )
+    if not _add(txn, directory, name):
+        folders.ensure_top(txn, workspace)
+        _add(txn, directory, name)
     txn.execute(
         "UPDATE mailboxes SET used = used + %s, files = files + 1 WHERE workspace = %s",
         (name.size, workspace.uuid),
     )
     updates.record(txn, workspace, "CREATE", str(directory.child(name)), device)
+
+
+def _add(txn: Transaction, directory: ServerPath, name: FileName) -> bool:
+    """Make a file live; tell whether there is such a directory."""
+    txn.execute(
+        "INSERT INTO files (folder, name, workspace, time, size)"
+        " SELECT id, %s, workspace, %s, %s FROM folders WHERE path = %s",
+        (name.text, name.time, name.size, str(directory)),
+    )
+    return changed(txn)

@@ -29,14 +29,28 @@ class StoredFile:
 
     size: int
     _descriptor: int
+    _position: int = 0
 
     def seek(self, offset: int) -> None:
         """Go on reading at ``offset``."""
-        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        self._position = offset
 
     def read(self, size: int) -> bytes:
         """Give the next bytes, fewer than ``size`` only at the end."""
-        return os.read(self._descriptor, size)
+        content = os.pread(self._descriptor, size, self._position)
+        self._position += len(content)
+        return content
+
+    def read_ready(self, size: int) -> bytes:
+        """Give those of the next bytes that the system has in memory; none if it would have to fetch them."""
+        room = bytearray(size)
+        try:
+            count = os.preadv(self._descriptor, [room], self._position, os.RWF_NOWAIT)
+        except OSError:
+            # Not every file system can tell; what is really wrong shows when the bytes are fetched.
+            return b""
+        self._position += count
+        return bytes(memoryview(room)[:count])
 
     def close(self) -> None:
         """Let go of the file; a second time does nothing."""

@@ -48,15 +48,14 @@ def record(txn: Transaction, workspace: WorkspaceID, kind: str, data: str, devic
     The time is taken under that lock too, so that a later record never has an earlier time.
     """
     txn.execute(
-        "UPDATE mailboxes SET last_update = last_update + 1 WHERE workspace = %s RETURNING last_update",
-        (workspace.uuid,),
+        "WITH counted AS ("
+        "  UPDATE mailboxes SET last_update = last_update + 1 WHERE workspace = %s"
+        "  RETURNING workspace, last_update"
+        ") INSERT INTO updates (workspace, number, id, type, data, time, device)"
+        " SELECT workspace, last_update, %s, %s, %s, clock_timestamp(), %s FROM counted RETURNING number",
+        (workspace.uuid, uuid4(), kind, data, device.uuid),
     )
-    number = one(lambda row: row.last_update, txn)
-    txn.execute(
-        "INSERT INTO updates (workspace, number, id, type, data, time, device)"
-        " VALUES (%s, %s, %s, %s, %s, clock_timestamp(), %s)",
-        (workspace.uuid, number, uuid4(), kind, data, device.uuid),
-    )
+    one(lambda row: row.number, txn)
 
 
 def last_number(txn: Transaction, workspace: WorkspaceID) -> int:

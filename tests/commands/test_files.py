@@ -265,6 +265,13 @@ class DownloadTests(FilesTestCase):
         await self.assert_answer(self.client_, "DOWNLOAD", fields, Status.BAD_REQUEST)
         await self.assert_answer(self.client_, "IDLE", {}, Status.OK)
 
+    async def test_late_second_step(self) -> None:
+        """A second step that nobody waits for any more is out of place."""
+        path = await self.put(self.alice, b"1234")
+        fields = {"Path": path, "Size": "4"}
+        await self.assert_answer(self.client_, "DOWNLOAD", fields, Status.BAD_REQUEST)
+        await self.assert_answer(self.client_, "IDLE", {}, Status.OK)
+
     async def test_size_is_the_whole(self) -> None:
         """The first answer tells the size of the file, wherever one begins."""
         path = await self.put(self.alice, b"1234")

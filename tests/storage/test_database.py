@@ -56,6 +56,18 @@ class NumbersTestCase(DatabaseTestCase):
 
 
 class InteractionTests(NumbersTestCase):
+    async def test_statement(self) -> None:
+        """A change of one statement stands as soon as it is done, whatever comes after it."""
+
+        def add_and_fail(txn: Transaction) -> None:
+            add(txn, 5)
+            raise ValueError("too late")
+
+        await self.database.change(add, 1)
+        with self.assertRaises(ValueError):
+            await self.database.change(add_and_fail)
+        self.assertEqual(await self.total(), 6)
+
     async def test_commit(self) -> None:
         """What an interaction writes stays; its arguments and its result pass through."""
 
@@ -260,6 +272,20 @@ class LossTests(NumbersTestCase):
         with self.assertRaises(CommitUnknown) as caught:
             await self.database.run(commit_killed)
         self.assertEqual(caught.exception.status, Status.SERVER_UNAVAILABLE)
+        self.assertEqual(len(tries), 1)
+        await self.database.run(add, 2)
+
+    async def test_during_statement(self) -> None:
+        """Nor is one during a statement that commits by itself."""
+        tries = []
+
+        def add_killed(txn: Transaction) -> None:
+            tries.append(1)
+            self.terminate(backend(txn))
+            add(txn, 1)
+
+        with self.assertRaises(CommitUnknown):
+            await self.database.change(add_killed)
         self.assertEqual(len(tries), 1)
         await self.database.run(add, 2)
 

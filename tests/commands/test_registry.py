@@ -1,0 +1,213 @@
+"""Commands as plugins: found, verified once, loud (spec 04)."""
+
+import os
+import sys
+from importlib import import_module, invalidate_caches
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
+
+from mensagod.commands import sessions
+from mensagod.commands.registry import CommandRegistry, PluginFaults, import_faults, installed_commands
+from mensagod.errors import BadRequest
+from mensagod.imensagod import ICommand
+from mensagod.session import Outcome, Session
+from mensagod.wire.messages import Request, Response
+from mensagod.wire.status import Status
+from tests.conversations import Command, answer_ok
+
+DROPIN = '''
+from mensagod.commands.sessions import Idle
+from mensagod.commands.policy import LoggedIn
+
+class Hello(Idle):
+    """Say hello."""
+    name = "HELLO"
+
+hello = Hello()
+'''
+
+
+class VerificationTests(SynchronousTestCase):
+    """What may be a command."""
+
+    def fault(self, *commands: Any, disabled: tuple[str, ...] = ()) -> str:
+        """Give the one fault of these commands."""
+        error = self.assertRaises(PluginFaults, CommandRegistry.of, commands, disabled)
+        self.assertEqual(len(error.faults), 1)
+        return str(error)
+
+    def test_find(self) -> None:
+        """Commands are found by name; an unknown one is named in printable characters."""
+        echo = Command("ECHO", answer_ok)
+        registry = CommandRegistry.of([echo])
+        self.assertIs(registry.find("ECHO"), echo)
+        for name, info in (
+            ("NOSUCH", "Unrecognized command 'NOSUCH'"),
+            ("", "Unrecognized command ''"),
+            ("A\n\x00", "Unrecognized command 'A??'"),
+        ):
+            self.assertEqual(self.assertRaises(BadRequest, registry.find, name).info, info)
+        self.assertLess(len(self.assertRaises(BadRequest, registry.find, "X" * 100_000).info), 100)
+
+    def test_twice(self) -> None:
+        """Two commands of one name stop the start, and both are named."""
+        fault = self.fault(sessions.Idle(), Command("IDLE", answer_ok))
+        self.assertIn("mensagod.commands.sessions.Idle", fault)
+        self.assertIn("tests.conversations.Command", fault)
+
+    def test_wrong_interface(self) -> None:
+        """What does not do what a command does stops the start."""
+
+        class Nothing:
+            pass
+
+        nothing = Nothing()
+        directlyProvides(nothing, ICommand)
+
+        class Demanding(sessions.Idle):
+            demands = ("login",)  # type: ignore[assignment]
+
+        class Undemanding(sessions.Idle):
+            demands = None  # type: ignore[assignment]
+
+        for wrong in (nothing, Demanding(), Undemanding(), object()):
+            self.assertIn("is not a command", self.fault(wrong))
+
+    def test_no_plugin(self) -> None:
+        """An object that is a command but no plugin is refused as well."""
+
+        class Plain:
+            name = "PLAIN"
+            demands = ()
+
+            async def perform(self, request: Request, session: Session) -> Outcome:
+                return Response(Status.OK)
+
+        plain = Plain()
+        directlyProvides(plain, ICommand)
+        self.assertIn("IPlugin", self.fault(plain))
+
+    def test_names(self) -> None:
+        """A name is upper-case ASCII letters, digits and underscores."""
+        for name in ("", "idle", "I D", "1DLE", "ÄNDERN", "A\n", None, 5, b"IDLE"):
+            self.assertIn("name", self.fault(Command(name, answer_ok)))  # type: ignore[arg-type]
+        CommandRegistry.of([Command("MY_OWN2", answer_ok)])
+
+    def test_disabled(self) -> None:
+        """A disabled command is unknown to clients."""
+        registry = CommandRegistry.of([sessions.Idle(), sessions.Quit()], ["idle"])
+        self.assertEqual(list(registry.commands), ["QUIT"])
+        self.assertRaises(BadRequest, registry.find, "IDLE")
+
+    def test_disabled_unknown(self) -> None:
+        """To disable what is not there is a fault, with the nearest name if there is one near."""
+        self.assertIn("did you mean IDLE?", self.fault(sessions.Idle(), disabled=("IDEL",)))
+        self.assertNotIn("did you mean", self.fault(sessions.Idle(), disabled=("XYZZY",)))
+
+    def test_all_faults(self) -> None:
+        """Every fault is told, not just the first."""
+        error = self.assertRaises(
+            PluginFaults, CommandRegistry.of, [object(), Command("x", answer_ok), sessions.Idle()], ["NO"]
+        )
+        self.assertEqual(len(error.faults), 3)
+
+
+class DropinTests(SynchronousTestCase):
+    """Dropins in a directory."""
+
+    def setUp(self) -> None:
+        """Make a plugin package of one directory."""
+        parent = Path(self.mktemp()).absolute()
+        self.name = f"dropins_{id(self)}"
+        self.directory = parent / self.name
+        self.directory.mkdir(parents=True)
+        (self.directory / "__init__.py").touch()
+        sys.path.insert(0, str(parent))
+        self.addCleanup(sys.path.remove, str(parent))
+        self.package = import_module(self.name)
+        self.addCleanup(self.forget)
+
+    def forget(self) -> None:
+        """Have the dropins imported anew."""
+        invalidate_caches()
+        for name in [name for name in sys.modules if name.startswith(f"{self.name}.")]:
+            del sys.modules[name]
+
+    def install(self, name: str, content: str) -> None:
+        (self.directory / f"{name}.py").write_text(content)
+
+    def fault(self, **options: Any) -> str:
+        """Give the one fault of what is installed; what Twisted logs of it is expected."""
+        error = self.assertRaises(PluginFaults, CommandRegistry.installed, package=self.package, **options)
+        self.flushLoggedErrors()
+        self.assertEqual(len(error.faults), 1)
+        return str(error)
+
+    def test_found(self) -> None:
+        """A command of a dropin is found, also the second time, from the cache."""
+        self.install("hello", DROPIN)
+        for _ in range(2):
+            registry = CommandRegistry.installed(package=self.package)
+            self.assertEqual(list(registry.commands), ["HELLO"])
+            self.forget()
+        self.assertTrue((self.directory / "dropin.cache").exists())
+
+    def test_cache_cannot_be_written(self) -> None:
+        """That the cache cannot be written, or read, does not matter."""
+        self.install("hello", DROPIN)
+        (self.directory / "dropin.cache").mkdir()
+        registry = CommandRegistry.installed(package=self.package)
+        self.assertEqual(list(registry.commands), ["HELLO"])
+
+    def test_broken_cache(self) -> None:
+        """Nor that it holds nonsense."""
+        self.install("hello", DROPIN)
+        (self.directory / "dropin.cache").write_bytes(b"nonsense")
+        self.assertEqual(list(CommandRegistry.installed(package=self.package).commands), ["HELLO"])
+
+    def test_import_error(self) -> None:
+        """A dropin that cannot be imported is named, with the reason, and nothing else is complained of."""
+        self.install("hello", DROPIN)
+        self.install("broken", "import no_such_module")
+        fault = self.fault(disabled=("IN_THE_BROKEN_ONE",))
+        self.assertIn(str(self.directory / "broken.py"), fault)
+        self.assertIn("No module named 'no_such_module'", fault)
+
+    def test_mended(self) -> None:
+        """A dropin that failed just now and does not any more needs another start."""
+        self.install("broken", "import sys\nif not hasattr(sys, 'mended_now'):\n    raise ValueError('x')\n")
+        installed_commands(self.package)
+        sys.mended_now = True  # type: ignore[attr-defined]
+        self.addCleanup(delattr, sys, "mended_now")
+        cache = self.directory / "dropin.cache"
+        cache.unlink(missing_ok=True)
+        self.assertEqual(import_faults(self.package), [])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_stale_cache(self) -> None:
+        """A dropin of which only the cache is left as it was, say after a downgrade, is named too."""
+        self.install("hello", DROPIN)
+        CommandRegistry.installed(package=self.package)
+        self.forget()
+        self.install("hello", "")
+        times = (self.directory / "dropin.cache").stat()
+        os.utime(self.directory / "hello.py", (times.st_mtime - 100, times.st_mtime - 100))
+        self.assertIn("hello.hello does not load", self.fault())
+
+    def test_not_a_command(self) -> None:
+        """A dropin with other plugins does not disturb."""
+        self.install(
+            "service",
+            "from twisted.application.service import ServiceMaker\ns = ServiceMaker('x', 'x', 'x', 'x')\n",
+        )
+        self.assertEqual(dict(CommandRegistry.installed(package=self.package).commands), {})
+
+    def test_built_in(self) -> None:
+        """What mensagod brings along is in order."""
+        registry = CommandRegistry.installed()
+        self.assertIn("IDLE", registry.commands)
+        self.assertEqual(evolve(registry), registry)

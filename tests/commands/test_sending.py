@@ -1,0 +1,299 @@
+"""SEND and SENDFAST (spec 04, *Sending*)."""
+
+from datetime import UTC, datetime, timedelta
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+
+from mensagod.client.connection import ClientConnection
+from mensagod.client.files import download, list_files
+from mensagod.delivery.tags import MessageType
+from mensagod.identity import Domain, WAddress
+from mensagod.paths import ServerPath
+from mensagod.storage import queue
+from mensagod.wire.messages import Response
+from mensagod.wire.status import Status
+from tests.delivery.letters import STRANGER
+from tests.delivery.mail import MailTestCase
+from tests.serving import DOMAIN
+
+ELSEWHERE = Domain.from_text("example.org")
+
+
+class SendTestCase(MailTestCase):
+    """Messages that stay in the queue: their domain is another's."""
+
+    async def hand_in(
+        self, text: str, domain: object = ELSEWHERE, client: ClientConnection | None = None
+    ) -> Response:
+        return await self.ask(client or self.client_, "SEND", {"Message": text, "Domain": domain})
+
+    def abroad(self, **changes: object) -> str:
+        return self.letter(WAddress(self.bob.workspace, ELSEWHERE), **changes)
+
+    async def assert_refused(self, text: str, status: Status, domain: object = ELSEWHERE) -> str:
+        """A refused message leaves nothing behind."""
+        answer = await self.hand_in(text, domain)
+        self.assertEqual(answer.status, status, str(answer))
+        self.assertEqual(await self.value("SELECT count(*) FROM queue"), 0)
+        self.assertEqual(self.on_disk("out"), [])
+        return answer.info
+
+    async def assert_stored(self, count: int) -> None:
+        self.assertEqual(await self.value("SELECT count(*) FROM queue WHERE state = 'queued'"), count)
+        self.assertEqual(len(self.on_disk("out")), count)
+
+
+class CheckTests(SendTestCase):
+    """What may be handed in."""
+
+    async def test_login_and_fields(self) -> None:
+        """A login is needed; then each field is checked in its turn."""
+        bad = {"Message": "", "Domain": "a..b"}
+        client = await self.client()
+        for action in ("SEND", "SENDFAST"):
+            await self.assert_answer(client, action, bad, Status.UNAUTHORIZED, "Login required")
+            good = {"Message": "no envelope", "Domain": "example.org"}
+            await self.assert_fields(
+                self.client_, action, good, {"Message": (), "Domain": ("a..b", "exa_mple", "a b")}
+            )
+
+    async def test_no_envelope(self) -> None:
+        """The text must be an envelope, with a payload."""
+        good = self.abroad()
+        head, _, rest = good.partition("----------\r\n")
+        for text in (
+            "hello",
+            good.replace("MENSAGO", "MENSAGE", 1),
+            good.replace("----------", "---------", 1),
+            good.replace('"version"', '"revision"', 1),
+            good.replace('"receiver"', '"recipient"', 1),
+            "x\r\n" * 40_000 + good,
+            head,
+            f"{head}----------\r\n",
+            f"{head}----------\r\nXSALSA20\r\n",
+            f"{head}----------\r\nXSALSA20\r\n\r\n",
+            f"{head}----------\r\n\r\n{rest}",
+        ):
+            await self.assert_refused(text, Status.BAD_REQUEST)
+
+    async def test_sender_part(self) -> None:
+        """The sender part must open with our key and be the session's own, for the domain named."""
+        other = WAddress(self.bob.workspace, DOMAIN)
+        elsewhere = WAddress(self.alice.workspace, ELSEWHERE)
+        for text in (
+            self.abroad(sender_key=STRANGER),
+            self.abroad(sender_part="{}"),
+            self.abroad(sender_part="not JSON"),
+            self.abroad(sender_part=f'{{"from":"{self.alice.address}","recipientDom":"a..b"}}'),
+            self.abroad(sender_part=f'{{"from":"alice/{DOMAIN}","recipientDom":"{ELSEWHERE}"}}'),
+            self.abroad(sender_part=f'{{"from":"{other}","recipientDom":"{ELSEWHERE}"}}'),
+            self.abroad(sender_part=f'{{"from":"{elsewhere}","recipientDom":"{ELSEWHERE}"}}'),
+            self.abroad(recipient_domain=DOMAIN),
+        ):
+            await self.assert_refused(text, Status.BAD_REQUEST)
+        await self.assert_refused(self.abroad(), Status.BAD_REQUEST, DOMAIN)
+
+    async def test_older_sender_part(self) -> None:
+        """The older form of addresses is as good."""
+        part = f'{{"From":"{self.alice.address}","RecipientDomain":"{ELSEWHERE}"}}'
+        answer = await self.hand_in(self.abroad(sender_part=part))
+        self.assertEqual(answer.status, Status.OK)
+
+    async def test_system_messages(self) -> None:
+        """What only servers say is refused; reports of abuse and questions are not."""
+        for sub_type in (None, "devrequest", "deliveryfailure", "AbuseReport"):
+            text = self.abroad(type=MessageType.SYSTEM, sub_type=sub_type)
+            await self.assert_refused(text, Status.BAD_REQUEST)
+        for sub_type in ("abusereport", "supportrequest"):
+            answer = await self.hand_in(self.abroad(type=MessageType.SYSTEM, sub_type=sub_type))
+            self.assertEqual(answer.status, Status.OK)
+
+    async def test_size(self) -> None:
+        """An envelope in a request has at most 25,000,000 characters, less where the operator says so."""
+        text = self.abroad()
+        self.limit_size(1)
+        await self.assert_refused(text + "x" * 1024 * 1024, Status.LIMIT_REACHED)
+        self.limit_size(0)
+        await self.assert_refused(text + "x" * (25_000_001 - len(text)), Status.LIMIT_REACHED)
+
+    def limit_size(self, size: int) -> None:
+        server = self.service.server
+        performance = evolve(server.config.performance, max_message_size=size)
+        server.config = evolve(server.config, performance=performance)
+
+
+class AcceptanceTests(SendTestCase):
+    """What 200 promises."""
+
+    async def test_durable(self) -> None:
+        """At 200 the message is in the queue, its content as it came on the disk under the name given."""
+        text = self.abroad().replace("\r\n", "\n")
+        answer = await self.hand_in(f"preamble\n{text}")
+        self.assertEqual(answer.status, Status.OK)
+        name = answer.data["FileName"]
+        stored = self.directory / "data" / "out" / str(self.alice.workspace) / name
+        self.assertEqual(stored.read_bytes(), f"preamble\n{text}".encode())
+        (row,) = await self.rows("SELECT * FROM queue")
+        self.assertEqual(
+            (row.sender, row.device, row.sender_domain, row.domain, row.name, row.size),
+            (
+                self.alice.workspace.uuid,
+                self.alice.device.uuid,
+                "example.com",
+                "example.org",
+                name,
+                stored.stat().st_size,
+            ),
+        )
+        out = ServerPath.outgoing(self.alice.workspace)
+        self.assertEqual([str(name) for name in await list_files(self.client_, out)], [name])
+
+    async def test_older_name(self) -> None:
+        """SENDFAST is the same."""
+        fields = {"Message": self.abroad(), "Domain": "example.org"}
+        answer = await self.assert_answer(self.client_, "SENDFAST", fields, Status.OK)
+        self.assertEqual(self.on_disk("out"), [answer.data["FileName"]])
+
+    async def test_send_time(self) -> None:
+        """A message with a time is held until then, and handed over without it."""
+        later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=7)
+        name = await self.send(send_time=later)
+        (row,) = await self.rows("SELECT due, accepted, attempts, state FROM queue")
+        self.assertEqual((row.due, row.accepted, row.attempts, row.state), (later, later, 0, "queued"))
+        self.assertEqual(self.on_disk("out"), [name.text])
+        await self.change("UPDATE queue SET due = now()")
+        self.service.server.delivery.wake()
+        self.assertIsNone(await self.outcome(name))
+        (delivered,) = await self.delivered(self.bob.workspace)
+        client = await self.enter(self.bob)
+        path = ServerPath.new_messages(self.bob.workspace).child(delivered)
+        content = await download(client, path)
+        self.assertNotIn(b"sendtime", content.lower())
+        self.assertEqual(len(content), int(delivered.split(".")[1]))
+        await self.assert_consistent()
+
+    async def test_past_send_time(self) -> None:
+        """A time that has passed holds nothing up."""
+        await self.outcome(await self.send(send_time=datetime(2001, 1, 1, tzinfo=UTC)))
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
+
+
+class LimitTests(SendTestCase):
+    """Quota, rate and disk."""
+
+    async def test_quota(self) -> None:
+        """What is live, what is queued and what is just coming counts; the last byte may be used."""
+        text = self.abroad()
+        size = len(text.encode())
+        alice = self.alice.workspace.uuid
+        change = "UPDATE mailboxes SET quota = %s, used = 100 WHERE workspace = %s"
+        await self.change(change, size + 99, alice)
+        await self.assert_refused(text, Status.QUOTA_INSUFFICIENT)
+        await self.change("UPDATE mailboxes SET quota = quota + 1 WHERE workspace = %s", alice)
+        answer = await self.hand_in(text)
+        self.assertEqual(answer.status, Status.OK)
+        answer = await self.hand_in(text)
+        self.assertEqual(answer.status, Status.QUOTA_INSUFFICIENT)
+        self.assertEqual(answer.info, "Workspace quota exceeded")
+        await self.assert_stored(1)
+        # Bob's message on its way to Alice is counted before it is there.
+        await self.change(
+            "UPDATE queue SET sender = %s, target = %s, target_name = name", self.bob.workspace.uuid, alice
+        )
+        self.assertEqual((await self.hand_in(text)).status, Status.QUOTA_INSUFFICIENT)
+        await self.change("UPDATE queue SET target = NULL, target_name = NULL")
+        self.assertEqual((await self.hand_in(text)).status, Status.OK)
+
+    async def test_quota_of_messages_at_once(self) -> None:
+        """However many come at once, no more are taken than there is room for."""
+        text = self.abroad()
+        await self.change("UPDATE mailboxes SET quota = %s", 3 * len(text.encode()))
+        asked = [
+            self.client_.request("SEND", {"Message": text, "Domain": ELSEWHERE}).addErrback(lambda _: None)
+            for _ in range(4)
+        ]
+        others = [await self.enter(self.alice) for _ in range(3)]
+        asked += [
+            client.request("SEND", {"Message": text, "Domain": ELSEWHERE}).addErrback(lambda _: None)
+            for client in others
+        ]
+        accepted = [answer for answer in [await one for one in asked] if answer is not None]
+        self.assertEqual(len(accepted), 3)
+        await self.assert_stored(3)
+
+    async def test_rate(self) -> None:
+        """25 messages of a device within any 60 seconds, whatever the sessions; then 414."""
+        config = self.service.server.config
+        security = evolve(config.security, max_recipients_per_minute=25)
+        self.service.server.config = evolve(config, security=security)
+        text = self.abroad()
+        clients = [self.client_, await self.enter(self.alice), await self.enter(self.alice)]
+        asked = [
+            Deferred.fromCoroutine(self.hand_in(text, client=client)) for client in clients for _ in range(10)
+        ]
+        statuses = [(await one).status for one in asked]
+        self.assertEqual(statuses.count(Status.OK), 25)
+        self.assertEqual(statuses.count(Status.LIMIT_REACHED), 5)
+        await self.assert_stored(25)
+        # One of them leaves the window, so that one more may come.
+        await self.change(
+            "UPDATE devices SET recent_sends[7] = recent_sends[7] - interval '61 seconds' WHERE id = %s",
+            self.alice.device.uuid,
+        )
+        statuses = [(await self.hand_in(text)).status for _ in range(2)]
+        self.assertEqual(statuses, [Status.OK, Status.LIMIT_REACHED])
+        self.assertEqual(await self.value("SELECT max(cardinality(recent_sends)) FROM devices"), 25)
+
+    async def test_little_disk(self) -> None:
+        """With too little free disk nothing is taken, and nothing of it stays."""
+        self.watch_store().free = 4.9
+        info = await self.assert_refused(self.abroad(), Status.SERVER_UNAVAILABLE)
+        self.assertIn("disk", info)
+
+    async def test_broken_disk(self) -> None:
+        """What cannot be written is not accepted, and nothing of it stays."""
+        lines = self.captured_log()
+
+        def fail(path: ServerPath) -> None:
+            raise OSError(28, "No space left on device")
+
+        self.watch_store().before_write = fail
+        await self.assert_refused(self.abroad(), Status.SERVER_UNAVAILABLE)
+        self.assertTrue([line for line in lines if "No space left" in line])
+
+    async def test_taken_for_abandoned(self) -> None:
+        """What took so long to write that another process cleaned up is not accepted, and leaves no file."""
+        connection = self.connect()
+
+        def interfere(path: ServerPath) -> None:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("DELETE FROM queue")
+
+        self.watch_store().before_write = interfere
+        await self.assert_refused(self.abroad(), Status.SERVER_UNAVAILABLE)
+
+    async def test_clean_up(self) -> None:
+        """What a process that died was writing is removed, row and file."""
+        answer = await self.hand_in(self.abroad())
+        await self.outcome_of_all()
+        await self.change(
+            "UPDATE queue SET state = 'pending', lease = id, lease_until = now() - interval '1 second'"
+        )
+        self.assertEqual(self.on_disk("out"), [answer.data["FileName"]])
+        await self.service.server.delivery._clean()
+        await self.assert_stored(0)
+        self.assertEqual(await self.value("SELECT count(*) FROM queue"), 0)
+
+    async def outcome_of_all(self) -> None:
+        await self.until("SELECT NOT EXISTS (SELECT 1 FROM queue WHERE code IS NULL OR lease IS NOT NULL)")
+
+    async def test_lease_of_the_writer(self) -> None:
+        """While its writer may still live nobody takes a message away."""
+        self.assertEqual(await self.database.run(queue.claim_abandoned), [])
+        await self.hand_in(self.abroad())
+        await self.outcome_of_all()
+        await self.change(
+            "UPDATE queue SET state = 'pending', lease = id, lease_until = now() + interval '1 second'"
+        )
+        self.assertEqual(await self.database.run(queue.claim_abandoned), [])

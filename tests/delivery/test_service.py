@@ -1,0 +1,367 @@
+"""Working the queue: leases, retries, several processes (spec 05, *The queue*)."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from attrs import evolve
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
+
+from mensagod.delivery.service import CLEAN_SECONDS, POLL_SECONDS, RENEW_SECONDS, DeliveryService
+from mensagod.identity import Domain, WAddress
+from mensagod.paths import FileName, ServerPath
+from mensagod.storage import queue
+from mensagod.storage.queue import LEASE_SECONDS, LeaseLost, Queued
+from tests.delivery.mail import MailTestCase
+
+ELSEWHERE = Domain.from_text("example.org")
+
+
+class RetryTests(MailTestCase):
+    """What may pass is tried again."""
+
+    async def tried(self, name: FileName) -> tuple[Any, float]:
+        """Wait for the outcome of a try; give the row and the seconds until the next."""
+        row = await self.outcome(name)
+        return row, (row.due - datetime.now(UTC)).total_seconds()
+
+    async def test_intervals(self) -> None:
+        """A foreign domain is tried at the intervals of the configuration, the last repeating."""
+        name = await self.send(WAddress(self.bob.workspace, ELSEWHERE))
+        for attempts, wait in enumerate((60, 300, 900, 1800, 3600, 3600, 3600), 1):
+            await self.until("SELECT attempts = %s FROM queue", attempts)
+            row, seconds = await self.tried(name)
+            self.assertEqual((row.state, row.code), ("queued", 501))
+            self.assertTrue(wait * 0.9 - 5 <= seconds <= wait * 1.1, f"{seconds} for {wait}")
+            await self.change("UPDATE queue SET due = now()")
+            self.service.server.delivery.wake()
+
+    async def test_given_up(self) -> None:
+        """After the age limit a try that fails is the last: 502 for the way, else what it was."""
+        abroad = await self.send(WAddress(self.bob.workspace, ELSEWHERE))
+        await self.outcome(abroad)
+        hours = self.service.server.config.federation.max_queue_age
+        age = timedelta(hours=hours, seconds=1)
+        await self.change("UPDATE queue SET due = now(), accepted = now() - %s", age)
+        self.service.server.delivery.wake()
+        await self.until("SELECT state = 'failed' FROM queue")
+        row = await self.outcome(abroad)
+        self.assertEqual((row.state, row.code), ("failed", 502))
+
+    async def test_held_message_ages_from_its_time(self) -> None:
+        """A message that its sender held back is not given up for having waited."""
+        due = datetime.now(UTC) + timedelta(days=30)
+        name = await self.send(WAddress(self.bob.workspace, ELSEWHERE), send_time=due)
+        await self.change("UPDATE queue SET due = now()")
+        self.service.server.delivery.wake()
+        row = await self.outcome(name)
+        self.assertEqual((row.state, row.code), ("queued", 501))
+
+    async def test_unready_server(self) -> None:
+        """Without keys nothing is lost: the claim runs out."""
+        server = self.service.server
+        keyring, server._keyring = server.keyring, None
+        # SEND itself needs the keys, so that the row is put there by hand.
+        name = FileName.make(1, 5)
+        path = ServerPath.outgoing(self.alice.workspace).child(name)
+        server.store.write(path, b"hello")
+        lines = self.captured_log()
+        await self.put_row(name)
+        server.delivery.wake()
+        while not [line for line in lines if "waits for the database" in line]:
+            await deferLater(reactor, 0.01)
+        self.assertEqual(await self.value("SELECT state FROM queue"), "queued")
+        server.keyring = keyring
+        await self.change("UPDATE queue SET lease_until = now() - interval '1 second'")
+        server.delivery.wake()
+        self.assertEqual((await self.outcome(name)).code, 504)
+
+    async def put_row(self, name: FileName) -> None:
+        await self.change(
+            "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due)"
+            " VALUES (gen_random_uuid(), %s, %s, 'example.com', 'example.com', %s, %s, 'queued', now())",
+            self.alice.workspace.uuid,
+            self.alice.device.uuid,
+            name.text,
+            name.size,
+        )
+
+
+class LeaseTests(MailTestCase):
+    """Who holds a message, and for how long."""
+
+    async def claimed(self) -> Queued:
+        """Have a message in the queue, claimed by nobody who lives."""
+        await self.service.server.delivery.stopService()
+        await self.send()
+        (message,) = await self.database.run(queue.claim, 9)
+        return message
+
+    async def expire(self) -> None:
+        await self.change("UPDATE queue SET lease_until = now() - interval '1 second'")
+
+    async def test_claims_exclude_each_other(self) -> None:
+        """What one holds, no other takes; until the lease ends."""
+        first = await self.claimed()
+        self.assertEqual(await self.database.run(queue.claim, 9), [])
+        await self.expire()
+        (second,) = await self.database.run(queue.claim, 9)
+        self.assertEqual((second.id, second.attempts), (first.id, 2))
+        self.assertNotEqual(second.lease, first.lease)
+
+    async def test_renewal(self) -> None:
+        """A renewed lease holds on; one that was lost is not renewed."""
+        first = await self.claimed()
+        await self.expire()
+        await self.database.run(queue.renew, [first.lease])
+        self.assertEqual(await self.database.run(queue.claim, 9), [])
+        await self.expire()
+        await self.database.run(queue.claim, 9)
+        await self.expire()
+        await self.database.run(queue.renew, [first.lease])
+        self.assertEqual(len(await self.database.run(queue.claim, 9)), 1)
+
+    async def test_lost_lease_changes_nothing(self) -> None:
+        """Whatever a worker wants that lost its lease is not done."""
+        first = await self.claimed()
+        await self.expire()
+        await self.database.run(queue.claim, 9)
+        before = await self.rows("SELECT * FROM queue")
+        name = FileName.make(1, 1)
+        for change in (
+            lambda: self.database.run(queue.aim, first.id, first.lease, self.bob.workspace, name),
+            lambda: self.database.run(queue.finish, first.id, first.lease),
+            lambda: self.database.run(queue.postpone, first.id, first.lease, seconds=1, code=501, reason="x"),
+            lambda: self.database.run(queue.fail, first.id, first.lease, code=501, reason="x"),
+            lambda: self.database.run(queue.accept, first.id, first.lease),
+        ):
+            with self.assertRaises(LeaseLost):
+                await change()
+        await self.database.run(queue.withdraw, first.id, first.lease)
+        self.assertEqual(await self.rows("SELECT * FROM queue"), before)
+
+    async def test_delivery_without_lease(self) -> None:
+        """A delivery that goes on after its lease was lost neither doubles nor moves the message."""
+        first = await self.claimed()
+        await self.expire()
+        (second,) = await self.database.run(queue.claim, 9)
+        server = self.service.server
+        with self.assertRaises(LeaseLost):
+            await server.delivery.local.deliver(first, server.keyring)
+        self.assertEqual(self.on_disk("out"), [first.name.text])
+        placed = await server.delivery.local.deliver(second, server.keyring)
+        self.assertEqual(await self.delivered(self.bob.workspace), [placed.path.name])
+        await self.assert_consistent()
+
+    async def test_taken_over_by_the_same_process(self) -> None:
+        """A process that was held up and claims its own message again delivers it once, to one place."""
+        go_on, held = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+        watched = self.watch_store()
+
+        def hold(path: ServerPath) -> None:
+            if not held.is_set():
+                held.set()
+                go_on.wait(30)
+
+        watched.before_open = hold
+        await self.send()
+        while not held.is_set():
+            await deferLater(reactor, 0.01)
+        await self.expire()
+        delivery = self.service.server.delivery
+        delivery.wake()
+        await self.until("SELECT count(*) = 0 FROM queue")
+        go_on.set()
+        while delivery._running:
+            await deferLater(reactor, 0.01)
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
+        await self.assert_consistent()
+
+    async def test_held_up_before_the_move(self) -> None:
+        """A worker that is held up before it moves the file finds it moved, and doubles nothing."""
+        go_on, held = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+        watched = self.watch_store()
+
+        def hold(path: ServerPath) -> None:
+            if not held.is_set():
+                held.set()
+                go_on.wait(30)
+
+        watched.before_move = hold
+        await self.send()
+        while not held.is_set():
+            await deferLater(reactor, 0.01)
+        await self.expire()
+        other = await self.serve(self.service.server.config)
+        await self.until("SELECT count(*) = 0 FROM queue")
+        go_on.set()
+        while self.service.server.delivery._running or other.server.delivery._running:
+            await deferLater(reactor, 0.01)
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
+        await self.assert_consistent()
+
+
+class ServiceTests(MailTestCase):
+    """The service itself, in a time of its own."""
+
+    async def clocked(self) -> tuple[Clock, DeliveryService]:
+        """Replace the server's workers by those of a service whose time the test makes."""
+        server = self.service.server
+        await server.delivery.stopService()
+        clock = Clock()
+        service = DeliveryService(
+            reactor=clock,
+            config=lambda: server.config,
+            keyring=lambda: server.keyring,
+            local=server.delivery.local,
+            delivered=server.sessions.changed,
+        )
+        return clock, service
+
+    def test_bounds(self) -> None:
+        """What a dead process held goes on within 15 seconds, and leases outlive a missed renewal."""
+        self.assertLess(LEASE_SECONDS + POLL_SECONDS, 15)
+        self.assertLessEqual(LEASE_SECONDS, 10)
+        self.assertLess(2 * RENEW_SECONDS, LEASE_SECONDS)
+
+    async def test_takes_over_from_the_dead(self) -> None:
+        """Messages of a dead process are taken at the first look after their lease."""
+        clock, service = await self.clocked()
+        await self.send()
+        await self.database.run(queue.claim, 9)
+        service.startService()
+        await self.settled(service)
+        self.assertEqual(await self.delivered(self.bob.workspace), [])
+        await self.change("UPDATE queue SET lease_until = now() - interval '1 second'")
+        clock.advance(POLL_SECONDS)
+        await self.until("SELECT count(*) = 0 FROM queue")
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
+        await self.settled(service)
+        await service.stopService()
+
+    async def settled(self, service: DeliveryService) -> None:
+        while service._claiming or service._running:
+            await deferLater(reactor, 0.01)
+
+    async def test_renews_what_it_works_on(self) -> None:
+        """While a delivery lasts its lease is prolonged."""
+        clock, service = await self.clocked()
+        go_on, held = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        def hold(path: ServerPath) -> None:
+            held.set()
+            go_on.wait(30)
+
+        self.watch_store().before_move = hold
+        service.local = self.service.server.delivery.local
+        await self.send()
+        service.startService()
+        while not held.is_set():
+            await deferLater(reactor, 0.01)
+        await self.change("UPDATE queue SET lease_until = now() + interval '1 second'")
+        clock.advance(RENEW_SECONDS)
+        await self.until("SELECT lease_until > now() + interval '5 seconds' FROM queue")
+        # Stopping waits for what runs.
+        stopped = service.stopService()
+        self.assertFalse(stopped.called)
+        go_on.set()
+        await stopped
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    async def test_stops_in_time(self) -> None:
+        """What does not end in ten seconds is left to whoever takes it over."""
+        clock, service = await self.clocked()
+        go_on, held = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+
+        def hold(path: ServerPath) -> None:
+            held.set()
+            go_on.wait(30)
+
+        self.watch_store().before_move = hold
+        await self.send()
+        service.startService()
+        while not held.is_set():
+            await deferLater(reactor, 0.01)
+        stopped = service.stopService()
+        clock.advance(9)
+        self.assertFalse(stopped.called)
+        clock.advance(1)
+        self.assertTrue(stopped.called)
+        await stopped
+        go_on.set()
+        await self.settled(service)
+
+    async def test_cleans(self) -> None:
+        """Once a minute what was never accepted is removed."""
+        clock, service = await self.clocked()
+        service.startService()
+        await self.settled(service)
+        await self.send(send_time=datetime.now(UTC) + timedelta(days=1))
+        await self.change("UPDATE queue SET state = 'pending', lease = id, lease_until = '2001-01-01'")
+        clock.pump([POLL_SECONDS] * (CLEAN_SECONDS // POLL_SECONDS))
+        await self.until("SELECT count(*) = 0 FROM queue")
+        self.assertEqual(self.on_disk("out"), [])
+        await self.settled(service)
+        await service.stopService()
+
+    async def test_turn_that_fails(self) -> None:
+        """A turn that fails is logged, and the next one is made."""
+        clock, service = await self.clocked()
+        await self.change("ALTER TABLE queue RENAME TO elsewhere")
+        service.startService()
+        while len(errors := self.flushLoggedErrors()) < 2:
+            self.assertEqual(errors, [])
+            await deferLater(reactor, 0.05)
+        await self.change("ALTER TABLE elsewhere RENAME TO queue")
+        await self.settled(service)
+        await self.send()
+        clock.advance(POLL_SECONDS)
+        await self.until("SELECT count(*) = 0 FROM queue")
+        await self.settled(service)
+        await service.stopService()
+
+    async def test_few_workers(self) -> None:
+        """With one worker everything is delivered, one after the other."""
+        server = self.service.server
+        performance = evolve(server.config.performance, max_delivery_threads=1)
+        server.config = evolve(server.config, performance=performance)
+        busy: list[int] = []
+        watched = self.watch_store()
+        watched.before_move = lambda path: busy.append(len(server.delivery._running))
+        for _ in range(4):
+            await self.send()
+        await self.until("SELECT count(*) = 0 FROM queue")
+        self.assertEqual(busy, [1, 1, 1, 1])
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 4)
+
+
+class ManyTests(MailTestCase):
+    """Several processes and many messages."""
+
+    async def test_two_processes(self) -> None:
+        """Two processes share one queue: each message arrives once, in one order."""
+        other = await self.serve(self.service.server.config)
+        both = (self.service.server.delivery, other.server.delivery)
+        clients = [self.client_, await self.enter(self.alice), await self.enter(self.alice)]
+        message = {"Message": self.letter(), "Domain": "example.com"}
+        sent: list[Deferred[Any]] = []
+        for number in range(45):
+            sent.append(clients[number % 3].request("SEND", message))
+            both[number % 2].wake()
+        for one in sent:
+            await one
+        await self.until("SELECT count(*) = 0 FROM queue")
+        while any(service._running for service in both):
+            await deferLater(reactor, 0.01)
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 45)
+        rows = await self.rows("SELECT number, time FROM updates ORDER BY number")
+        self.assertEqual([row.number for row in rows], list(range(1, 46)))
+        self.assertEqual([row.time for row in rows], sorted(row.time for row in rows))
+        await self.assert_consistent()

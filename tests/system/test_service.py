@@ -1,0 +1,254 @@
+"""The service: its start, its stop, and a configuration that is read again (spec 06)."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
+
+import mensagod
+import twisted.plugins
+from mensagod.accounts import give, service_account
+from mensagod.config import Config
+from mensagod.service import MensagoService
+from mensagod.storage.connections import connect
+from mensagod.tap import assemble
+from mensagod.wire.messages import Response
+from mensagod.wire.status import Status
+from tests.conversations import request
+from tests.system.connections import ConnectionTestCase, in_thread
+from tests.system.test_faults import OwnCluster
+from tests.waiting import until
+
+IDLE = request("IDLE")
+
+
+class ReadAgainTests(ConnectionTestCase):
+    """SIGHUP."""
+
+    def read_again(self) -> list[str]:
+        """Read the configuration again; give what was logged."""
+        with capturedLogs() as events:
+            self.service.read_again()
+        return [formatEvent(event) for event in events]
+
+    async def test_limits(self) -> None:
+        """Changed limits hold at once; sessions go on."""
+        client, person = await self.admin()
+        self.write_configuration("max_clients_per_ip = 1", "max_request_size = 4096", "port = 2002")
+        lines = self.read_again()
+        self.assertIn("network.max_clients_per_ip has changed", lines)
+        self.assertIn("network.port has changed, which needs a restart", lines)
+        self.assertIn("configuration and certificates read again", lines)
+        await client.request("EXISTS", {"Path": f"/ wsp {person.workspace}"}, Status.OK)
+        plug = await self.plug()
+        self.assertIn(b'"Code":303', await in_thread(plug.greeting))
+        other = await self.greeted(source="127.0.0.2")
+        self.assertEqual((await in_thread(other.ask, request("ECHO", A="x" * 4096))).status, 414)
+
+    async def test_broken(self) -> None:
+        """A broken configuration is refused, with a line for each fault; the one before stays in force."""
+        config = self.service.server.config
+        self.write_configuration('max_clients_per_ip = "many"', "port = 99999999")
+        lines = self.read_again()
+        self.assertEqual(len([line for line in lines if "configuration not read again" in line]), 2)
+        self.assertIs(self.service.server.config, config)
+        (self.directory / "serverconfig.toml").unlink()
+        self.assertEqual(len(self.read_again()), 1)
+        self.assertIs(self.service.server.config, config)
+
+
+class StopTests(ConnectionTestCase):
+    """SIGTERM."""
+
+    async def test_running_command(self) -> None:
+        """A running command is answered; nobody new comes in; then it ends."""
+        busy, idle = await self.greeted(), await self.greeted()
+        await in_thread(busy.send, request("HOLD"))
+        await until(lambda: bool(self.held.gates))
+        port = self.port
+        stopping = self.service.stopService()
+        self.assertTrue(await in_thread(idle.ends))
+        await until(lambda: not self.service.listeners._ports)
+        await self.assertFailure(in_thread(type(idle), port), ConnectionRefusedError)
+        self.assertFalse(stopping.called)
+        self.held.gates[0].callback(Response(Status.OK, "done"))
+        self.assertEqual((await in_thread(busy.answer)).info, "done")
+        self.assertTrue(await in_thread(busy.ends))
+        await stopping
+
+
+class ProcessTests(ConnectionTestCase):
+    """The server as a process of its own."""
+
+    def mktemp(self) -> str:
+        """Name a place that every account can reach."""
+        parent = tempfile.mkdtemp(prefix="mensagod-test-")
+        self.addCleanup(shutil.rmtree, parent)
+        Path(parent).chmod(0o755)
+        return f"{parent}/home"
+
+    async def serve(self, config: Config) -> MensagoService:
+        """Start ``twistd`` beside the server of the test, and wait until it listens."""
+        self.write_configuration(
+            'listen = ["tcp:0:interface=127.0.0.1"]',
+            "[database]",
+            f'host = "{self.parameters["host"]}"',
+            f'name = "{self.parameters["dbname"]}"',
+            f'user = "{self.parameters["user"]}"',
+        )
+        if os.geteuid() == 0:
+            give([self.directory], service_account("nobody"))
+        self.process = self.start()
+        self.addCleanup(self.end)
+        await until(lambda: self.port > 0 or self.process.poll() is not None)
+        return await super().serve(config)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+        options = ["--nodaemon", "--pidfile=", "mensagod", "--config", "serverconfig.toml"]
+        self.log = self.directory / "log"
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                [*command, *options],
+                cwd=self.directory,
+                env={**os.environ, "PYTHONPATH": str(Path(mensagod.__file__).parent.parent)},
+                stdout=log,
+                stderr=log,
+            )
+
+    def end(self) -> None:
+        """Have no process left, however the test went."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 until it does."""
+        found = re.search(r"listening on tcp:127\.0\.0\.1:(\d+)", self.log.read_text())
+        return int(found[1]) if found else 0
+
+    async def test_signals(self) -> None:
+        """SIGHUP keeps sessions, a broken configuration too; SIGTERM ends it with status 0."""
+        plug = await self.greeted()
+        self.process.send_signal(signal.SIGHUP)
+        await until(lambda: "configuration and certificates read again" in self.log.read_text())
+        (self.directory / "serverconfig.toml").write_text("broken")
+        self.process.send_signal(signal.SIGHUP)
+        await until(lambda: "configuration not read again" in self.log.read_text())
+        self.assertEqual((await in_thread(plug.ask, IDLE)).status, 200)
+        self.process.send_signal(signal.SIGTERM)
+        self.assertTrue(await in_thread(plug.ends))
+        self.assertEqual(await in_thread(self.process.wait, 20), 0, self.log.read_text())
+
+
+class EarlyClientTests(ConnectionTestCase):
+    """Clients that come before the server is ready."""
+
+    async def serve(self, config: Config) -> MensagoService:
+        """Have a client connect between the binding and the start."""
+        self.service = assemble(reactor, config, {})
+        ready: Deferred[object] = Deferred()
+        self.service.announce = ready.callback
+        self.service.listeners.privilegedStartService()
+        self.early = await self.plug()
+        await in_thread(self.early.send, IDLE)
+        self.service.startService()
+        self.addCleanup(self.service.stopService)
+        await ready
+        return self.service
+
+    async def test_served(self) -> None:
+        """They wait in the backlog and are served then."""
+        self.assertIn(b'"Code":200', await in_thread(self.early.greeting))
+        self.assertEqual((await in_thread(self.early.answer)).status, 200)
+
+
+class LateDatabaseTests(ConnectionTestCase):
+    """The database is away at the start."""
+
+    def make_database(self) -> dict[str, object]:
+        self.own = OwnCluster()
+        self.addCleanup(self.own.remove)
+        return self.own.parameters
+
+    async def serve(self, config: Config) -> MensagoService:
+        await self.database.stopService()
+        await in_thread(self.own.stop)
+        service = assemble(reactor, config, {})
+        ready: Deferred[object] = Deferred()
+        service.announce = ready.callback
+        service.listeners.privilegedStartService()
+        service.startService()
+        self.addCleanup(service.stopService)
+        await ready
+        return service
+
+    async def test_served(self) -> None:
+        """Clients are told 303 until it comes; then they are served."""
+        plug = await self.plug()
+        self.assertIn(b'"Code":303', await in_thread(plug.greeting))
+        self.assertTrue(await in_thread(plug.ends))
+        await in_thread(self.own.start)
+        await until(lambda: self.service.server.ready)
+        await self.greeted()
+        connect(self.own.parameters).close()
+
+
+class OwnCommandTests(ConnectionTestCase):
+    """A command of the operator's, from a package of its own."""
+
+    async def prepare(self) -> None:
+        parent = Path(self.mktemp()).absolute()
+        plugins = parent / "twisted" / "plugins"
+        plugins.mkdir(parents=True)
+        package = parent / "operators_own"
+        package.mkdir()
+        (package / "__init__.py").write_text(SOURCE)
+        (plugins / "operators_dropin.py").write_text("from operators_own import Hello\nhello = Hello()\n")
+        sys.path.insert(0, str(parent))
+        self.addCleanup(sys.path.remove, str(parent))
+        twisted.plugins.__path__.append(str(plugins))
+        self.addCleanup(twisted.plugins.__path__.remove, str(plugins))
+        self.addCleanup(sys.modules.pop, "operators_own")
+        self.addCleanup(sys.modules.pop, "twisted.plugins.operators_dropin")
+        await super().prepare()
+
+    async def test_works(self) -> None:
+        """It is there from the next start on, like a built-in one."""
+        plug = await self.greeted()
+        answer = await in_thread(plug.ask, request("HELLO", Name="you"))
+        self.assertEqual((answer.status, dict(answer.data)), (200, {"Greeting": "Hello, you"}))
+        self.assertEqual((await in_thread(plug.ask, request("HELLO"))).info, "Missing required field Name")
+
+
+SOURCE = '''"""A command of the operator's."""
+
+from attrs import frozen
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from mensagod.imensagod import ICommand
+from mensagod.wire.messages import Response
+from mensagod.wire.status import Status
+
+
+@implementer(IPlugin, ICommand)
+@frozen
+class Hello:
+    """Greet."""
+
+    name = "HELLO"
+    demands = ()
+
+    async def perform(self, request, session):
+        return Response(Status.OK, data={"Greeting": "Hello, " + request.required("Name", str)})
+'''

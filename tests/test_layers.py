@@ -1,0 +1,148 @@
+"""The shape of the package: which part may import which, and how large things are."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import mensagod
+
+ROOT = Path(mensagod.__file__).parent
+
+LAYERS = (
+    ("wire.status",),
+    ("errors",),
+    ("accounts", "certificates", "crypto", "limits", "names", "threads", "times", "wire"),
+    ("identity",),
+    ("paths",),
+    ("config",),
+    ("imensagod", "listeners", "logs"),
+    ("keycards",),
+    ("storage",),
+    ("keyring",),
+    ("client", "delivery", "installation"),
+    ("federation",),
+    ("sessions",),
+    ("session",),
+    ("server",),
+    ("commands", "metrics", "raw"),
+    ("protocol",),
+    ("service",),
+    ("tap",),
+    ("cli",),
+)
+"""From the bottom to the top: a part may import itself and what stands in a line above its own."""
+
+FOR_TYPES = {
+    ("imensagod", "session"),
+    ("imensagod", "storage"),
+    ("session", "server"),
+    ("sessions", "session"),
+}
+"""What looks upward for annotations only, because the two belong together."""
+
+MAX_LINES = 450
+MAX_FUNCTION = 50
+
+
+def modules() -> Iterator[tuple[str, Path, ast.Module]]:
+    """Give every module: its dotted name below mensagod, its file, its tree."""
+    for path in sorted(ROOT.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+        yield name, path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def place(name: str) -> tuple[str, int]:
+    """Give the part that a module belongs to, and its layer."""
+    for number, layer in enumerate(LAYERS):
+        for part in layer:
+            if name == part or name.startswith(f"{part}."):
+                return part, number
+    raise AssertionError(f"mensagod.{name} has no place in LAYERS")
+
+
+def imports(tree: ast.AST, for_types: bool = False) -> Iterator[tuple[str, bool]]:
+    """Give what is imported of mensagod, and whether only for annotations."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for child in node.body:
+                yield from imports(ast.Module([child], []), True)
+        elif isinstance(node, ast.ImportFrom) and node.module == "mensagod":
+            yield from ((alias.name, for_types) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mensagod."):
+            module = str(node.module).removeprefix("mensagod.")
+            yield from ((f"{module}.{alias.name}", for_types) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (
+                (alias.name.removeprefix("mensagod."), for_types)
+                for alias in node.names
+                if alias.name.startswith("mensagod.")
+            )
+        else:
+            yield from imports(node, for_types)
+
+
+class LayerTests(SynchronousTestCase):
+    """Imports point one way."""
+
+    def test_imports(self) -> None:
+        """No part imports one above it, nor one beside it, but for annotations where it must."""
+        upward = []
+        for name, _, tree in modules():
+            if not name:
+                continue
+            part, layer = place(name)
+            for target, for_types in imports(tree):
+                if target.startswith("__"):
+                    continue
+                other, other_layer = place(target)
+                known = part == other or other_layer < layer or (for_types and (part, other) in FOR_TYPES)
+                if not known:
+                    upward.append(f"{name} imports {target}")
+        self.assertEqual(upward, [])
+
+    def test_relative(self) -> None:
+        """Nothing is imported relatively, where this test would not see it."""
+        relative = [
+            name
+            for name, _, tree in modules()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.level
+        ]
+        self.assertEqual(relative, [])
+
+    def test_sees(self) -> None:
+        """The test sees imports of every form."""
+        tree = ast.parse(
+            "from mensagod.a import b\nfrom mensagod import c\nimport mensagod.d\n"
+            "if TYPE_CHECKING:\n    from mensagod.e import f\n"
+            "def g():\n    from mensagod.h import i\n"
+        )
+        self.assertEqual(
+            list(imports(tree)), [("a.b", False), ("c", False), ("d", False), ("e.f", True), ("h.i", False)]
+        )
+
+
+class HouseTests(SynchronousTestCase):
+    """Modules and functions that fit into a head."""
+
+    def test_docstrings(self) -> None:
+        """Every module says what it is for."""
+        self.assertEqual([name for name, _, tree in modules() if not ast.get_docstring(tree)], [])
+
+    def test_modules(self) -> None:
+        """No module is longer than that."""
+        long = [name for name, path, _ in modules() if len(path.read_text().splitlines()) > MAX_LINES]
+        self.assertEqual(long, [])
+
+    def test_functions(self) -> None:
+        """No function is longer than that."""
+        long = [
+            f"{name}.{node.name}"
+            for name, _, tree in modules()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION
+        ]
+        self.assertEqual(long, [])
