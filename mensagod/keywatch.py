@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mensagod import organization
+from mensagod.changes import ChangeWatch
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import SecretKey
 from mensagod.errors import ServerUnavailable
@@ -24,6 +25,7 @@ from mensagod.keyring import KEEP_DAYS, Keyring, KeyringFault, choose_master
 from mensagod.organization import Change, ChangeStep
 from mensagod.storage import keys
 from mensagod.storage.database import Database
+from mensagod.storage.keycards import ORGANIZATION
 from mensagod.storage.keys import StoredKey
 
 POLL_SECONDS = 0.5
@@ -37,6 +39,7 @@ WARN_SECONDS = 24 * 3600
 class KeyWatch(Service):
     """Keeps the keys of one process as the database has them.
 
+    :ivar changes: told of the organization's card when this process changes it.
     :ivar masters: the keys that ``organization.key`` has, and those it had since the start.
     :ivar read_masters: reads it again; blocks, and raises :class:`KeyringFault` if it cannot be used.
     :ivar keyring: what the process works with; ``None`` until it is loaded, and while there is none that
@@ -45,6 +48,7 @@ class KeyWatch(Service):
 
     reactor: IReactorTime
     database: Database
+    changes: ChangeWatch
     masters: tuple[SecretKey, ...] = field(repr=False)
     read_masters: Callable[[], tuple[SecretKey, ...]]
     keyring: Keyring | None = field(default=None, init=False)
@@ -82,6 +86,7 @@ class KeyWatch(Service):
         """
         now = datetime.now(UTC)
         change = await self.database.run(step, self.masters, expected, now)
+        self.changes.tell(frozenset({ORGANIZATION}))
         await self.refresh()
         return change
 
@@ -91,7 +96,7 @@ class KeyWatch(Service):
         warning = organization.expiry_warning(entry, datetime.now(UTC))
         if warning is not None:
             days = organization.days_left(entry, datetime.now(UTC))
-            self._log.warn("{warning}", warning=warning, event="organization_expires", days=days)
+            self._log.warn("{text}", text=warning, event="organization_expires", days=days)
         await self._read_masters_again(self._stored)
 
     def startService(self) -> None:

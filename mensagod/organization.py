@@ -5,7 +5,7 @@ one, so that of two at once the second hears that it came too late, instead of c
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from typing import Final
 
 from attrs import frozen
@@ -19,7 +19,8 @@ from mensagod.keycards.making import OrganizationKeys, revoke_organization, rota
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keyring import Keyring, KeyringFault, choose_master, protect
 from mensagod.storage import keycards, keys
-from mensagod.storage.keycards import ORGANIZATION, Holder, StoredEntry
+from mensagod.storage.holders import Holder, holders_after
+from mensagod.storage.keycards import ORGANIZATION, StoredEntry
 from mensagod.storage.rows import Transaction
 
 WARNING_DAYS: Final = 30
@@ -95,13 +96,20 @@ def revoke(txn: Transaction, masters: Sequence[SecretKey], expected: CryptoStrin
 
     Those rotated out before are revoked with it: whoever came by the current ones found these beside them.
 
-    The private key that is revoked is not needed for this.
+    :raises Overtaken: as :func:`rotate`.
+    :raises KeyringFault: as :func:`rotate`: what is made now must open with the file that is there.
+    """
+    return revoke_anew(txn, choose_master(keys.usable_keys(txn, 0), masters), expected, now)
+
+
+def revoke_anew(txn: Transaction, master: SecretKey, expected: CryptoString, now: datetime) -> Change:
+    """Revoke as :func:`revoke` does, and encrypt the new keys with ``master``, whatever the old ones were.
+
+    None of the old private keys is needed for it: this is how an organization goes on that has lost them.
 
     :raises Overtaken: as :func:`rotate`.
-    :raises KeyringFault: as :func:`rotate`: new keys must not be encrypted otherwise than the rest.
     """
     before = _begin(txn, expected)
-    master = choose_master(keys.usable_keys(txn, 0), masters)
     new = OrganizationKeys()
     entry = revoke_organization(before, new, max(now, before.timestamp))
     keys.revoke_all(txn)
@@ -110,11 +118,11 @@ def revoke(txn: Transaction, masters: Sequence[SecretKey], expected: CryptoStrin
 
 
 def reencrypt(txn: Transaction, old: SecretKey, new: SecretKey) -> None:
-    """Encrypt all private keys with ``new``; the caller holds the lock.
+    """Encrypt all private keys but the revoked ones with ``new``; the caller holds the lock.
 
     :raises KeyringFault: if ``old`` does not open them.
     """
-    for key in keys.all_keys(txn):
+    for key in keys.live_keys(txn):
         choose_master([key], [old])
         keys.replace_private(txn, key.public, new.seal(old.open(key.private)))
 
@@ -125,7 +133,7 @@ def lacking_entries(txn: Transaction) -> Iterator[Holder]:
     if not any(period.revoked for period in history.periods):
         return
     last = ORGANIZATION
-    while holders := keycards.holders_after(txn, last, _BATCH):
+    while holders := holders_after(txn, last, _BATCH):
         yield from (holder for holder in holders if _is_superseded(holder, history))
         last = holders[-1].workspace
 
@@ -174,10 +182,4 @@ def _signing_pair(keyring: Keyring, entry: OrganizationEntry) -> SigningPair:
 def _add(txn: Transaction, entry: OrganizationEntry, new: OrganizationKeys, master: SecretKey) -> None:
     for pair in (new.primary, new.encryption):
         keys.add_key(txn, protect(pair, master))
-    keycards.add_entry(txn, ORGANIZATION, stored_entry(entry))
-
-
-def stored_entry(entry: OrganizationEntry | UserEntry) -> StoredEntry:
-    """Give an entry as it is stored."""
-    expires = datetime.combine(entry.expires, time(), UTC)
-    return StoredEntry(entry.index, entry.text, str(entry.hash), entry.timestamp, expires)
+    keycards.add_entry(txn, ORGANIZATION, StoredEntry.of(entry))

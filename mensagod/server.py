@@ -35,9 +35,9 @@ class Server:
     :ivar files: threads for work on the store.
     :ivar password_checks: threads for logins.
     :ivar code_checks: threads for strangers' codes, so that they cannot starve logins.
+    :ivar keys: follows the organization's keys, and changes them.
     :ivar changes: tells of cards that other processes changed.
     :ivar resolver: finds the cards of our own domains.
-    :ivar keys: follows the organization's keys, and changes them.
     :ivar ready: whether the keys are loaded and the schema is right.
     """
 
@@ -51,9 +51,9 @@ class Server:
     commands: Commands
     sessions: LiveSessions
     delivery: DeliveryService
+    keys: KeyWatch
     changes: ChangeWatch
     resolver: LocalResolver
-    keys: KeyWatch
 
     @property
     def ready(self) -> bool:

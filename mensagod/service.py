@@ -181,8 +181,8 @@ class MensagoService(Service):
         self._heart = LoopingCall(lambda: ensureDeferred(self._beat_on()))
         self._heart.clock = self.reactor
         self._heart.start(HEARTBEAT_SECONDS, now=False).addErrback(self._broken)
-        self.server.changes.startService()
         self.server.keys.startService()
+        self.server.changes.startService()
         self.server.delivery.startService()
         self._accept()
 
@@ -237,10 +237,10 @@ class MensagoService(Service):
         await self.factory.drain()
         if self.server.delivery.running:
             await self.server.delivery.stopService()
-        if self.server.changes.running:
-            self.server.changes.stopService()
         if self.server.keys.running:
             self.server.keys.stopService()
+        if self.server.changes.running:
+            self.server.changes.stopService()
         if self._heart is not None and self._heart.running:
             self._heart.stop()
         if self._database_started:

@@ -120,10 +120,12 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
     files = Crew(reactor, "files", FILE_THREADS)
     store = MailboxStore(FilePath(str(config.global_.top_dir)))
     sessions = LiveSessions(database)
+    changes = ChangeWatch(reactor, database)
     # Read now, for the account that the server becomes may not be allowed to.
     keys = KeyWatch(
         reactor=reactor,
         database=database,
+        changes=changes,
         masters=read_candidates(config.organization_key),
         read_masters=lambda: read_candidates(config.organization_key),
     )
@@ -134,7 +136,6 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
         local=LocalDelivery(database, store, files),
         delivered=sessions.changed,
     )
-    changes = ChangeWatch(reactor, database)
     server = Server(
         reactor=reactor,
         config=config,
@@ -146,8 +147,8 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
         commands=CommandRegistry.installed(config.plugins.disabled),
         sessions=sessions,
         delivery=delivery,
+        keys=keys,
         changes=changes,
         resolver=LocalResolver(reactor, database, changes, config.performance.keycard_cache_size),
-        keys=keys,
     )
     return server

@@ -43,7 +43,8 @@ def read_organization_key(path: Path) -> SecretKey:
         content = _read_private(path)
     except FileNotFoundError:
         raise OrganizationKeyFault(
-            f"{path} is missing: put the file back from the backup, or run `mensagod init` for a new server"
+            f"{path} is missing: put the file back from the backup (or run `mensagod init` for a new server);"
+            " only where it is lost for good: `mensagod org revoke --new-key`"
         ) from None
     except OSError as error:
         raise OrganizationKeyFault(f"{path} cannot be read: {error.strerror}") from error
@@ -85,22 +86,25 @@ def changing(path: Path) -> Iterator[None]:
     """
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OrganizationKeyFault(f"{path} is being changed by another process: wait for it") from None
         yield
-    except BlockingIOError:
-        raise OrganizationKeyFault(f"{path} is being changed by another process: wait for its end") from None
     finally:
         os.close(descriptor)
 
 
-def write_next(path: Path, key: SecretKey) -> None:
+def write_next(path: Path, key: SecretKey, like: Path | None = None) -> None:
     """Put the next key beside the present one, durably and with the same owner.
 
     What an interrupted change left there must not be needed any more.
+
+    :param like: whose owner it gets instead; the present one may be lost.
     """
     target = next_path(path)
     target.unlink(missing_ok=True)
-    owner = path.stat()
+    owner = (like or path).stat()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(target, flags, 0o600), "wb") as stream:
         os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)

@@ -1,16 +1,15 @@
 """Keycard entries as they were signed, byte for byte (spec 03)."""
 
-from datetime import datetime
+from datetime import UTC, datetime, time
 
 from attrs import frozen
 
 from mensagod.identity import SERVER_WORKSPACE, WorkspaceID
+from mensagod.keycards.entries import Entry
 from mensagod.storage.rows import Row, Transaction, many, maybe, one
 
 ORGANIZATION = SERVER_WORKSPACE
 """The owner of the organization's keycard."""
-
-_ORGANIZATION = (ORGANIZATION.uuid,)
 
 
 CACHEABLE = 64 * 1024
@@ -31,6 +30,12 @@ class StoredEntry:
     def from_row(cls, row: Row) -> "StoredEntry":
         """Make one from its columns."""
         return cls(row.number, row.text, row.hash, row.signed, row.expires)
+
+    @classmethod
+    def of(cls, entry: Entry) -> "StoredEntry":
+        """Take a complete entry."""
+        expires = datetime.combine(entry.expires, time(), UTC)
+        return cls(entry.index, entry.text, str(entry.hash), entry.timestamp, expires)
 
 
 @frozen
@@ -103,10 +108,24 @@ def current_entry(txn: Transaction, owner: WorkspaceID) -> StoredEntry | None:
 def hold_organization(txn: Transaction) -> StoredEntry | None:
     """Give the organization's current entry, and keep it the current one until the transaction ends.
 
-    Who holds it shares it; :func:`lock_organization` waits.
+    Who adds another one takes the same lock, on the root entry, for itself alone.
     """
-    txn.execute("SELECT 1 FROM keycard_entries WHERE owner = %s AND number = 1 FOR SHARE", _ORGANIZATION)
+    txn.execute(
+        "SELECT 1 FROM keycard_entries WHERE owner = %s AND number = 1 FOR SHARE", (ORGANIZATION.uuid,)
+    )
     return current_entry(txn, ORGANIZATION)
+
+
+def lock_organization(txn: Transaction) -> None:
+    """Keep everybody else from changing the organization's card or keys until the transaction ends.
+
+    All wait for the root entry, which never changes. Who only needs them to stay as they are takes
+    :func:`hold_organization`.
+    """
+    txn.execute(
+        "SELECT number FROM keycard_entries WHERE owner = %s AND number = 1 FOR UPDATE", (ORGANIZATION.uuid,)
+    )
+    one(lambda row: int(row.number), txn)
 
 
 def read_card(txn: Transaction, owner: WorkspaceID) -> list[StoredEntry]:
@@ -142,45 +161,3 @@ def list_texts(txn: Transaction, owner: WorkspaceID, first: int, last: int) -> l
         (owner.uuid, first, last),
     )
     return many(lambda row: row.text, txn)
-
-
-def lock_organization(txn: Transaction) -> None:
-    """Keep everybody else from changing the organization's keycard or keys until the transaction ends.
-
-    The root entry is what all wait for: it never changes, and is there as long as the organization.
-    """
-    txn.execute(
-        "SELECT number FROM keycard_entries WHERE owner = %s AND number = 1 FOR UPDATE", _ORGANIZATION
-    )
-    one(lambda row: int(row.number), txn)
-
-
-@frozen
-class Holder:
-    """A workspace with a keycard, and the text of its current entry."""
-
-    workspace: WorkspaceID
-    domain: str
-    user_id: str | None
-    text: str
-
-    @classmethod
-    def from_row(cls, row: Row) -> "Holder":
-        """Make one from its columns."""
-        return cls(WorkspaceID(row.owner), row.domain, row.user_id, row.text)
-
-
-def holders_after(txn: Transaction, last: WorkspaceID, count: int) -> list[Holder]:
-    """Give up to ``count`` workspaces with a keycard, in the order of their IDs, without archived ones.
-
-    :param last: the ID that they come after; zero to begin with.
-    """
-    txn.execute(
-        "SELECT DISTINCT ON (entries.owner) entries.owner, workspaces.domain, names.user_id, entries.text"
-        " FROM keycard_entries AS entries JOIN workspaces ON workspaces.id = entries.workspace"
-        " LEFT JOIN names ON names.workspace = entries.workspace AND names.kind = 'current'"
-        " WHERE entries.owner > %s AND workspaces.status <> 'archived'"
-        " ORDER BY entries.owner, entries.number DESC LIMIT %s",
-        (last.uuid, count),
-    )
-    return many(Holder.from_row, txn)

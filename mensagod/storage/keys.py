@@ -47,9 +47,12 @@ def usable_keys(txn: Transaction, days: int) -> list[StoredKey]:
     return many(StoredKey.from_row, txn)
 
 
-def all_keys(txn: Transaction) -> list[StoredKey]:
-    """Give every key pair there ever was, the revoked ones among them."""
-    txn.execute("SELECT public, purpose, private, status FROM organization_keys ORDER BY created, public")
+def live_keys(txn: Transaction) -> list[StoredKey]:
+    """Give every key pair that was not revoked, however old it is."""
+    txn.execute(
+        "SELECT public, purpose, private, status FROM organization_keys WHERE status <> 'revoked'"
+        " ORDER BY created, public"
+    )
     return many(StoredKey.from_row, txn)
 
 
