@@ -18,7 +18,7 @@ from mensagod.storage.database import Database
 INTERVAL: Final = 0.5
 """How often a process asks what others changed, in seconds."""
 
-TRUST: Final = 1.0
+TRUST: Final = 0.9
 """For how many seconds after it asked it takes what it knows for the truth."""
 
 Watcher = Callable[[frozenset[WorkspaceID] | None], None]
@@ -47,7 +47,7 @@ class ChangeWatch(Service):
 
     @property
     def is_current(self) -> bool:
-        """Whether everything is known that others had committed a second ago."""
+        """Whether everything is known that others had committed a second ago or earlier."""
         return self._asked is not None and self._reactor.seconds() - self._asked < TRUST
 
     def watch(self, watcher: Watcher) -> None:

@@ -5,7 +5,7 @@ one, so that of two at once the second hears that it came too late, instead of c
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from typing import Final
 
 from attrs import frozen
@@ -182,10 +182,4 @@ def _signing_pair(keyring: Keyring, entry: OrganizationEntry) -> SigningPair:
 def _add(txn: Transaction, entry: OrganizationEntry, new: OrganizationKeys, master: SecretKey) -> None:
     for pair in (new.primary, new.encryption):
         keys.add_key(txn, protect(pair, master))
-    keycards.add_entry(txn, ORGANIZATION, stored_entry(entry))
-
-
-def stored_entry(entry: OrganizationEntry | UserEntry) -> StoredEntry:
-    """Give an entry as it is stored."""
-    expires = datetime.combine(entry.expires, time(), UTC)
-    return StoredEntry(entry.index, entry.text, str(entry.hash), entry.timestamp, expires)
+    keycards.add_entry(txn, ORGANIZATION, StoredEntry.of(entry))

@@ -1,6 +1,7 @@
 """A server in this process: its own database and store, real sockets on loopback, and clients for it."""
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,23 @@ def settle(txn: Transaction, person: Person, quota: int) -> None:
     )
 
 
+def make_config(directory: Path, parameters: Mapping[str, Any]) -> Config:
+    """Configure a server on loopback.
+
+    :param directory: has the organization's key, and the store in ``data``.
+    :param parameters: how to reach the database.
+    """
+    return Config(
+        path=directory / "serverconfig.toml",
+        global_=GlobalTable(domain=DOMAIN, top_dir=directory / "data"),
+        database=DatabaseTable(host=parameters["host"], name=parameters["dbname"], user=parameters["user"]),
+        network=NetworkTable(listen=(parse_listener("tcp:0:interface=127.0.0.1"),)),
+        security=SecurityTable(
+            argon2_memory=8192, argon2_time=1, failure_delay_sec=0, max_recipients_per_minute=0
+        ),
+    )
+
+
 class ServerTestCase(DatabaseTestCase):
     """A test with a running server.
 
@@ -109,19 +127,7 @@ class ServerTestCase(DatabaseTestCase):
         await self.database.run(found, self.organization, master)
 
     def base_config(self) -> Config:
-        return Config(
-            path=self.directory / "serverconfig.toml",
-            global_=GlobalTable(domain=DOMAIN, top_dir=self.directory / "data"),
-            database=DatabaseTable(
-                host=self.parameters["host"],
-                name=self.parameters["dbname"],
-                user=self.parameters["user"],
-            ),
-            network=NetworkTable(listen=(parse_listener("tcp:0:interface=127.0.0.1"),)),
-            security=SecurityTable(
-                argon2_memory=8192, argon2_time=1, failure_delay_sec=0, max_recipients_per_minute=0
-            ),
-        )
+        return make_config(self.directory, self.parameters)
 
     def configure(self, config: Config) -> Config:
         """Change the configuration; for subclasses."""
@@ -142,9 +148,9 @@ class ServerTestCase(DatabaseTestCase):
     def port(self) -> int:
         return int(self.service.listeners.addresses[0].rpartition(":")[2])
 
-    async def client(self) -> ClientConnection:
+    async def client(self, port: int | None = None) -> ClientConnection:
         """Connect a client, cut off after the test."""
-        client = await connect(clientFromString(reactor, f"tcp:127.0.0.1:{self.port}"))
+        client = await connect(clientFromString(reactor, f"tcp:127.0.0.1:{port or self.port}"))
         self.addCleanup(client.abort)
         return client
 

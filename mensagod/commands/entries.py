@@ -19,9 +19,9 @@ from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.errors import BadKeycardData, NoncompliantKeycard
 from mensagod.keycards.links import check_successor
 from mensagod.keycards.making import countersign, finish_user
-from mensagod.organization import stored_entry
 from mensagod.session import Member, Outcome, Session, Step
 from mensagod.storage.additions import Basis, add_user_entry, read_basis
+from mensagod.storage.keycards import StoredEntry
 from mensagod.storage.workspaces import Taken
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
@@ -142,7 +142,7 @@ async def _finish(entry: UserEntry, basis: Basis, request: Request, session: Ses
     check_sealed(complete)
     server = session.server
     try:
-        await server.database.run(add_user_entry, complete, stored_entry(complete), basis)
+        await server.database.run(add_user_entry, complete, StoredEntry.of(complete), basis)
     finally:
         server.changes.tell(frozenset({complete.workspace}))
     return Response(Status.OK)

@@ -12,7 +12,6 @@ from mensagod.crypto.passwords import parse_password_hash
 from mensagod.errors import Forbidden, ServerUnavailable
 from mensagod.imensagod import ICommand
 from mensagod.session import Outcome, Session
-from mensagod.storage.keycards import ORGANIZATION
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 
@@ -39,8 +38,6 @@ class OrgRevoke:
             change = await server.keys.change(organization.revoke, current.hash)
         except organization.Overtaken:
             raise ServerUnavailable("Somebody else has just changed the organization's keycard") from None
-        finally:
-            server.changes.tell(frozenset({ORGANIZATION}))
         _log.warn(
             "the organization's keys were revoked by its administrator's client",
             event="organization_revoked",

@@ -32,10 +32,9 @@ from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.fields import check_client_name
 from mensagod.keycards.making import OrganizationKeys, make_organization_root
 from mensagod.keyring import protect
-from mensagod.organization import stored_entry
 from mensagod.storage import preregistrations, schema, workspaces
 from mensagod.storage.connections import Connection
-from mensagod.storage.keycards import ORGANIZATION, add_entry
+from mensagod.storage.keycards import ORGANIZATION, StoredEntry, add_entry
 from mensagod.storage.keys import add_key
 from mensagod.storage.migrations import SchemaError, apply_next, read_steps
 from mensagod.storage.rows import Transaction
@@ -190,7 +189,7 @@ def _migrate(txn: Transaction) -> None:
 
 def _add_rows(txn: Transaction, founded: Founded) -> None:
     entry, config = founded.entry, founded.config
-    add_entry(txn, ORGANIZATION, stored_entry(entry))
+    add_entry(txn, ORGANIZATION, StoredEntry.of(entry))
     security = config.security
     hasher = PasswordHasher(security.argon2_memory, security.argon2_time, security.argon2_parallelism)
     code_hash = hasher.hash(founded.code)

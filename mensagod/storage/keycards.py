@@ -1,10 +1,11 @@
 """Keycard entries as they were signed, byte for byte (spec 03)."""
 
-from datetime import datetime
+from datetime import UTC, datetime, time
 
 from attrs import frozen
 
 from mensagod.identity import SERVER_WORKSPACE, WorkspaceID
+from mensagod.keycards.entries import Entry
 from mensagod.storage.rows import Row, Transaction, many, maybe, one
 
 ORGANIZATION = SERVER_WORKSPACE
@@ -29,6 +30,12 @@ class StoredEntry:
     def from_row(cls, row: Row) -> "StoredEntry":
         """Make one from its columns."""
         return cls(row.number, row.text, row.hash, row.signed, row.expires)
+
+    @classmethod
+    def of(cls, entry: Entry) -> "StoredEntry":
+        """Take a complete entry."""
+        expires = datetime.combine(entry.expires, time(), UTC)
+        return cls(entry.index, entry.text, str(entry.hash), entry.timestamp, expires)
 
 
 @frozen

@@ -63,7 +63,7 @@ class LookupLimitTests(CommandTestCase):
         self.assertEqual(await self.value("SELECT cardinality(recent) FROM lookups"), 1)
 
     async def test_misses(self) -> None:
-        """The 50th miss is 405 and ends the connection; then all is 407, and each try restarts the lockout."""
+        """The 50th miss is 405 and ends the connection; then all is 407, and a try restarts the lockout."""
         await self.settle("alice")
         client = await self.client()
         await self.lookups(client, 25, "nobody", Status.NOT_FOUND)

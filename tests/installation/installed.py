@@ -15,7 +15,7 @@ from mensagod.installation.organization_key import read_organization_key
 from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.making import UserKeys, countersign, make_user_root, rotate_user, sign_user
 from mensagod.keyring import Keyring
-from mensagod.organization import current_entry, stored_entry
+from mensagod.organization import current_entry
 from mensagod.storage import keycards, keys, workspaces
 from mensagod.storage.rows import Transaction
 from tests.installation.places import ENVIRONMENT, choose, execute, fresh_database, make_directory
@@ -29,7 +29,7 @@ def sign_entry(txn: Transaction, master: SecretKey, base: UserEntry, pairs: User
     before = keycards.list_entries(txn, base.workspace, 0, None)
     previous = UserEntry.from_text(before[0].text) if before else None
     entry = sign_user(countersign(base, keyring.signing, current_entry(txn), previous), pairs)
-    keycards.add_entry(txn, base.workspace, stored_entry(entry))
+    keycards.add_entry(txn, base.workspace, keycards.StoredEntry.of(entry))
     return entry
 
 

@@ -6,22 +6,26 @@ from typing import cast
 from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
+from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from mensagod import organization
 from mensagod.client.connection import ClientConnection
 from mensagod.client.errors import RequestRefused
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.crypto.sealing import SecretKey
+from mensagod.crypto.sealing import EncryptionPair, SecretKey
+from mensagod.delivery.envelopes import seal_message
+from mensagod.identity import WAddress
 from mensagod.installation.organization_key import adopt_next, read_organization_key, write_next
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keyring import KeyringFault
+from mensagod.keywatch import KeyWatch
 from mensagod.organization import Change, ChangeStep, Overtaken
 from mensagod.service import MensagoService
 from mensagod.storage import keys
 from mensagod.storage.rows import Transaction
 from mensagod.wire.status import Status
-from tests.serving import Person, ServerTestCase
+from tests.serving import DOMAIN, Person, ServerTestCase
 from tests.waiting import until
 
 LIMIT = 1.0
@@ -196,8 +200,9 @@ class KeyFileTests(KeyWatchTestCase):
         """A server does not load keys that its file does not open."""
         stored = await self.database.read(keys.usable_keys, 30)
         self.assertEqual(len(stored), 2)
-        watch = self.service.server.keys
-        watch.masters = (SecretKey.generate(),)
+        running = self.service.server.keys
+        wrong = (SecretKey.generate(),)
+        watch = KeyWatch(reactor, self.database, running.changes, wrong, lambda: wrong)
         with self.assertRaises(KeyringFault) as refused:
             await watch.load()
         self.assertIn("put back the file that belongs to this database", str(refused.exception))
@@ -229,3 +234,43 @@ class ExpiryTests(KeyWatchTestCase):
         self.events.clear()
         await self.serve(self.configure(self.base_config()))
         await until(lambda: bool(self.logged("organization_expires")))
+
+
+class DeliveryTests(KeyWatchTestCase):
+    """Messages that were sealed before a change, and handed in after it."""
+
+    async def handed_in(self, step: ChangeStep) -> tuple[ClientConnection, str]:
+        """Seal a message, change the keys, and have two people ready for it."""
+        admin, _ = await self.admin()
+        alice_client, alice = await self.member(admin, "alice")
+        bob_client, bob = await self.member(admin, "bob")
+        old = self.organization.encryption.public
+        message = seal_message(
+            b'{"body":"hello"}',
+            WAddress(alice.workspace, DOMAIN),
+            WAddress(bob.workspace, DOMAIN),
+            sender_org_key=old,
+            recipient_org_key=old,
+            recipient_key=EncryptionPair.generate().public,
+            date=datetime.now(UTC),
+        )
+        change = await self.follow(step)
+        await self.followed(self.service, key=change.entry.encryption_key)
+        self.bob, self.bob_client = bob, bob_client
+        return alice_client, message
+
+    async def test_rotation(self) -> None:
+        """After a rotation what was sealed to the old key is delivered."""
+        client, message = await self.handed_in(organization.rotate)
+        await client.request("SEND", {"Message": message, "Domain": "example.com"}, Status.OK)
+        path = f"/ wsp {self.bob.workspace} new"
+        while not (await self.bob_client.request("LIST", {"Path": path}, Status.OK)).data.get("Files"):
+            await deferLater(reactor, 0.02)
+        self.assertEqual(len(self.service.server.keyring.encryption), 2)
+
+    async def test_revocation(self) -> None:
+        """After a revocation it is refused."""
+        client, message = await self.handed_in(organization.revoke)
+        with self.assertRaises(RequestRefused) as refused:
+            await client.request("SEND", {"Message": message, "Domain": "example.com"}, Status.OK)
+        self.assertGreaterEqual(int(refused.exception.status), 400)

@@ -15,6 +15,7 @@ CREATE TABLE keycard_changes (
     xid     xid8 NOT NULL DEFAULT pg_current_xact_id(),
     -- Whose card changed; zero for the organization, whose keys may have changed with it.
     owner   uuid NOT NULL,
+    -- When that was; it is only looked at to forget the row.
     at      timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX keycard_changes_xid ON keycard_changes (xid);
@@ -33,6 +34,7 @@ CREATE INDEX lookups_seen ON lookups (seen);
 
 -- Failures of one kind from one source, and the lockout that they led to (spec 04, *Failure limits*).
 CREATE TABLE failures (
+    -- What was tried.
     kind         text NOT NULL CHECK (kind IN ('workspace', 'challenge', 'password', 'device', 'regcode',
                                                'passcode', 'lookup', 'server')),
     -- The source address, or for IPv6 its /64.

@@ -1,0 +1,98 @@
+"""A server process that is killed at a given step of a message's way; for ``test_crashes``.
+
+Run as ``python -m tests.delivery.doomed SETTINGS``: the settings are JSON with ``directory``,
+``database`` and ``step``. Prints its port once it listens.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from mensagod.paths import ServerPath
+from mensagod.storage.database import Database
+from mensagod.storage.rows import Transaction
+from mensagod.storage.store import MailboxStore
+from mensagod.tap import assemble
+from tests.serving import make_config
+
+
+def die() -> NoReturn:
+    """End as by a power failure: nothing is flushed, nobody is told."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise SystemExit
+
+
+class DoomedDatabase(Database):
+    """Dies inside the transaction of a step, or right after its commit."""
+
+    step = ""
+
+    def run(self, interaction: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """Run an interaction."""
+        moment, _, name = self.step.partition(" ")
+        if name != interaction.__name__:
+            return super().run(interaction, *args, **kwargs)
+        if moment == "before":
+            return super().run(partial(_interrupted, interaction), *args, **kwargs)
+
+        def committed(result: Any) -> Any:
+            # A claim that found nothing is no step on any message's way.
+            return result if result == [] else die()
+
+        return super().run(interaction, *args, **kwargs).addCallback(committed)
+
+
+def _interrupted(interaction: Callable[..., Any], txn: Transaction, *args: Any, **kwargs: Any) -> NoReturn:
+    interaction(txn, *args, **kwargs)
+    die()
+
+
+class DoomedStore(MailboxStore):
+    """Dies in the middle of writing, after writing or after moving a file."""
+
+    step = ""
+
+    def write(self, path: ServerPath, content: bytes) -> None:
+        """Write a file, or half of it."""
+        torn = self.step == "torn write"
+        super().write(path, content[: len(content) // 2] if torn else content)
+        if torn or self.step == "after write":
+            die()
+
+    def move(self, source: ServerPath, destination: ServerPath) -> None:
+        """Move a file."""
+        super().move(source, destination)
+        if self.step == "after move":
+            die()
+
+
+def announce(addresses: tuple[str, ...]) -> None:
+    """Print the port, in one piece."""
+    os.write(1, f"{addresses[0].rpartition(':')[2]}\n".encode())
+
+
+def main(settings: dict[str, Any]) -> None:
+    """Serve until the step comes."""
+    service = assemble(reactor, make_config(Path(settings["directory"]), settings["database"]), {})
+    server = service.server
+    server.database.__class__ = DoomedDatabase
+    store = server.store
+    assert isinstance(store, MailboxStore)
+    server.store = server.delivery.local.store = DoomedStore(store.root)
+    DoomedDatabase.step = DoomedStore.step = settings["step"]
+    service.announce = announce
+    service.listeners.privilegedStartService()
+    service.startService()
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,214 @@
+"""What the schema itself makes sure of (spec 06, *Database*)."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+import psycopg2
+from psycopg2 import errors
+from twisted.trial.unittest import SynchronousTestCase
+
+from mensagod.storage import schema
+from mensagod.storage.connections import Connection
+from mensagod.storage.migrations import read_steps
+from tests.databases import DatabaseTestCase
+
+A, B = UUID(int=1), UUID(int=2)
+ZERO = UUID(int=0)
+FILE = "1.2.99999999-9999-4999-8999-999999999999"
+
+
+class ConstraintTests(DatabaseTestCase):
+    """Nothing that must be unique or consistent is left to Python."""
+
+    async def prepare(self) -> None:
+        self.connection: Connection = self.connect()
+        self.connection.autocommit = True
+        for workspace in (A, B):
+            self.insert("workspaces", id=workspace, domain="example.com", status="active", password_hash="x")
+
+    def execute(self, sql: str, parameters: Any = ()) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+
+    def insert(self, table: str, **values: Any) -> None:
+        places = ", ".join(["%s"] * len(values))
+        self.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", tuple(values.values()))
+
+    def assert_refused(self, error: type[psycopg2.Error], table: str, **values: Any) -> None:
+        with self.assertRaises(error):
+            self.insert(table, **values)
+
+    def test_workspaces(self) -> None:
+        """An ID once, none for the server, a known state, a password in those states that have one."""
+        row = {"id": UUID(int=3), "domain": "example.com", "status": "active", "password_hash": "x"}
+        self.assert_refused(errors.UniqueViolation, "workspaces", **{**row, "id": A})
+        for wrong in (
+            {"id": ZERO},
+            {"status": "deleted"},
+            {"password_hash": None},
+            {"status": "preregistered"},
+            {"status": "archived"},
+        ):
+            self.assert_refused(errors.CheckViolation, "workspaces", **{**row, **wrong})
+        self.insert("workspaces", **row)
+
+    def test_names(self) -> None:
+        """A name once in a domain, whatever it is to whom; one current name for a workspace."""
+        row = {
+            "domain": "example.com",
+            "user_id": "alice",
+            "workspace": A,
+            "kind": "current",
+            "unicode": "15",
+        }
+        self.insert("names", **row)
+        for kind in ("current", "former", "alias"):
+            for workspace in (A, B):
+                self.assert_refused(
+                    errors.UniqueViolation, "names", **{**row, "workspace": workspace, "kind": kind}
+                )
+        self.assert_refused(errors.UniqueViolation, "names", **{**row, "user_id": "second"})
+        self.assert_refused(errors.CheckViolation, "names", **{**row, "user_id": "other", "kind": "nick"})
+        self.assert_refused(
+            errors.ForeignKeyViolation, "names", **{**row, "user_id": "x", "workspace": UUID(int=9)}
+        )
+        for kind in ("former", "alias"):
+            self.insert("names", **{**row, "user_id": kind, "kind": kind})
+        self.insert("names", **{**row, "domain": "example.net", "workspace": B})
+
+    def test_preregistrations_and_mailboxes(self) -> None:
+        """One of each for a workspace; no negative numbers."""
+        self.insert("preregistrations", workspace=A, code_hash="x")
+        self.assert_refused(errors.UniqueViolation, "preregistrations", workspace=A, code_hash="y")
+        self.insert("mailboxes", workspace=A, quota=0)
+        self.assert_refused(errors.UniqueViolation, "mailboxes", workspace=A, quota=1)
+        for column in ("quota", "used", "files", "last_update"):
+            self.assert_refused(
+                errors.CheckViolation, "mailboxes", **{"workspace": B, "quota": 0, column: -1}
+            )
+
+    def test_devices(self) -> None:
+        """A device once in a workspace, in a known state."""
+        row = {"workspace": A, "id": UUID(int=5), "key": "k", "status": "pending"}
+        self.insert("devices", **row)
+        self.assert_refused(errors.UniqueViolation, "devices", **row)
+        self.assert_refused(errors.CheckViolation, "devices", **{**row, "workspace": B, "status": "lost"})
+        self.insert("devices", **{**row, "workspace": B})
+
+    def test_files(self) -> None:
+        """A path once; a file once in its directory; no file without one."""
+        self.insert("folders", workspace=A, path="/ wsp a")
+        self.assert_refused(errors.UniqueViolation, "folders", workspace=B, path="/ wsp a")
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM folders")
+            (folder,) = cursor.fetchone() or (None,)
+        row = {"folder": folder, "name": FILE, "workspace": A, "time": 1, "size": 2}
+        self.insert("files", **row)
+        self.assert_refused(errors.UniqueViolation, "files", **row)
+        self.assert_refused(errors.CheckViolation, "files", **{**row, "name": "x", "state": "gone"})
+        self.assert_refused(errors.CheckViolation, "files", **{**row, "name": "x", "size": -1})
+        self.assert_refused(errors.ForeignKeyViolation, "files", **{**row, "folder": 999})
+        with self.assertRaises(errors.ForeignKeyViolation):
+            self.execute("DELETE FROM folders")
+
+    def test_updates(self) -> None:
+        """A number and an ID once in a workspace, a known type."""
+        row = {
+            "workspace": A,
+            "number": 1,
+            "id": UUID(int=7),
+            "type": "CREATE",
+            "data": "/",
+            "time": "2030-01-01",
+            "device": ZERO,
+        }
+        self.insert("updates", **row)
+        self.assert_refused(errors.UniqueViolation, "updates", **{**row, "id": UUID(int=8)})
+        self.assert_refused(errors.UniqueViolation, "updates", **{**row, "number": 2})
+        self.assert_refused(errors.CheckViolation, "updates", **{**row, "workspace": B, "type": "TOUCH"})
+
+    def test_organization_keys(self) -> None:
+        """One current key for a purpose; what is not current says since when."""
+        row = {"public": "a", "purpose": "signing", "private": "x", "status": "current"}
+        self.insert("organization_keys", **row)
+        self.assert_refused(errors.UniqueViolation, "organization_keys", **{**row, "public": "b"})
+        for wrong in ({"purpose": "sealing"}, {"status": "lost"}, {"status": "previous"}):
+            self.assert_refused(errors.CheckViolation, "organization_keys", **{**row, "public": "b", **wrong})
+        self.insert("organization_keys", **{**row, "public": "b", "purpose": "encryption"})
+
+    def test_keycards(self) -> None:
+        """An index once for an owner, from 1 on; the owner exists, or is the organization."""
+        row = {
+            "owner": A,
+            "workspace": A,
+            "number": 1,
+            "text": "t",
+            "hash": "h",
+            "signed": "2030-01-01",
+            "expires": "2031-01-01",
+        }
+        self.insert("keycard_entries", **row)
+        self.assert_refused(errors.UniqueViolation, "keycard_entries", **row)
+        for wrong in ({"number": 0}, {"workspace": B}, {"workspace": None}, {"owner": ZERO}):
+            self.assert_refused(errors.CheckViolation, "keycard_entries", **{**row, "number": 2, **wrong})
+        self.assert_refused(
+            errors.ForeignKeyViolation,
+            "keycard_entries",
+            **{**row, "owner": UUID(int=9), "workspace": UUID(int=9)},
+        )
+        self.insert("keycard_entries", **{**row, "owner": ZERO, "workspace": None})
+
+    def test_queue(self) -> None:
+        """A name once for a sender; lease and target are whole or absent; a known state."""
+        row = {
+            "id": UUID(int=7),
+            "sender": A,
+            "device": ZERO,
+            "sender_domain": "example.com",
+            "domain": "example.org",
+            "name": FILE,
+            "size": 2,
+            "state": "queued",
+            "due": "2030-01-01",
+        }
+        self.insert("queue", **row)
+        self.assert_refused(errors.UniqueViolation, "queue", **{**row, "id": UUID(int=8)})
+        row = {**row, "id": UUID(int=8), "name": "x"}
+        for wrong in (
+            {"state": "done"},
+            {"size": -1},
+            {"attempts": -1},
+            {"lease": A},
+            {"lease_until": "2030-01-01"},
+            {"target": A},
+            {"target_name": "x"},
+        ):
+            self.assert_refused(errors.CheckViolation, "queue", **{**row, **wrong})
+
+    def test_sessions(self) -> None:
+        """Sessions end with their process and with their workspace."""
+        self.insert("processes", id=A, name="x")
+        self.assert_refused(
+            errors.ForeignKeyViolation, "sessions", id=A, process=B, workspace=A, device=A, address=""
+        )
+        self.insert("sessions", id=A, process=A, workspace=A, device=A, address="")
+        self.execute("DELETE FROM processes")
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM sessions")
+            self.assertEqual(cursor.fetchone(), (0,))
+
+
+class CommentTests(SynchronousTestCase):
+    """The schema explains itself."""
+
+    def test_every_table_is_explained(self) -> None:
+        """Each table has a comment before it or begins with one, and each column has one."""
+        for step in read_steps(schema.DIRECTORY):
+            lines = (schema.DIRECTORY / step.file_name).read_text().splitlines()
+            for number, line in enumerate(lines):
+                if line.startswith("CREATE TABLE"):
+                    around = (lines[number - 1], lines[number + 1])
+                    self.assertTrue(any(near.strip().startswith("--") for near in around), line)
+                elif re.match(r" {4}[a-z_]+ +(uuid|text|bigint|integer|timestamptz|bytea)", line):
+                    self.assertTrue(lines[number - 1].strip().startswith("--"), line)
