@@ -1,6 +1,8 @@
 """Sockets that are bound early and accept late (spec 01, *Transport*)."""
 
+import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -53,7 +55,10 @@ class ListenerTests(TestCase):
 
     async def test_kinds(self) -> None:
         """IPv4, IPv6 and Unix sockets, each told with its real address."""
-        path = str(Path(self.mktemp()).absolute())
+        # The path of a Unix socket is short, and that of a checkout may be long.
+        directory = Path(tempfile.mkdtemp(prefix="mensagod-"))
+        self.addCleanup(shutil.rmtree, directory)
+        path = str(directory / "socket")
         listeners = self.bind("tcp:0:interface=127.0.0.1", "tcp:0:interface=\\:\\:1", f"unix:{path}")
         four, six, unix = listeners.addresses
         self.assertRegex(four, r"^tcp:127\.0\.0\.1:[1-9]\d*$")
