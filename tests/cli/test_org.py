@@ -1,5 +1,7 @@
 """``mensagod org``, on a server that does not run."""
 
+import os
+import pty
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +12,7 @@ from mensagod.keycards.signatures import fingerprint
 from mensagod.keycards.verification import verify_card
 from mensagod.storage import keys
 from mensagod.storage.rows import Transaction
+from tests.cli.processes import Command
 from tests.cli.running import Outcome, run
 from tests.installation.installed import InstalledTestCase
 from tests.installation.places import field
@@ -164,6 +167,25 @@ class RevokeTests(OrgTestCase):
         self.assertIn("--yes", outcome.complaint)
         self.assertTrue(self.document("revoke", "--dry-run")["dry_run"])
         self.assertEqual(len(self.card()), 1)
+
+    def answered(self, answer: str) -> Command:
+        """Run it on a terminal, and answer its question."""
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        arguments = ("--config", self.config.path, "org", "revoke")
+        command = Command.start(self, self.directory, *arguments, stdin=theirs)
+        os.close(theirs)
+        os.write(ours, f"{answer}\n".encode())
+        return command
+
+    def test_answers(self) -> None:
+        """On a terminal it asks, and revokes after a yes only."""
+        refused = self.answered("n")
+        out, err = refused.rest()
+        self.assertEqual((refused.process.returncode, out, len(self.card())), (1, "", 1))
+        self.assertIn("Revoke? [y/N]", err)
+        self.assertIn("are revoked", self.answered("y").rest()[0])
+        self.assertEqual(len(self.card()), 2)
 
     def test_revocation(self) -> None:
         """A new root follows, and no key from before opens anything, also those rotated out earlier."""
