@@ -145,11 +145,18 @@ def days_left(entry: OrganizationEntry, now: datetime) -> int:
 
 def expiry_warning(entry: OrganizationEntry, now: datetime) -> str | None:
     """Write what the operator must know of the end of an entry, from 30 days before it."""
-    days = days_left(entry, now)
-    if days > WARNING_DAYS:
+    if days_left(entry, now) > WARNING_DAYS:
         return None
-    when = f"has expired on {entry.expires}" if days < 0 else f"expires on {entry.expires}, in {days} days"
-    return f"the organization's keycard {when}: run `mensagod org rotate`"
+    return f"the organization's keycard {describe_end(entry, now)}: run `mensagod org rotate`"
+
+
+def describe_end(entry: OrganizationEntry, now: datetime) -> str:
+    """Write when an entry ends, or has ended."""
+    days = days_left(entry, now)
+    if days < 0:
+        return f"has expired on {entry.expires}"
+    how_soon = {0: "today", 1: "tomorrow"}.get(days, f"in {days} days")
+    return f"expires on {entry.expires}, {how_soon}"
 
 
 def _is_superseded(holder: Holder, history: OrganizationHistory) -> bool:

@@ -73,8 +73,8 @@ class OrganizationState:
         entry = self.entry
         rows = {
             "Organization": f"{entry.name}, {entry.domain}",
-            "Entry": f"{entry.index}, made {dns_changes.show_time(entry.timestamp)}",
-            "Expires": f"{entry.expires}, in {organization.days_left(entry, self.now)} days",
+            "Entry": f"{entry.index}, made {dns_changes.show_time(entry.timestamp)},"
+            f" {organization.describe_end(entry, self.now)}",
             "Hash": str(entry.hash),
             "Fingerprint": fingerprint(entry),
             "Primary key": str(entry.primary_key),
