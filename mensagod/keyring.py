@@ -12,6 +12,12 @@ from mensagod.storage.keys import StoredKey
 KEEP_DAYS = 30
 """How long a key that was rotated out still opens what was sealed to it (spec 03, *The server's duties*)."""
 
+_NO_KEYS = "the database holds no keys of the organization: run `mensagod init`"
+_WRONG_MASTER = (
+    "organization.key does not open the organization's private keys in the database: put back"
+    " the file that belongs to this database"
+)
+
 
 class KeyringFault(Exception):
     """One sentence about keys that cannot be used, and what to do about it."""
@@ -29,23 +35,36 @@ class Keyring:
     encryption: tuple[EncryptionPair, ...] = field(repr=False)
 
     @classmethod
-    def from_stored(cls, keys: Sequence[StoredKey], master: SecretKey) -> "Keyring":
+    def from_stored(
+        cls, keys: Sequence[StoredKey], *masters: SecretKey, known: "Keyring | None" = None
+    ) -> "Keyring":
         """Decrypt stored keys with the key from ``organization.key``.
 
-        :raises KeyringFault: if there are none, or the key is not theirs.
+        :param masters: keys of which one opens them.
+        :param known: a keyring whose pairs are taken over where they are stored still, without decryption.
+        :raises KeyringFault: if there are none, or no key is theirs.
         """
         signing: SigningPair | None = None
         encryption: list[EncryptionPair] = []
+        pairs = {} if known is None else known._pairs
         for key in keys:
-            private = _open(key, master)
-            if key.purpose == "encryption":
-                pair = EncryptionPair.from_cryptostrings(key.public, private)
+            if key.purpose == "signing" and key.status != "current":
+                continue
+            pair = pairs.get(key.public) or _decrypt(key, masters)
+            if isinstance(pair, EncryptionPair):
                 encryption.insert(0 if key.status == "current" else len(encryption), pair)
-            elif key.status == "current":
-                signing = SigningPair.from_cryptostrings(key.public, private)
+            else:
+                signing = pair
         if signing is None or not encryption:
-            raise KeyringFault("the database holds no keys of the organization: run `mensagod init`")
+            raise KeyringFault(_NO_KEYS)
         return cls(signing, tuple(encryption))
+
+    @property
+    def _pairs(self) -> dict[CryptoString, SigningPair | EncryptionPair]:
+        encryption: dict[CryptoString, SigningPair | EncryptionPair] = {
+            pair.public: pair for pair in self.encryption
+        }
+        return encryption | {self.signing.public: self.signing}
 
     @property
     def public_encryption_key(self) -> CryptoString:
@@ -71,11 +90,23 @@ def protect(pair: SigningPair | EncryptionPair, master: SecretKey) -> StoredKey:
     return StoredKey(pair.public, purpose, master.seal(str(pair.private).encode("ascii")), "current")
 
 
-def _open(key: StoredKey, master: SecretKey) -> CryptoString:
-    try:
-        return CryptoString.from_text(master.open(key.private).decode("ascii"))
-    except SealBroken as error:
-        raise KeyringFault(
-            "organization.key does not open the organization's private keys in the database: put back"
-            " the file that belongs to this database"
-        ) from error
+def choose_master(keys: Sequence[StoredKey], masters: Sequence[SecretKey]) -> SecretKey:
+    """Find the key that private keys are encrypted with; all of them always are with one.
+
+    :raises KeyringFault: if it is none of ``masters``, or there are no private keys.
+    """
+    if not keys:
+        raise KeyringFault(_NO_KEYS)
+    for master in masters:
+        try:
+            master.open(keys[0].private)
+        except SealBroken:
+            continue
+        return master
+    raise KeyringFault(_WRONG_MASTER)
+
+
+def _decrypt(key: StoredKey, masters: Sequence[SecretKey]) -> SigningPair | EncryptionPair:
+    private = CryptoString.from_text(choose_master([key], masters).open(key.private).decode("ascii"))
+    kind = SigningPair if key.purpose == "signing" else EncryptionPair
+    return kind.from_cryptostrings(key.public, private)

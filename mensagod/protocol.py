@@ -25,9 +25,9 @@ from mensagod.limits import BufferLedger, ConnectionLimits, source_of
 from mensagod.raw import RawReceipt, send_raw
 from mensagod.server import Server
 from mensagod.session import Hangup, ReceiveRaw, SendRaw, Session
-from mensagod.wire.frames import FrameDecoder, split_message
+from mensagod.wire.frames import FrameDecoder, MessageEncoder, split_message
 from mensagod.wire.greeting import Greeting
-from mensagod.wire.messages import Response
+from mensagod.wire.messages import LongResponse, Response
 from mensagod.wire.status import Status
 
 READ_AHEAD = 64 * 1024
@@ -165,6 +165,8 @@ class MensagoProtocol(Protocol):
             await send_raw(outcome, self.session.server.files, self._write)
         elif isinstance(outcome, Hangup):
             self._hang_up(outcome.response)
+        elif isinstance(outcome, LongResponse):
+            await self._answer_long(outcome)
         else:
             await self._answer(outcome)
 
@@ -193,6 +195,14 @@ class MensagoProtocol(Protocol):
             self.transport.write(first)
         for piece in others:
             await self._write(piece)
+
+    async def _answer_long(self, answer: LongResponse) -> None:
+        """Write an answer frame by frame, each once the peer has taken those before it."""
+        encoder = MessageEncoder(answer.total)
+        async for part in answer.parts():
+            for frame in encoder.feed(part):
+                await self._write(frame)
+        encoder.finish()
 
     def _encode(self, response: Response) -> list[bytes]:
         """Give an answer as pieces to write."""

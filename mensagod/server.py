@@ -2,9 +2,10 @@
 
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
+from mensagod.changes import ChangeWatch
 from mensagod.config import Config
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.delivery.service import DeliveryService
@@ -12,6 +13,8 @@ from mensagod.errors import ServerUnavailable
 from mensagod.identity import Domain
 from mensagod.imensagod import ICommand, IMailboxStore
 from mensagod.keyring import Keyring
+from mensagod.keywatch import KeyWatch
+from mensagod.resolver import LocalResolver
 from mensagod.sessions import LiveSessions
 from mensagod.storage.database import Database
 from mensagod.threads import Crew
@@ -32,6 +35,9 @@ class Server:
     :ivar files: threads for work on the store.
     :ivar password_checks: threads for logins.
     :ivar code_checks: threads for strangers' codes, so that they cannot starve logins.
+    :ivar keys: follows the organization's keys, and changes them.
+    :ivar changes: tells of cards that other processes changed.
+    :ivar resolver: finds the cards of our own domains.
     :ivar ready: whether the keys are loaded and the schema is right.
     """
 
@@ -45,26 +51,28 @@ class Server:
     commands: Commands
     sessions: LiveSessions
     delivery: DeliveryService
-    _keyring: Keyring | None = field(default=None, init=False)
+    keys: KeyWatch
+    changes: ChangeWatch
+    resolver: LocalResolver
 
     @property
     def ready(self) -> bool:
         """Whether clients can be served now."""
-        return self._keyring is not None and self.database.available
+        return self.keys.keyring is not None and self.database.available
 
     @property
     def keyring(self) -> Keyring:
         """The organization's keys.
 
-        :raises ServerUnavailable: until they are loaded.
+        :raises ServerUnavailable: until they are loaded, and while there are none that may be used.
         """
-        if self._keyring is None:
+        if self.keys.keyring is None:
             raise ServerUnavailable
-        return self._keyring
+        return self.keys.keyring
 
     @keyring.setter
     def keyring(self, keyring: Keyring) -> None:
-        self._keyring = keyring
+        self.keys.keyring = keyring
 
     @property
     def domain(self) -> Domain:

@@ -22,14 +22,13 @@ from mensagod.certificates import CertificateFault
 from mensagod.config import ConfigFaults, load
 from mensagod.config.changes import changed_keys
 from mensagod.crypto import passwords
-from mensagod.crypto.sealing import SecretKey
 from mensagod.errors import ServerUnavailable
-from mensagod.keyring import KEEP_DAYS, Keyring, KeyringFault
+from mensagod.keyring import KeyringFault
 from mensagod.listeners import Listeners
 from mensagod.logs import LineObserver
 from mensagod.protocol import MensagoFactory
 from mensagod.server import Server
-from mensagod.storage import keys, processes, schema
+from mensagod.storage import changes, failures, processes, schema
 from mensagod.storage.binaries import EmbeddedError
 from mensagod.storage.connections import Connection, connect
 from mensagod.storage.embedded import EmbeddedPostgres
@@ -62,7 +61,6 @@ class MensagoService(Service):
     listeners: Listeners
     embedded: EmbeddedPostgres | None
     account: Account | None
-    master: SecretKey
     environ: Mapping[str, str]
     own_log: bool = True
     announce: Callable[[tuple[str, ...]], None] | None = None
@@ -178,11 +176,13 @@ class MensagoService(Service):
         self.server.database.startService()
         self._database_started = True
         await self._when_there(lambda: deferToThread(self._migrate))
-        self.server.keyring = await self._when_there(self._load_keyring)
+        await self._when_there(self.server.keys.load)
         await self._when_there(self._beat)
         self._heart = LoopingCall(lambda: ensureDeferred(self._beat_on()))
         self._heart.clock = self.reactor
         self._heart.start(HEARTBEAT_SECONDS, now=False).addErrback(self._broken)
+        self.server.keys.startService()
+        self.server.changes.startService()
         self.server.delivery.startService()
         self._accept()
 
@@ -215,10 +215,6 @@ class MensagoService(Service):
         finally:
             connection.close()
 
-    async def _load_keyring(self) -> Keyring:
-        stored = await self.server.database.read(keys.usable_keys, KEEP_DAYS)
-        return Keyring.from_stored(stored, self.master)
-
     async def _beat(self) -> None:
         name = f"{socket.gethostname()}:{os.getpid()}"
         await self.server.database.run(processes.enroll, self.server.sessions.process, name)
@@ -226,6 +222,8 @@ class MensagoService(Service):
     async def _beat_on(self) -> None:
         try:
             await self._beat()
+            await self.server.database.run(failures.forget_expired)
+            await self.server.database.run(changes.forget_old)
         except ServerUnavailable:
             return
 
@@ -239,6 +237,10 @@ class MensagoService(Service):
         await self.factory.drain()
         if self.server.delivery.running:
             await self.server.delivery.stopService()
+        if self.server.keys.running:
+            self.server.keys.stopService()
+        if self.server.changes.running:
+            self.server.changes.stopService()
         if self._heart is not None and self._heart.running:
             self._heart.stop()
         if self._database_started:

@@ -17,7 +17,7 @@ from mensagod.errors import CommandError, ServerUnavailable, StateMismatch, Term
 from mensagod.identity import DeviceID, Domain, WorkspaceID
 from mensagod.imensagod import ISink, ISource
 from mensagod.paths import ServerPath
-from mensagod.wire.messages import MalformedRequest, Request, Response
+from mensagod.wire.messages import LongResponse, MalformedRequest, Request, Response
 from mensagod.wire.status import Status
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class ReceiveRaw:
     sink: ISink
 
 
-Outcome = Response | Hangup | SendRaw | ReceiveRaw
+Outcome = Response | LongResponse | Hangup | SendRaw | ReceiveRaw
 
 
 def no_loss() -> None:
@@ -165,6 +165,8 @@ class Session:
             return self.report_incident(action)
         if self.member is not None and isinstance(outcome, Response):
             return await self._with_update_count(outcome, self.member)
+        if self.member is not None and isinstance(outcome, LongResponse):
+            return evolve(outcome, response=await self._with_update_count(outcome.response, self.member))
         return outcome
 
     def expect(self, step: Step) -> None:

@@ -12,13 +12,16 @@ from twisted.python.usage import UsageError
 
 from mensagod.accounts import AccountError, service_account
 from mensagod.certificates import CertificateFault, Certificates
+from mensagod.changes import ChangeWatch
 from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.config import Config, ConfigFaults, configuration_path, load
 from mensagod.delivery.local import LocalDelivery
 from mensagod.delivery.service import DeliveryService
-from mensagod.installation.organization_key import OrganizationKeyFault, read_organization_key
+from mensagod.installation.organization_key import OrganizationKeyFault, read_candidates
+from mensagod.keywatch import KeyWatch
 from mensagod.listeners import Listeners
 from mensagod.protocol import MensagoFactory
+from mensagod.resolver import LocalResolver
 from mensagod.server import Server
 from mensagod.service import MensagoService
 from mensagod.sessions import LiveSessions
@@ -90,7 +93,6 @@ def _has_no_log_option(twistd: Mapping[str, object] | None) -> bool:
 def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> MensagoService:
     """Put the parts of a server together; nothing is started."""
     account = service_account(config.global_.user) if os.geteuid() == 0 else None
-    master = read_organization_key(config.organization_key)
     embedded = embedded_postgres(reactor, config, account) if config.database.embedded else None
     server = _server(reactor, config, embedded)
     factory = MensagoFactory(reactor, server)
@@ -106,7 +108,6 @@ def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> Mensag
         listeners=listeners,
         embedded=embedded,
         account=account,
-        master=master,
         environ=environ,
     )
 
@@ -119,6 +120,15 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
     files = Crew(reactor, "files", FILE_THREADS)
     store = MailboxStore(FilePath(str(config.global_.top_dir)))
     sessions = LiveSessions(database)
+    changes = ChangeWatch(reactor, database)
+    # Read now, for the account that the server becomes may not be allowed to.
+    keys = KeyWatch(
+        reactor=reactor,
+        database=database,
+        changes=changes,
+        masters=read_candidates(config.organization_key),
+        read_masters=lambda: read_candidates(config.organization_key),
+    )
     delivery = DeliveryService(
         reactor=reactor,
         config=lambda: server.config,
@@ -137,5 +147,8 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
         commands=CommandRegistry.installed(config.plugins.disabled),
         sessions=sessions,
         delivery=delivery,
+        keys=keys,
+        changes=changes,
+        resolver=LocalResolver(reactor, database, changes, config.performance.keycard_cache_size),
     )
     return server

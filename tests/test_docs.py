@@ -4,10 +4,12 @@ import io
 import re
 from pathlib import Path
 
+import click
 from docutils.core import publish_doctree
 from docutils.utils import Reporter
 from twisted.trial.unittest import SynchronousTestCase
 
+from mensagod.cli.main import main
 from mensagod.commands.registry import CommandRegistry
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +32,18 @@ class DocsTests(SynchronousTestCase):
             if type(command).__module__.startswith("mensagod.")
         ]
         self.assertEqual(sorted(described), sorted(ours))
+
+    def test_command_line(self) -> None:
+        """The page of the command has every verb, and no other."""
+        page = (ROOT / "docs" / "reference" / "command-line.rst").read_text()
+        described = re.findall(r"^(.+)\n-+$", page, re.MULTILINE)
+        context = click.Context(main)
+        verbs = []
+        for name in main.list_commands(context):
+            verb = main.get_command(context, name)
+            inner = list(verb.commands) if isinstance(verb, click.Group) else []
+            verbs += [f"{name} {each}" for each in inner] or [name]
+        self.assertEqual(sorted(described), sorted(verbs))
 
     def test_well_formed(self) -> None:
         """Every page is reStructuredText without a fault."""

@@ -11,6 +11,8 @@ VERBS: Final = {
     "init": Entry("mensagod.cli.init", "Set up a server: configuration, database, keys, administrator."),
     "quickstart": Entry("mensagod.cli.quickstart", "Set up a server to try, in ./var, and run it."),
     "run": Entry("mensagod.cli.run", "Run the server in the foreground."),
+    "org": Entry("mensagod.cli.org", "Show, rotate, revoke the organization's keys."),
+    "card": Entry("mensagod.cli.card", "Show or verify a keycard, entry by entry."),
 }
 """Every verb; a new one is a module with ``command`` in it, and a line here."""
 

@@ -1,14 +1,18 @@
 """What all verbs have in common: the global options, in any place, and loading on first use."""
 
+import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 from attrs import define, frozen
 
 from mensagod.cli.output import reporting
+
+if TYPE_CHECKING:
+    from mensagod.config import Config
 
 T = TypeVar("T")
 
@@ -25,6 +29,13 @@ class Invocation:
     config: Path | None = None
     as_json: bool = False
     yes: bool = False
+
+    def load(self) -> "Config":
+        """Read the configuration; :class:`mensagod.config.ConfigFaults` if it cannot be used."""
+        # Only here, for this takes longer to load than the overview takes to show.
+        from mensagod.config import configuration_path, load  # noqa: PLC0415
+
+        return load(configuration_path(os.environ, self.config), os.environ)
 
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)

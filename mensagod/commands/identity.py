@@ -1,14 +1,16 @@
-"""GETWID and GETCARD: who is behind a name (spec 04, *Identity*)."""
+"""GETWID and ISCURRENT: who is behind a name, and whether a card is the newest (spec 04, *Identity*)."""
 
 from attrs import frozen
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from mensagod.commands.lookups import find_workspace
 from mensagod.errors import NotFound
-from mensagod.identity import Domain, UserID
+from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.imensagod import ICommand
 from mensagod.session import Outcome, Session
-from mensagod.storage import workspaces
+from mensagod.storage.keycards import ORGANIZATION
+from mensagod.times import parse_integer
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 
@@ -22,12 +24,26 @@ class GetWID:
     demands = ()
 
     async def perform(self, request: Request, session: Session) -> Outcome:
-        """Answer 200 with ``Workspace-ID``, or 404; a domain that is not ours is never resolved."""
+        """Answer 200 with ``Workspace-ID``, or 404; 414, 405 and 407 to who asks too much."""
         user_id = request.required("User-ID", UserID.from_text)
         domain = request.optional("Domain", Domain.from_text, session.server.domain)
-        workspace = None
-        if session.server.is_local(domain):
-            workspace = await session.server.database.read(workspaces.find_registered, user_id, domain)
-        if workspace is None:
-            raise NotFound("No such user ID")
+        workspace = await find_workspace(user_id, domain, session)
         return Response(Status.OK, data={"Workspace-ID": str(workspace)})
+
+
+@implementer(IPlugin, ICommand)
+@frozen
+class IsCurrent:
+    """Tell whether an entry is the newest of its card: the organization's, or a workspace's."""
+
+    name = "ISCURRENT"
+    demands = ()
+
+    async def perform(self, request: Request, session: Session) -> Outcome:
+        """Answer 200 with ``Is-Current``, ``YES`` or ``NO``; 404 if there is no card."""
+        index = request.required("Index", parse_integer)
+        owner = request.optional("Workspace-ID", WorkspaceID.from_text, ORGANIZATION)
+        current = await session.server.resolver.current(owner)
+        if current is None:
+            raise NotFound("No such keycard")
+        return Response(Status.OK, data={"Is-Current": "YES" if index == current.number else "NO"})

@@ -7,15 +7,15 @@ from attrs import frozen
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from mensagod.commands.lookups import find_workspace
 from mensagod.errors import BadRequest, BadValue, NotFound
 from mensagod.identity import Domain, MAddress, UserID, WorkspaceID, is_random_id
 from mensagod.imensagod import ICommand
-from mensagod.keycards.carddata import compose_card_data
+from mensagod.keycards.carddata import FRAME_ESCAPES, FRAME_SIZE, compose_card_data, frame_entry
 from mensagod.session import Outcome, Session, Step
-from mensagod.storage import keycards, workspaces
-from mensagod.storage.keycards import ORGANIZATION
+from mensagod.storage.keycards import ORGANIZATION, Extent
 from mensagod.times import MAX_INTEGER, parse_integer
-from mensagod.wire.messages import Request, Response
+from mensagod.wire.messages import LongResponse, Request, Response
 from mensagod.wire.status import Status
 
 _INDEX = re.compile(r"-?[0-9]{1,32}")
@@ -59,10 +59,12 @@ class GetCard:
         if end is not None and end < start:
             raise BadRequest("End-Index is before Start-Index")
         workspace = await self._find_owner(owner, session)
-        entries = await session.server.database.read(keycards.list_entries, workspace, start, end)
-        if not entries:
+        found = await session.server.resolver.excerpt(workspace, start, end)
+        if found is None:
             raise NotFound("No such keycard entry")
-        return self._offer([entry.text for entry in entries], session)
+        if isinstance(found, Extent):
+            return self._offer_long(workspace, found, session)
+        return self._offer([entry.text for entry in found], session)
 
     async def _find_owner(self, owner: Owner, session: Session) -> WorkspaceID:
         """Find whose card is asked for.
@@ -77,10 +79,7 @@ class GetCard:
         if isinstance(owner, Domain):
             return ORGANIZATION
         if isinstance(owner.id, UserID):
-            found = await session.server.database.read(workspaces.find_registered, owner.id, domain)
-            if found is None:
-                raise NotFound("No such keycard owner")
-            return found
+            return await find_workspace(owner.id, domain, session)
         return owner.id
 
     def _offer(self, entries: Sequence[str], session: Session) -> Response:
@@ -90,6 +89,23 @@ class GetCard:
 
         async def transfer(request: Request, session: Session) -> Outcome:
             return Response(self.last_status, data={**sizes, "Card-Data": card})
+
+        session.expect(Step("TRANSFER", (), transfer))
+        return Response(Status.TRANSFER, data=sizes)
+
+    def _offer_long(self, owner: WorkspaceID, extent: Extent, session: Session) -> Response:
+        """Tell the size of a large card, and remember only which entries were there."""
+        size = extent.size + extent.count * FRAME_SIZE
+        sizes = {"Item-Count": str(extent.count), "Total-Size": str(size)}
+
+        async def transfer(request: Request, session: Session) -> Outcome:
+            texts = session.server.resolver.texts(owner, extent)
+            return LongResponse(
+                Response(self.last_status, data=sizes),
+                "Card-Data",
+                size + extent.escapes + extent.count * FRAME_ESCAPES,
+                (frame_entry(text) async for text in texts),
+            )
 
         session.expect(Step("TRANSFER", (), transfer))
         return Response(Status.TRANSFER, data=sizes)

@@ -5,7 +5,7 @@ All of it comes to be, or nothing.
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -189,9 +189,7 @@ def _migrate(txn: Transaction) -> None:
 
 def _add_rows(txn: Transaction, founded: Founded) -> None:
     entry, config = founded.entry, founded.config
-    expires = datetime.combine(entry.expires, time(), UTC)
-    stored = StoredEntry(entry.index, entry.text, str(entry.hash), entry.timestamp, expires)
-    add_entry(txn, ORGANIZATION, stored)
+    add_entry(txn, ORGANIZATION, StoredEntry.of(entry))
     security = config.security
     hasher = PasswordHasher(security.argon2_memory, security.argon2_time, security.argon2_parallelism)
     code_hash = hasher.hash(founded.code)

@@ -18,9 +18,15 @@ def frame_entry(text: str) -> str:
     return f"{_BEGIN}{text}{_END}"
 
 
+FRAME_SIZE: Final = len(_BEGIN) + len(_END)
+"""Bytes of the marks around an entry."""
+FRAME_ESCAPES: Final = 4
+"""How many of their characters JSON writes with a backslash: two line ends."""
+
+
 def framed_size(text: str) -> int:
     """Give the bytes that the entry adds to Card-Data, so that Total-Size needs no composing."""
-    return len(_BEGIN) + len(text.encode()) + len(_END)
+    return FRAME_SIZE + len(text.encode())
 
 
 def compose_card_data(entries: Iterable[Entry | str]) -> str:

@@ -74,16 +74,15 @@ def check_sealed(entry: Entry) -> None:
     check_own_signature(entry)
 
 
-def check_base(entry: UserEntry, now: datetime, *, revocation: bool = False) -> None:
-    """Check a ``Base-Entry`` of ADDENTRY, or of REVOKE (spec 04, *Identity*).
+def check_base(entry: UserEntry, *, revocation: bool = False) -> None:
+    """Check the form of a ``Base-Entry`` of ADDENTRY, or of REVOKE (spec 04, *Identity*).
 
-    What it follows, and whose it is, others check.
+    Whose it is, of when, and what it follows, others check.
 
     :param revocation: whether it must revoke; else it must not.
     :raises BadKeycardData: if it has a line that the server or a later step adds, revokes
         where it must not, or has a key that nothing can be sealed to.
-    :raises NoncompliantKeycard: if it is incomplete or out of range, expired, or its
-        Timestamp is more than a day from ``now``.
+    :raises NoncompliantKeycard: if it is incomplete or out of range.
     """
     if "Revoke" in entry.fields and not revocation:
         raise BadKeycardData("An entry that revokes is not added this way")
@@ -95,7 +94,6 @@ def check_base(entry: UserEntry, now: datetime, *, revocation: bool = False) -> 
         raise NoncompliantKeycard("Missing required field Revoke")
     if "Custody-Signature" in required_authentication(entry) and "Custody-Signature" not in entry.fields:
         raise NoncompliantKeycard("Missing required field Custody-Signature")
-    check_time(entry, now)
     check_encryption_keys(entry)
 
 

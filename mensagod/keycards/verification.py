@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Self
+from typing import Final, Self
 
 from attrs import frozen
 
@@ -12,6 +12,11 @@ from mensagod.keycards.entries import Entry, UserEntry
 from mensagod.keycards.errors import BadKeycardData, KeycardFault, NoncompliantKeycard, RevokedOrganizationKey
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keycards.signatures import check_hash, check_own_signature
+
+NamedCheck = tuple[str, Callable[[], None]]
+
+_FORM: Final = "Form"
+"""That an entry is readable and complete, its values in range."""
 
 
 @frozen
@@ -36,8 +41,20 @@ class Fault:
 
 
 @frozen
+class Check:
+    """One thing that an entry must fulfil.
+
+    :ivar name: the line that is checked, or what it is about.
+    :ivar fault: None if the entry fulfils it.
+    """
+
+    name: str
+    fault: Fault | None
+
+
+@frozen
 class EntryReport:
-    """What is wrong with one entry of a card.
+    """What was checked of one entry of a card.
 
     :ivar place: the entry's place in what was verified, from 1.
     :ivar index: the Index that it claims; None if it cannot be read or is incomplete.
@@ -45,7 +62,12 @@ class EntryReport:
 
     place: int
     index: int | None
-    faults: tuple[Fault, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What is wrong with it."""
+        return tuple(check.fault for check in self.checks if check.fault is not None)
 
     @property
     def verifies(self) -> bool:
@@ -138,29 +160,30 @@ class CardVerifier:
             check_complete(parsed)
         except KeycardFault as fault:
             self._broken = True
-            return EntryReport(self._count, None, (Fault.of(fault),))
-        faults = tuple(_collect(self._checks(parsed)))
+            return EntryReport(self._count, None, (Check(_FORM, Fault.of(fault)),))
+        checks = tuple(_perform(self._checks(parsed)))
         self._broken, self._previous = False, parsed
-        return EntryReport(self._count, parsed.index, faults)
+        return EntryReport(self._count, parsed.index, (Check(_FORM, None), *checks))
 
-    def _checks(self, entry: Entry) -> Iterator[Callable[[], None]]:
-        yield lambda: self._check_moment(entry)
-        yield lambda: check_hash(entry)
-        yield lambda: check_own_signature(entry)
+    def _checks(self, entry: Entry) -> Iterator[NamedCheck]:
+        yield "Timestamp", lambda: self._check_moment(entry)
+        yield "Hash", lambda: check_hash(entry)
+        yield entry.schema.own_signature, lambda: check_own_signature(entry)
         yield from self._link_checks(entry, self._previous)
         if isinstance(entry, UserEntry):
-            yield lambda: self._check_organization(entry)
+            yield "Organization-Signature", lambda: self._check_organization(entry)
 
-    def _link_checks(self, entry: Entry, previous: Entry | None) -> Iterator[Callable[[], None]]:
+    def _link_checks(self, entry: Entry, previous: Entry | None) -> Iterator[NamedCheck]:
         if self._broken:
-            yield _refuse_gap
+            yield "Previous entry", _refuse_gap
             return
-        yield lambda: links.check_index(entry, previous)
+        yield "Index", lambda: links.check_index(entry, previous)
         if previous is not None:
-            yield lambda: links.check_owner(entry, previous)
-            yield lambda: links.check_previous_hash(entry, previous)
-            yield lambda: links.check_new_keys(entry, previous)
-            yield lambda: links.check_custody(entry, previous)
+            yield "Owner", lambda: links.check_owner(entry, previous)
+            yield "Previous-Hash", lambda: links.check_previous_hash(entry, previous)
+            yield "New keys", lambda: links.check_new_keys(entry, previous)
+            custody = "Custody-Signature" if entry.revokes is None else "Revoke"
+            yield custody, lambda: links.check_custody(entry, previous)
 
     def _check_moment(self, entry: Entry) -> None:
         if entry.timestamp > self._now + CLOCK_SLACK:
@@ -195,12 +218,14 @@ def verify_card(
     return Verification(reports, current, is_expired)
 
 
-def _collect(checks: Iterable[Callable[[], None]]) -> Iterator[Fault]:
-    for check in checks:
+def _perform(checks: Iterable[NamedCheck]) -> Iterator[Check]:
+    for name, check in checks:
         try:
             check()
         except KeycardFault as fault:
-            yield Fault.of(fault)
+            yield Check(name, Fault.of(fault))
+        else:
+            yield Check(name, None)
 
 
 def _refuse_gap() -> None:

@@ -166,3 +166,61 @@ def current_name(txn: Transaction, workspace: WorkspaceID) -> UserID | None:
         (workspace.uuid,),
     )
     return maybe(lambda row: UserID(row.user_id), txn)
+
+
+@frozen
+class HeldName:
+    """Whose a name is, or once was.
+
+    :ivar kind: ``current``, ``former`` or ``alias``.
+    """
+
+    workspace: WorkspaceID
+    kind: str
+
+    @classmethod
+    def from_row(cls, row: Row) -> "HeldName":
+        """Make one from its columns."""
+        return cls(WorkspaceID(row.workspace), row.kind)
+
+
+def find_holder(txn: Transaction, user_id: UserID, domain: Domain) -> HeldName | None:
+    """Tell who holds a name, in whatever way; nobody else may have it."""
+    txn.execute(
+        "SELECT workspace, kind FROM names WHERE domain = %s AND user_id = %s", (str(domain), str(user_id))
+    )
+    return maybe(HeldName.from_row, txn)
+
+
+def rename(txn: Transaction, user_id: UserID, domain: Domain, workspace: WorkspaceID) -> None:
+    """Make a name the workspace's own; the one it had stays reserved to it (spec 04, ADDENTRY).
+
+    The caller holds the lock of the workspace.
+
+    :raises Taken: if the name is another's, or was, or is an alias.
+    """
+    if current_name(txn, workspace) == user_id:
+        return
+    txn.execute(
+        "UPDATE names SET kind = 'former' WHERE workspace = %s AND kind = 'current'", (workspace.uuid,)
+    )
+    txn.execute(
+        "INSERT INTO names (domain, user_id, workspace, kind, unicode)"
+        " VALUES (%(domain)s, %(name)s, %(workspace)s, 'current', %(unicode)s)"
+        " ON CONFLICT (domain, user_id) DO UPDATE SET kind = 'current'"
+        " WHERE names.workspace = %(workspace)s AND names.kind = 'former'",
+        {
+            "domain": str(domain),
+            "name": str(user_id),
+            "workspace": workspace.uuid,
+            "unicode": unicodedata.unidata_version,
+        },
+    )
+    if not changed(txn):
+        raise Taken("User-ID")
+
+
+def lock(txn: Transaction, workspace: WorkspaceID) -> WorkspaceStatus | None:
+    """Keep others from changing the workspace's name and card until the transaction ends; give its status."""
+    txn.execute("SELECT status FROM workspaces WHERE id = %s FOR NO KEY UPDATE", (workspace.uuid,))
+    return maybe(lambda row: WorkspaceStatus(row.status), txn)

@@ -55,6 +55,53 @@ def split_message(message: bytes) -> list[bytes]:
     return pieces
 
 
+class MessageEncoder:
+    """Makes the frames of a message that is never whole in memory (spec 01, *Frames*).
+
+    Its bytes come in pieces of any size; their number must be known first.
+
+    :param total: how many bytes the message has; at least 1.
+    """
+
+    __slots__ = ("_buffer", "_is_single", "_missing", "_prefix")
+
+    def __init__(self, total: int):
+        if total < 1:
+            raise ValueError("a message is never empty")
+        self._is_single = total < MAX_PAYLOAD
+        self._prefix = b"" if self._is_single else _frame(START, b"%d" % total)
+        self._missing = total
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes, and give the frames that are complete with them, each to be written at once.
+
+        :raises ValueError: if these are more bytes than were announced.
+        """
+        self._missing -= len(data)
+        if self._missing < 0:
+            raise ValueError("a message is longer than was announced")
+        self._buffer += data
+        frames = []
+        # A final frame is never empty, so a middle one is cut only when there is more than it takes.
+        while len(self._buffer) > MAX_PAYLOAD:
+            frames.append(self._cut(MIDDLE, MAX_PAYLOAD))
+        if not self._missing and self._buffer:
+            frames.append(self._cut(SINGLE if self._is_single else FINAL, len(self._buffer)))
+        return frames
+
+    def finish(self) -> None:
+        """Make sure that the message is complete; :class:`ValueError` if bytes are missing."""
+        if self._missing:
+            raise ValueError("a message is shorter than was announced")
+
+    def _cut(self, kind: int, size: int) -> bytes:
+        prefix, self._prefix = self._prefix, b""
+        frame = prefix + _frame(kind, bytes(self._buffer[:size]))
+        del self._buffer[:size]
+        return frame
+
+
 class FrameDecoder:
     """Turn received bytes into whole messages, however they were cut (spec 01, *Frames*).
 

@@ -1,6 +1,6 @@
 """Requests and responses (spec 01, *Requests* and *Responses*)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import MappingProxyType
 from typing import Self, TypeVar, overload
 
@@ -11,7 +11,7 @@ from mensagod.errors import AlgorithmNotSupported, BadRequest, BadValue, Command
 from mensagod.wire.status import Status
 from mensagod.wire.strictjson import MalformedRequest, parse_request
 
-__all__ = ["MalformedRequest", "MalformedResponse", "Request", "Response", "quote"]
+__all__ = ["LongResponse", "MalformedRequest", "MalformedResponse", "Request", "Response", "quote"]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -137,3 +137,38 @@ class Response:
     def to_bytes(self) -> bytes:
         """Give the message, with exactly the four members that every client expects."""
         return _encode(_Reply(self.status, self.text or self.status.text, self.info, dict(self.data)))
+
+
+_LONG_END = b'"}}'  # of the value, of Data, of the response
+
+
+@define
+class LongResponse:
+    """A response with a last field that is too long to be held in memory.
+
+    :ivar response: the rest of it.
+    :ivar name: the field.
+    :ivar size: how many bytes the value takes in JSON, without its quotation marks.
+    :ivar pieces: the value, piece by piece, read only while the peer takes it.
+    """
+
+    response: Response
+    name: str
+    size: int
+    pieces: AsyncIterator[str]
+
+    @property
+    def total(self) -> int:
+        """The bytes of the whole message."""
+        return len(self._head()) + self.size + len(_LONG_END)
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """Give the message piece by piece."""
+        yield self._head()
+        async for piece in self.pieces:
+            yield _encode(piece)[1:-1]
+        yield _LONG_END
+
+    def _head(self) -> bytes:
+        shorter = self.response.to_bytes().removesuffix(_LONG_END[1:])
+        return b'%b%b%b:"' % (shorter, b"," if self.response.data else b"", _encode(self.name))

@@ -62,7 +62,7 @@ class RetryTests(MailTestCase):
     async def test_unready_server(self) -> None:
         """Without keys nothing is lost: the claim runs out."""
         server = self.service.server
-        keyring, server._keyring = server.keyring, None
+        keyring, server.keys.keyring = server.keyring, None
         # SEND itself needs the keys, so that the row is put there by hand.
         name = FileName.make(1, 5)
         path = ServerPath.outgoing(self.alice.workspace).child(name)

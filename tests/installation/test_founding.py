@@ -257,4 +257,4 @@ def select_names(txn: Transaction) -> list[Row]:
 
 
 def empty_all(txn: Transaction) -> None:
-    txn.execute("TRUNCATE workspaces, organization_keys, keycard_entries CASCADE")
+    txn.execute("TRUNCATE keycard_changes, workspaces, organization_keys, keycard_entries CASCADE")

@@ -12,6 +12,7 @@ from mensagod.keycards.compliance import (
     check_body,
     check_complete,
     check_sealed,
+    check_time,
     required_authentication,
 )
 from mensagod.keycards.entries import Entry, UserEntry
@@ -127,42 +128,42 @@ class BaseTests(SynchronousTestCase):
 
     def test_accepted(self) -> None:
         """A root, a rotation and, where it is wanted, a revocation."""
-        check_base(self.root, START)
-        check_base(self.rotation, START)
-        check_base(self.revocation, START, revocation=True)
+        check_base(self.root)
+        check_base(self.rotation)
+        check_base(self.revocation, revocation=True)
 
     def test_lines_of_others(self) -> None:
         """A line that the server adds, or the user later, is 411 in a base entry."""
         complete = self.user.current
         for name in ("Organization-Signature", "Previous-Hash", "Hash", "User-Signature"):
             base = self.root.with_line(name, complete.authentication(name))
-            self.assertRaises(BadKeycardData, check_base, base, START)
+            self.assertRaises(BadKeycardData, check_base, base)
 
     def test_revoke(self) -> None:
         """Revoke is 411 in ADDENTRY, and its lack 412 in REVOKE."""
-        self.assertRaises(BadKeycardData, check_base, self.revocation, START)
-        self.assertRaises(NoncompliantKeycard, check_base, self.rotation, START, revocation=True)
+        self.assertRaises(BadKeycardData, check_base, self.revocation)
+        self.assertRaises(NoncompliantKeycard, check_base, self.rotation, revocation=True)
 
     def test_custody(self) -> None:
         """An entry that follows another has a Custody-Signature."""
-        self.assertRaises(NoncompliantKeycard, check_base, without(self.rotation, "Custody-Signature"), START)
+        self.assertRaises(NoncompliantKeycard, check_base, without(self.rotation, "Custody-Signature"))
 
     def test_time(self) -> None:
         """The Timestamp is within a day of now, either way, and the entry has not expired."""
-        check_base(self.root, START + DAY)
-        check_base(self.root, START - DAY)
+        check_time(self.root, START + DAY)
+        check_time(self.root, START - DAY)
         second = timedelta(seconds=1)
-        self.assertRaises(NoncompliantKeycard, check_base, self.root, START + DAY + second)
-        self.assertRaises(NoncompliantKeycard, check_base, self.root, START - DAY - second)
+        self.assertRaises(NoncompliantKeycard, check_time, self.root, START + DAY + second)
+        self.assertRaises(NoncompliantKeycard, check_time, self.root, START - DAY - second)
         short = self.root.with_line("Expires", "2024-03-01")
-        check_base(short, START)
-        self.assertRaises(NoncompliantKeycard, check_base, short, START + DAY)
+        check_time(short, START)
+        self.assertRaises(NoncompliantKeycard, check_time, short, START + DAY)
 
     def test_useless_keys(self) -> None:
         """A key that nothing can be sealed to is 411."""
         useless = CryptoString.of("CURVE25519", bytes(32))
         for name in ("Encryption-Key", "Contact-Request-Encryption-Key"):
-            self.assertRaises(BadKeycardData, check_base, self.root.with_line(name, useless), START)
+            self.assertRaises(BadKeycardData, check_base, self.root.with_line(name, useless))
 
 
 class NameTests(SynchronousTestCase):

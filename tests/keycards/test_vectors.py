@@ -85,7 +85,7 @@ class OurVectorTests(SynchronousTestCase):
         for base, text in zip(OURS["user_base_entries"], OURS["user"], strict=True):
             expected = UserEntry.from_text(text)
             entry = UserEntry.from_text(base)
-            check_base(entry, entry.timestamp, revocation=entry.revokes is not None)
+            check_base(entry, revocation=entry.revokes is not None)
             signed = countersign(entry, signer, organization, previous)
             previous = finish_user(signed, expected.authentication("User-Signature"))
             self.assertEqual(previous.text, text)

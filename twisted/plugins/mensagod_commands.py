@@ -1,6 +1,17 @@
 """The built-in commands of mensagod, for Twisted's plugin system to find: names only."""
 
-from mensagod.commands import files, identity, keycards, login, registration, sending, sessions, updates
+from mensagod.commands import (
+    entries,
+    files,
+    identity,
+    keycards,
+    login,
+    organization,
+    registration,
+    sending,
+    sessions,
+    updates,
+)
 from mensagod.wire.status import Status
 
 cancel = sessions.Cancel()
@@ -16,6 +27,10 @@ prereg = registration.Prereg()
 regcode = registration.Regcode()
 
 getwid = identity.GetWID()
+iscurrent = identity.IsCurrent()
+addentry = entries.AddEntry()
+revoke = entries.Revoke()
+orgrevoke = organization.OrgRevoke()
 getcard = keycards.GetCard()
 orgcard = keycards.GetCard("ORGCARD", Status.TRANSFER)
 usercard = keycards.GetCard("USERCARD", Status.TRANSFER)

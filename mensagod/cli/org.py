@@ -1,0 +1,194 @@
+"""``mensagod org``: the organization's own keycard and keys (spec 03; 06, *The `mensagod` command*)."""
+
+import sys
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+
+from mensagod import organization
+from mensagod.cli import organizations, output
+from mensagod.cli.founded import as_lines
+from mensagod.cli.verbs import Invocation, VerbGroup, pass_invocation
+from mensagod.installation import dns_changes
+from mensagod.installation.certificates import read_pins
+from mensagod.installation.dns_changes import Task
+from mensagod.installation.dns_records import Record, make_records, public_port
+from mensagod.installation.opened import open_installation, transaction
+from mensagod.installation.organization_key import read_candidates
+from mensagod.installation.rekeying import rekey as replace_key
+from mensagod.installation.rekeying import revoke_with_new_key
+from mensagod.keycards.entries import OrganizationEntry
+from mensagod.keycards.signatures import fingerprint
+from mensagod.organization import Change, ChangeStep
+from mensagod.storage.connections import Connection
+
+DRY_RUN: Final = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+
+QUESTION: Final = (
+    "All keys of the organization are revoked for good, nobody can be verified before they have made a new"
+    " keycard entry, and DNS must be changed at once. Revoke?"
+)
+
+AFTERWARDS: Final = (
+    "Copy it to the other machines of this server, and make a new backup: older ones need the older key."
+)
+
+
+@click.group(cls=VerbGroup)
+def command() -> None:
+    """Look after the organization's keycard and keys, whether the server runs or not."""
+
+
+@command.command()
+@pass_invocation
+def show(invocation: Invocation) -> None:
+    """Show the current entry, the keys, who needs a new keycard entry, and the DNS records."""
+    config = invocation.load()
+    with open_installation(config) as connection:
+        state = organizations.read_state(config, connection)
+    if invocation.as_json:
+        output.show_document(state.as_document())
+    else:
+        output.show("\n".join(state.as_lines()))
+
+
+@command.command()
+@DRY_RUN
+@pass_invocation
+def rotate(invocation: Invocation, *, dry_run: bool) -> None:
+    """Give the organization new keys, and a new entry in its keycard.
+
+    The old encryption key opens what was sealed to it for 30 days more. Running servers follow
+    within a second.
+    """
+    _change(invocation, organization.rotate, dry_run=dry_run)
+
+
+@command.command()
+@DRY_RUN
+@click.option(
+    "--new-key", is_flag=True, help="Make a new organization.key, too: the old one is lost or known."
+)
+@pass_invocation
+def revoke(invocation: Invocation, *, dry_run: bool, new_key: bool) -> None:
+    """Revoke all keys of the organization, because somebody may have got hold of them.
+
+    Everybody then needs a new keycard entry. Running servers follow within a second.
+    """
+    _change(invocation, organization.revoke, dry_run=dry_run, new_key=new_key)
+
+
+@command.command()
+@DRY_RUN
+@pass_invocation
+def rekey(invocation: Invocation, *, dry_run: bool) -> None:
+    """Replace organization.key, with which the private keys in the database are encrypted.
+
+    Run again after an interruption, it brings the change to its end. Other machines need a copy of the
+    new file.
+    """
+    config = invocation.load()
+    path = config.organization_key
+    done = False
+    text = f"{path} would be replaced, and all private keys encrypted anew."
+    if not dry_run:
+        with open_installation(config) as connection:
+            done = replace_key(config, connection)
+        text = (
+            f"{path} is new. {AFTERWARDS}"
+            if done
+            else f"{path} is complete: its change had been interrupted. {AFTERWARDS}"
+        )
+    if invocation.as_json:
+        output.show_document({"organization_key": str(path), "changed": done, "dry_run": dry_run})
+    else:
+        output.show(text)
+
+
+def _change(invocation: Invocation, step: ChangeStep, *, dry_run: bool, new_key: bool = False) -> None:
+    """Rotate or revoke; what is to be read of the machine is read before anything is changed."""
+    config = invocation.load()
+    pins = read_pins(config)
+    port = public_port(config.network.endpoints)
+    domains = config.global_.domains
+    revokes = step is organization.revoke
+    with open_installation(config) as connection:
+        with transaction(connection) as txn:
+            before = organization.current_entry(txn)
+        old = make_records(before, domains, pins, port)
+        if dry_run:
+            _show_plan(invocation, before, old, revokes=revokes)
+            return
+        masters = () if new_key else read_candidates(config.organization_key)
+        if revokes:
+            _confirm(invocation)
+        now = datetime.now(UTC)
+        if new_key:
+            change = revoke_with_new_key(config, connection, before.hash, now)
+        else:
+            with transaction(connection) as txn:
+                change = step(txn, masters, before.hash, now)
+        records = make_records(change.entry, domains, pins, port)
+        after = dns_changes.after_revocation if revokes else dns_changes.after_rotation
+        _show_change(invocation, connection, change, after(records, now))
+
+
+def _confirm(invocation: Invocation) -> None:
+    if invocation.yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on: give --yes")
+    click.confirm(QUESTION, abort=True, err=True)
+
+
+def _show_plan(
+    invocation: Invocation, before: OrganizationEntry, old: list[Record], *, revokes: bool
+) -> None:
+    tasks = [] if revokes else [dns_changes.before_rotation()]
+    texts = [record for record in old if record.type == "TXT"]
+    verb = "revoke" if revokes else "follow"
+    if invocation.as_json:
+        output.show_document(
+            {
+                "dry_run": True,
+                "action": "revoke" if revokes else "rotate",
+                "index": before.index + 1,
+                "replaces": [dns_changes.record_document(record) for record in texts],
+                "steps": [dns_changes.as_document(task) for task in tasks],
+            }
+        )
+        return
+    lines = [f"Entry {before.index + 1} of the organization's keycard would {verb} entry {before.index}."]
+    lines += ["", *(task.text for task in tasks)] if tasks else []
+    lines += ["", "These records would have to be replaced:", "", *as_lines(texts)]
+    output.show("\n".join(lines))
+
+
+def _show_change(invocation: Invocation, connection: Connection, change: Change, tasks: list[Task]) -> None:
+    revokes = change.entry.revokes is not None
+    with transaction(connection) as txn:
+        lacking = [organizations.holder_document(holder) for holder in organization.lacking_entries(txn)]
+    if invocation.as_json:
+        document = {
+            "action": "revoke" if revokes else "rotate",
+            **organizations.entry_document(change.entry),
+            "steps": [dns_changes.as_document(task) for task in tasks],
+            "need_entries": lacking,
+        }
+        output.show_document(document)
+        return
+    done = "revoked" if revokes else "rotated"
+    lines = [
+        f"The organization's keys are {done}: entry {change.entry.index} of its keycard is the current one.",
+        f"Its fingerprint is {fingerprint(change.entry)}",
+    ]
+    for number, task in enumerate(tasks, start=1):
+        when = "" if task.when is None else f"{dns_changes.show_time(task.when)}  "
+        lines += [
+            "",
+            f"{number}. {when}{task.text}.",
+            *(["", *as_lines(task.records)] if task.records else []),
+        ]
+    lines += organizations.lacking_lines(lacking)
+    output.show("\n".join(lines))

@@ -1,0 +1,148 @@
+"""The state of the organization, for a program and for a person."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from attrs import frozen
+
+from mensagod import organization
+from mensagod.cli.founded import as_lines
+from mensagod.config import Config
+from mensagod.crypto.cryptostring import CryptoString
+from mensagod.installation import dns_changes
+from mensagod.installation.certificates import read_pins
+from mensagod.installation.dns_records import Record, make_records, public_port
+from mensagod.installation.opened import transaction
+from mensagod.installation.rekeying import is_unfinished
+from mensagod.keycards.entries import OrganizationEntry
+from mensagod.keycards.signatures import fingerprint
+from mensagod.keyring import KEEP_DAYS, KeyringFault
+from mensagod.storage import keys
+from mensagod.storage.connections import Connection
+from mensagod.storage.holders import Holder
+from mensagod.storage.keys import KeyState
+from mensagod.times import format_timestamp
+
+
+@frozen
+class OrganizationState:
+    """What ``org show`` shows.
+
+    :ivar key_fault: what is wrong with organization.key; ``None`` if it opens the private keys.
+    :ivar lacking: who needs a new keycard entry.
+    """
+
+    config: Config
+    entry: OrganizationEntry
+    keys: Sequence[KeyState]
+    key_fault: str | None
+    lacking: Sequence[dict[str, Any]]
+    records: Sequence[Record]
+    now: datetime
+
+    @property
+    def warning(self) -> str | None:
+        """What there is to say of the end of the entry."""
+        return organization.expiry_warning(self.entry, self.now)
+
+    @property
+    def opening(self) -> list[tuple[CryptoString, datetime]]:
+        """The encryption keys that were rotated out and open still, each with the time until when."""
+        rotated_out = (key for key in self.keys if key.purpose == "encryption" and key.status == "previous")
+        ends = [(key.public, key.retired + timedelta(days=KEEP_DAYS)) for key in rotated_out if key.retired]
+        return [(key, end) for key, end in ends if end > self.now]
+
+    def as_document(self) -> dict[str, Any]:
+        """Write it for a program."""
+        return {
+            **entry_document(self.entry),
+            "days_left": organization.days_left(self.entry, self.now),
+            "warning": self.warning,
+            "previous_encryption_keys": [
+                {"key": str(key), "opens_until": format_timestamp(end)} for key, end in self.opening
+            ],
+            "revoked_keys": [str(key.public) for key in self.keys if key.status == "revoked"],
+            "organization_key": {"path": str(self.config.organization_key), "fault": self.key_fault},
+            "need_entries": list(self.lacking),
+            "dns": [dns_changes.record_document(record) for record in self.records],
+        }
+
+    def as_lines(self) -> list[str]:
+        """Write it for a person."""
+        entry = self.entry
+        rows = {
+            "Organization": f"{entry.name}, {entry.domain}",
+            "Entry": f"{entry.index}, made {dns_changes.show_time(entry.timestamp)},"
+            f" {organization.describe_end(entry, self.now)}",
+            "Hash": str(entry.hash),
+            "Fingerprint": fingerprint(entry),
+            "Primary key": str(entry.primary_key),
+            "Secondary key": "none" if entry.secondary_key is None else str(entry.secondary_key),
+            "Encryption key": str(entry.encryption_key),
+            "organization.key": self.key_fault or f"{self.config.organization_key} opens the private keys",
+        }
+        lines = [f"  {name:<18}{value}" for name, value in rows.items()]
+        lines += [
+            f"  {'Opens still':<18}{key}, until {dns_changes.show_time(end)}" for key, end in self.opening
+        ]
+        if self.warning is not None:
+            lines = [f"Warning: {self.warning}", "", *lines]
+        return [*lines, *lacking_lines(self.lacking), "", "DNS records:", "", *as_lines(self.records)]
+
+
+def read_state(config: Config, connection: Connection) -> OrganizationState:
+    """Read it all.
+
+    :raises mensagod.installation.faults.InstallationFault: if a certificate cannot be read.
+    """
+    with transaction(connection) as txn:
+        entry = organization.current_entry(txn)
+        states = keys.list_states(txn)
+        lacking = [holder_document(holder) for holder in organization.lacking_entries(txn)]
+    records = make_records(
+        entry, config.global_.domains, read_pins(config), public_port(config.network.endpoints)
+    )
+    fault = _key_fault(config, connection)
+    return OrganizationState(config, entry, states, fault, lacking, records, datetime.now(UTC))
+
+
+def entry_document(entry: OrganizationEntry) -> dict[str, Any]:
+    """Write an entry of the organization for a program; the keys have their names in DNS."""
+    return {
+        "domain": str(entry.domain),
+        "name": entry.name,
+        "index": entry.index,
+        "hash": str(entry.hash),
+        "fingerprint": fingerprint(entry),
+        "pvk": str(entry.primary_key),
+        "svk": None if entry.secondary_key is None else str(entry.secondary_key),
+        "ek": str(entry.encryption_key),
+        "timestamp": format_timestamp(entry.timestamp),
+        "expires": str(entry.expires),
+    }
+
+
+def holder_document(holder: Holder) -> dict[str, Any]:
+    """Write who holds a keycard for a program."""
+    return {"workspace_id": str(holder.workspace), "domain": holder.domain, "user_id": holder.user_id}
+
+
+def lacking_lines(lacking: Sequence[dict[str, Any]]) -> list[str]:
+    """Write who needs a new keycard entry for a person."""
+    if not lacking:
+        return []
+    who = [
+        f"  {one['workspace_id']}/{one['domain']}"
+        + ("" if one["user_id"] is None else f"  {one['user_id']}/{one['domain']}")
+        for one in lacking
+    ]
+    return ["", f"Who needs a new keycard entry ({len(who)}):", "", *who]
+
+
+def _key_fault(config: Config, connection: Connection) -> str | None:
+    try:
+        unfinished = is_unfinished(config, connection)
+    except KeyringFault as fault:
+        return str(fault)
+    return "a change of it was interrupted: run `mensagod org rekey` to complete it" if unfinished else None

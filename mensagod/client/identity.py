@@ -1,0 +1,121 @@
+"""Making and changing keycards (spec 04, *Identity*).
+
+The user's private keys stay here: the server sees an entry's public keys and its signatures.
+"""
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from mensagod.client.answers import required
+from mensagod.client.connection import ClientConnection, Fields
+from mensagod.client.errors import UnexpectedAnswer
+from mensagod.crypto.cryptostring import CryptoString
+from mensagod.identity import WorkspaceID
+from mensagod.keycards.compliance import check_sealed
+from mensagod.keycards.entries import OrganizationEntry, UserEntry
+from mensagod.keycards.errors import KeycardFault
+from mensagod.keycards.making import UserKeys, sign_user
+from mensagod.keycards.signatures import add_hash, check_signature
+from mensagod.times import parse_integer
+from mensagod.wire.messages import Response
+from mensagod.wire.status import Status
+
+
+@frozen
+class NewOrganizationKeys:
+    """What ``organization_revoke`` made, to publish in DNS.
+
+    :ivar index: of the organization's new entry.
+    """
+
+    index: int
+    primary_key: CryptoString
+    encryption_key: CryptoString
+
+
+async def add_entry(
+    connection: ClientConnection, base: UserEntry, keys: UserKeys, organization: OrganizationEntry
+) -> UserEntry:
+    """Add an entry to the own card, and give it as it stands there.
+
+    :param base: see :func:`mensagod.keycards.making.make_user_root` and ``rotate_user``.
+    :param keys: the private keys of ``base``.
+    :param organization: the organization's current entry, verified; its key must have signed.
+    :raises RequestRefused: if the server refuses it, with 412 if another device was faster.
+    :raises UnexpectedAnswer: if the organization's signature or the hash is wrong; nothing was added then.
+    """
+    return await _add("ADDENTRY", connection, {"Base-Entry": base.text}, base, (keys, organization))
+
+
+async def revoke(
+    connection: ClientConnection,
+    base: UserEntry,
+    keys: UserKeys,
+    organization: OrganizationEntry,
+    *,
+    password_hash: str,
+) -> UserEntry:
+    """Revoke the current entry of the own card, and give the one that stands in its place.
+
+    :param base: see :func:`mensagod.keycards.making.revoke_user`.
+    :raises RequestRefused: as :func:`add_entry`, and with 401 for a wrong password.
+    """
+    fields = {"Base-Entry": base.text, "Password-Hash": password_hash}
+    return await _add("REVOKE", connection, fields, base, (keys, organization))
+
+
+async def is_current(connection: ClientConnection, index: int, workspace: WorkspaceID | None = None) -> bool:
+    """Tell whether an entry is the newest of its card.
+
+    :param workspace: the organization's card is meant unless it is given.
+    :raises RequestRefused: with 404 if there is no card.
+    """
+    fields = {"Index": index, "Workspace-ID": workspace}
+    response = await connection.request("ISCURRENT", fields, Status.OK)
+    return required(response, "Is-Current", str).upper() == "YES"
+
+
+async def organization_revoke(connection: ClientConnection, password_hash: str) -> NewOrganizationKeys:
+    """Revoke the organization's keys; only the administrator may, and only where it is switched on."""
+    response = await connection.request("ORGREVOKE", {"Password-Hash": password_hash}, Status.OK)
+    return NewOrganizationKeys(
+        required(response, "Index", parse_integer),
+        required(response, "pvk", CryptoString.from_text),
+        required(response, "ek", CryptoString.from_text),
+    )
+
+
+async def _add(
+    action: str,
+    connection: ClientConnection,
+    fields: Fields,
+    base: UserEntry,
+    signers: tuple[UserKeys, OrganizationEntry],
+) -> UserEntry:
+    keys, organization = signers
+    async with connection.turn() as turn:
+        response = await turn.request(action, fields, Status.CONTINUE)
+        entry = _complete(base, response, keys, organization)
+        await turn.request(action, _last_fields(entry.fields), Status.OK)
+    return entry
+
+
+def _complete(
+    base: UserEntry, response: Response, keys: UserKeys, organization: OrganizationEntry
+) -> UserEntry:
+    """Add what the server gave and the user's signature, but sign nothing that does not verify."""
+    entry = base
+    try:
+        for line in ("Organization-Signature", "Previous-Hash"):
+            entry = entry.with_line(line, required(response, line, CryptoString.from_text))
+        check_signature(entry, "Organization-Signature", organization.primary_key)
+        entry = sign_user(add_hash(entry), keys)
+        check_sealed(entry)
+    except KeycardFault as fault:
+        raise UnexpectedAnswer(f"What the server added to the entry is wrong: {fault}") from fault
+    return entry
+
+
+def _last_fields(entry: Mapping[str, str]) -> dict[str, str]:
+    return {name: entry[name] for name in ("Previous-Hash", "Hash", "User-Signature")}

@@ -1,0 +1,43 @@
+"""What a client hears that failed too often (spec 04, *Failure limits*).
+
+A kind of failure is a :class:`mensagod.storage.failures.Limit`; nothing here knows any of them.
+"""
+
+from datetime import datetime
+
+from mensagod.errors import CommandError, Terminated
+from mensagod.session import Session
+from mensagod.storage import failures
+from mensagod.storage.failures import Limit
+from mensagod.times import format_timestamp
+from mensagod.wire.status import Status
+
+
+class LockedOut(CommandError):
+    """The source failed too often, and tries again too early."""
+
+    status = Status.UNAVAILABLE
+
+
+async def refuse_locked(limit: Limit, session: Session) -> None:
+    """Refuse a try of a source that is locked out; the lockout begins anew.
+
+    :raises LockedOut: with ``Lock-Time``.
+    """
+    until = await session.server.database.run(failures.find_lock, limit, session.source)
+    if until is not None:
+        raise LockedOut("Locked out after too many failures", _lock_time(until))
+
+
+async def count_failure(limit: Limit, session: Session) -> None:
+    """Count a failure.
+
+    :raises Terminated: with ``Lock-Time``, if it is the one that locks the source out.
+    """
+    until = await session.server.database.run(failures.note_failure, limit, session.source)
+    if until is not None:
+        raise Terminated("Too many failures", _lock_time(until))
+
+
+def _lock_time(until: datetime) -> dict[str, str]:
+    return {"Lock-Time": format_timestamp(until)}

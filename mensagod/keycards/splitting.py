@@ -1,0 +1,19 @@
+"""Taking a file apart into entries: Card-Data, or bare entries one after the other."""
+
+import re
+from typing import Final
+
+from mensagod.keycards.carddata import split_card_data
+
+_MARK: Final = "----- BEGIN ENTRY -----"
+_FIRST_LINE = re.compile(r"^(?=Type:)", re.MULTILINE)
+
+
+def split_entries(text: str) -> list[str]:
+    """Split a text into those of its entries, none of them read yet.
+
+    :raises BadKeycardData: if it begins as Card-Data does, but does not go on like that.
+    """
+    if text.startswith(_MARK):
+        return list(split_card_data(text))
+    return [part for part in _FIRST_LINE.split(text) if part]

@@ -1,0 +1,37 @@
+"""Who has a keycard."""
+
+from attrs import frozen
+
+from mensagod.identity import WorkspaceID
+from mensagod.storage.rows import Row, Transaction, many
+
+
+@frozen
+class Holder:
+    """A workspace with a keycard, and the text of its current entry."""
+
+    workspace: WorkspaceID
+    domain: str
+    user_id: str | None
+    text: str
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Holder":
+        """Make one from its columns."""
+        return cls(WorkspaceID(row.owner), row.domain, row.user_id, row.text)
+
+
+def holders_after(txn: Transaction, last: WorkspaceID, count: int) -> list[Holder]:
+    """Give up to ``count`` workspaces with a keycard, in the order of their IDs, without archived ones.
+
+    :param last: the ID that they come after; zero to begin with.
+    """
+    txn.execute(
+        "SELECT DISTINCT ON (entries.owner) entries.owner, workspaces.domain, names.user_id, entries.text"
+        " FROM keycard_entries AS entries JOIN workspaces ON workspaces.id = entries.workspace"
+        " LEFT JOIN names ON names.workspace = entries.workspace AND names.kind = 'current'"
+        " WHERE entries.owner > %s AND workspaces.status <> 'archived'"
+        " ORDER BY entries.owner, entries.number DESC LIMIT %s",
+        (last.uuid, count),
+    )
+    return many(Holder.from_row, txn)

@@ -1,0 +1,269 @@
+"""``mensagod org``, on a server that does not run."""
+
+import os
+import pty
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mensagod.crypto.sealing import EncryptionPair
+from mensagod.keycards.entries import OrganizationEntry
+from mensagod.keycards.making import UserKeys
+from mensagod.keycards.signatures import fingerprint
+from mensagod.keycards.verification import verify_card
+from mensagod.storage import keys
+from mensagod.storage.rows import Transaction
+from tests.cli.processes import Command
+from tests.cli.running import Outcome, run
+from tests.installation.installed import InstalledTestCase
+from tests.installation.places import field
+
+
+class OrgTestCase(InstalledTestCase):
+    def org(self, *arguments: str) -> Outcome:
+        return run("--config", self.config.path, "org", *arguments)
+
+    def document(self, *arguments: str) -> Any:
+        outcome = self.org("--json", *arguments)
+        self.assertEqual((outcome.status, outcome.err), (0, ""))
+        return outcome.document
+
+    def lines(self, *arguments: str) -> str:
+        outcome = self.org(*arguments)
+        self.assertEqual((outcome.status, outcome.err), (0, ""))
+        return outcome.out
+
+    def current(self) -> OrganizationEntry:
+        return self.card()[-1]
+
+
+class ShowTests(OrgTestCase):
+    def test_document(self) -> None:
+        """The current entry, its keys and end, and what DNS must have."""
+        document = self.document("show")
+        entry = self.current()
+        self.assertEqual((document["index"], document["hash"]), (1, str(entry.hash)))
+        self.assertEqual((document["pvk"], document["svk"]), (str(entry.primary_key), None))
+        self.assertEqual(document["fingerprint"], fingerprint(entry))
+        self.assertEqual((document["expires"], document["warning"]), (str(entry.expires), None))
+        self.assertEqual(document["need_entries"], [])
+        self.assertEqual(document["organization_key"], {"path": str(self.key_file), "fault": None})
+        self.assertEqual(document["dns"][0]["value"], f"pvk={document['pvk']} ek={document['ek']}")
+
+    def test_text(self) -> None:
+        """A person reads the same."""
+        shown = self.lines("show")
+        for part in ("Example Org", fingerprint(self.current()), "opens the private keys", "pvk="):
+            self.assertIn(part, shown)
+
+    def test_wrong_key_file(self) -> None:
+        """A missing or wrong organization.key is told of; the rest is shown all the same."""
+        content = self.key_file.read_bytes()
+        self.key_file.unlink()
+        self.assertIn("is missing", self.document("show")["organization_key"]["fault"])
+        self.key_file.write_bytes(content[:10] + b"0" + content[11:])
+        self.key_file.chmod(0o600)
+        self.assertIn("does not open", self.lines("show"))
+
+    def test_ends_soon(self) -> None:
+        """From 30 days before the end there is a warning."""
+
+        def backdate(txn: Transaction) -> None:
+            entry = self.current().with_line("Expires", (datetime.now(UTC) + timedelta(days=30)).date())
+            txn.execute("UPDATE keycard_entries SET text = %s", (entry.text,))
+
+        self.assertNotIn("Warning", self.lines("show"))
+        self.do(backdate)
+        self.assertIn("Warning: the organization's keycard expires on", self.lines("show"))
+        self.assertIn("in 30 days: run `mensagod org rotate`", self.document("show")["warning"])
+
+
+class RotateTests(OrgTestCase):
+    def test_rotation(self) -> None:
+        """A new entry with new keys follows, and the card verifies; the old encryption key opens still."""
+        before = self.keyring()
+        document = self.document("rotate")
+        first, second = self.card()
+        self.assertTrue(verify_card([first, second], datetime.now(UTC)).verifies)
+        self.assertEqual((document["action"], document["index"]), ("rotate", 2))
+        self.assertEqual(document["svk"], str(first.primary_key))
+        self.assertEqual(second.primary_key, self.keyring().signing.public)
+        self.assertEqual(second.encryption_key, self.keyring().public_encryption_key)
+        for pair in (before.encryption[0], self.keyring().encryption[0]):
+            self.assertEqual(self.keyring().open(pair.encryption_key.seal(b"hello")), b"hello")
+        self.assertEqual(document["need_entries"], [])
+
+    def test_steps(self) -> None:
+        """The changes to DNS come in their order, each with its time, the new record with the first."""
+        document = self.document("rotate")
+        first = document["steps"][0]
+        [record] = first["records"]
+        self.assertEqual((record["type"], record["name"]), ("TXT", "mensago.example.com"))
+        for name in ("pvk", "ek", "svk"):
+            self.assertEqual(str(field(record["value"], name)), document[name])
+        times = [step["when"] for step in document["steps"]]
+        self.assertEqual(times, sorted(times))
+        self.assertEqual(len(times), 3)
+
+    def test_text(self) -> None:
+        """A person reads numbered steps with the record to publish."""
+        shown = self.lines("rotate")
+        for part in (
+            "entry 2",
+            "1. ",
+            "At once: replace the TXT records",
+            f"svk={self.card()[0].primary_key}",
+        ):
+            self.assertIn(part, shown)
+
+    def test_dry_run(self) -> None:
+        """--dry-run names what would have to be replaced, and changes nothing."""
+        document = self.document("rotate", "--dry-run")
+        self.assertEqual((document["dry_run"], document["index"], len(self.card())), (True, 2, 1))
+        self.assertIn("lower the TTL", self.lines("rotate", "--dry-run"))
+        self.assertIn(str(self.current().primary_key), document["replaces"][0]["value"])
+
+    def test_shown(self) -> None:
+        """Until when the old key opens is shown."""
+        old = self.current().encryption_key
+        self.document("rotate")
+        [previous] = self.document("show")["previous_encryption_keys"]
+        self.assertEqual(previous["key"], str(old))
+        self.assertIn(f"Opens still       {old}", self.lines("show"))
+
+    def test_old_key_goes(self) -> None:
+        """After 30 days the old key is used no longer."""
+        self.document("rotate")
+
+        def age(txn: Transaction) -> None:
+            txn.execute("UPDATE organization_keys SET retired = retired - interval '30 days'")
+
+        self.do(age)
+        self.assertEqual(len(self.keyring().encryption), 1)
+        self.assertEqual(self.document("show")["previous_encryption_keys"], [])
+
+    def test_without_key_file(self) -> None:
+        """Without the right organization.key nothing is changed."""
+        self.key_file.unlink()
+        outcome = self.org("rotate")
+        self.assertEqual(outcome.status, 1)
+        self.assertIn("organization.key is missing", outcome.complaint)
+        self.key_file.write_text(f"{SECRET}\n")
+        self.key_file.chmod(0o600)
+        for verb in (["rotate"], ["revoke", "--yes"]):
+            outcome = self.org(*verb)
+            self.assertEqual(outcome.status, 1)
+            self.assertIn("organization.key does not open", outcome.complaint)
+        self.assertEqual(len(self.card()), 1)
+
+
+SECRET = "XSALSA20:(Rq^0VBfE(`2q@H)Tv5zz`uA-<BVfo#eVv`d+5{x"
+
+
+class RevokeTests(OrgTestCase):
+    def test_asks(self) -> None:
+        """Without a terminal it wants --yes, and does nothing without it."""
+        outcome = self.org("revoke")
+        self.assertEqual(outcome.status, 2)
+        self.assertIn("--yes", outcome.complaint)
+        self.assertTrue(self.document("revoke", "--dry-run")["dry_run"])
+        self.assertEqual(len(self.card()), 1)
+
+    def answered(self, answer: str) -> Command:
+        """Run it on a terminal, and answer its question."""
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        arguments = ("--config", self.config.path, "org", "revoke")
+        command = Command.start(self, self.directory, *arguments, stdin=theirs)
+        os.close(theirs)
+        os.write(ours, f"{answer}\n".encode())
+        return command
+
+    def test_answers(self) -> None:
+        """On a terminal it asks, and revokes after a yes only."""
+        refused = self.answered("n")
+        out, err = refused.rest()
+        self.assertEqual((refused.process.returncode, out, len(self.card())), (1, "", 1))
+        self.assertIn("Revoke? [y/N]", err)
+        self.assertIn("are revoked", self.answered("y").rest()[0])
+        self.assertEqual(len(self.card()), 2)
+
+    def test_revocation(self) -> None:
+        """A new root follows, and no key from before opens anything, also those rotated out earlier."""
+        self.document("rotate")
+        before = self.keyring()
+        document = self.document("revoke", "--yes")
+        card = self.card()
+        self.assertTrue(verify_card(card, datetime.now(UTC)).verifies)
+        self.assertEqual((card[2].revokes, card[2].secondary_key), (card[1].hash, None))
+        self.assertEqual((document["action"], document["svk"]), ("revoke", None))
+        self.assertNotIn("svk=", document["steps"][0]["records"][0]["value"])
+        self.assertEqual(len(self.keyring().encryption), 1)
+        revoked = {before.signing.public, *(pair.public for pair in before.encryption)}
+        self.assertEqual(len(revoked), 3)
+        self.assertFalse(revoked & {key.public for key in self.do(keys.usable_keys, 30)})
+        self.assertLessEqual(set(map(str, revoked)), set(self.document("show")["revoked_keys"]))
+
+    def test_who_needs_an_entry(self) -> None:
+        """Who was signed for with the revoked key is listed, until there is a new entry."""
+        early, late = UserKeys(), UserKeys()
+        alice = self.add_person("alice", early)
+        self.document("rotate")
+        bob = self.add_person("bob", late)
+        document = self.document("revoke", "--yes")
+        expected = {"workspace_id": str(bob), "domain": "example.com", "user_id": "bob"}
+        self.assertEqual(document["need_entries"], [expected])
+        self.assertIn(f"{bob}/example.com  bob/example.com", self.lines("show"))
+        self.assertNotIn(str(alice), self.lines("show"))
+        self.renew(bob, late, UserKeys())
+        self.assertEqual(self.document("show")["need_entries"], [])
+
+    def test_text(self) -> None:
+        """A person reads whom to tell."""
+        alice = self.add_person("alice")
+        shown = self.lines("revoke", "--yes")
+        self.assertIn("The organization's keys are revoked", shown)
+        self.assertIn(f"Who needs a new keycard entry (1):\n\n  {alice}/example.com", shown)
+
+    def test_lost_key_file(self) -> None:
+        """An organization that has lost organization.key goes on with --new-key, with all keys new."""
+        before = self.card()[0]
+        self.key_file.unlink()
+        self.assertIn("--new-key", self.org("revoke", "--yes").complaint)
+        self.document("revoke", "--yes", "--new-key")
+        self.assertEqual(self.card()[1].revokes, before.hash)
+        self.assertEqual(self.keyring().signing.public, self.card()[1].primary_key)
+        self.assertEqual(self.key_file.stat().st_uid, self.config.path.stat().st_uid)
+        self.assertEqual(sorted(path.name for path in self.directory.iterdir()), FILES)
+        self.document("rotate")
+        self.assertTrue(self.document("rekey")["changed"])
+        self.assertEqual(len(self.keyring().encryption), 2)
+
+
+class RekeyTests(OrgTestCase):
+    def test_rekey(self) -> None:
+        """The file is new, only for its owner, and opens the keys; the old one does not."""
+        self.document("rotate")
+        old, publics = self.master, [pair.public for pair in self.keyring().encryption]
+        document = self.document("rekey")
+        self.assertEqual((document["changed"], document["organization_key"]), (True, str(self.key_file)))
+        self.assertNotEqual(self.master, old)
+        self.assertEqual([pair.public for pair in self.keyring().encryption], publics)
+        self.assertEqual(self.key_file.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(sorted(path.name for path in self.directory.iterdir()), FILES)
+        self.assertIn("make a new backup", self.lines("rekey"))
+
+    def test_dry_run(self) -> None:
+        """--dry-run changes nothing."""
+        old = self.master
+        self.assertFalse(self.document("rekey", "--dry-run")["changed"])
+        self.assertEqual(self.master, old)
+
+    def test_rotation_after(self) -> None:
+        """The keys made afterwards are encrypted with the new key, too."""
+        self.document("rekey")
+        self.document("rotate")
+        self.assertEqual(len(self.keyring().encryption), 2)
+        self.assertIsInstance(self.keyring().encryption[0], EncryptionPair)
+
+
+FILES = ["data", "organization.key", "serverconfig.toml"]

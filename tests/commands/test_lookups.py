@@ -1,0 +1,120 @@
+"""The limits of looking up names (spec 04, GETWID, *Failure limits*)."""
+
+from attrs import evolve
+
+from mensagod.client.connection import ClientConnection
+from mensagod.config.listeners import parse_listener
+from mensagod.service import MensagoService
+from mensagod.times import parse_timestamp
+from mensagod.wire.messages import Response
+from mensagod.wire.status import Status
+from tests.commands.cases import CommandTestCase
+
+NOBODY = {"User-ID": "nobody"}
+OWNER = {"Owner": "nobody/example.com", "Start-Index": "1"}
+
+
+class LookupLimitTests(CommandTestCase):
+    """Who collects names is slowed down, then locked out."""
+
+    async def lookups(
+        self, client: ClientConnection, count: int, user_id: str, status: Status
+    ) -> list[Response]:
+        """Look up a name many times at once; each answer must have this status."""
+        requests = [
+            client.request("GETWID", {"User-ID": user_id}, status, Status.TERMINATED) for _ in range(count)
+        ]
+        answers = [await request for request in requests]
+        self.assertEqual({answer.status for answer in answers}, {status})
+        return answers
+
+    async def other_client(self, service: MensagoService) -> ClientConnection:
+        original, self.service = self.service, service
+        try:
+            return await self.client()
+        finally:
+            self.service = original
+
+    async def another_service(self) -> MensagoService:
+        config = self.base_config()
+        network = evolve(config.network, listen=(parse_listener("tcp:0:interface=127.0.0.1"),))
+        return await self.serve(evolve(config, network=network))
+
+    async def test_rate(self) -> None:
+        """The 101st name within a minute is 414 on every connection from there; later it goes on."""
+        await self.settle("alice")
+        client = await self.client()
+        await self.lookups(client, 99, "alice", Status.OK)
+        await self.assert_answer(
+            client, "GETCARD", {"Owner": "alice/example.com", "Start-Index": "1"}, Status.NOT_FOUND
+        )
+        for name in ("alice", "nobody"):
+            await self.assert_answer(client, "GETWID", {"User-ID": name}, Status.LIMIT_REACHED)
+        await self.assert_answer(await self.client(), "GETCARD", OWNER, Status.LIMIT_REACHED)
+        self.assertEqual(await self.value("SELECT count(*) FROM failures"), 0)
+        # Whose card it is, an ID says without a lookup.
+        await self.assert_answer(client, "GETCARD", {"Start-Index": "1"}, Status.TRANSFER)
+        await self.assert_answer(client, "CANCEL", {}, Status.OK)
+        await self.change(
+            "UPDATE lookups SET recent ="
+            " (SELECT array_agg(time - interval '61 seconds') FROM unnest(recent) AS time)"
+        )
+        await self.assert_answer(client, "GETWID", {"User-ID": "alice"}, Status.OK)
+        self.assertEqual(await self.value("SELECT cardinality(recent) FROM lookups"), 1)
+
+    async def test_misses(self) -> None:
+        """The 50th miss is 405 and ends the connection; then all is 407, and a try restarts the lockout."""
+        await self.settle("alice")
+        client = await self.client()
+        await self.lookups(client, 25, "nobody", Status.NOT_FOUND)
+        await self.lookups(client, 1, "alice", Status.OK)
+        await self.lookups(await self.client(), 23, "nobody", Status.NOT_FOUND)
+        await self.assert_answer(client, "GETCARD", OWNER, Status.NOT_FOUND)
+        answer = await self.assert_answer(client, "GETWID", NOBODY, Status.TERMINATED)
+        await client.wait_closed()
+        remaining = (await self.value("SELECT extract(epoch FROM locked_until - now()) FROM failures")) / 60
+        self.assertTrue(29 < remaining <= 30, remaining)
+        until = await self.value("SELECT locked_until FROM failures")
+        self.assertEqual(parse_timestamp(answer.data["Lock-Time"]), until.replace(microsecond=0))
+        await self.change("UPDATE failures SET locked_until = now() + interval '5 minutes'")
+        client = await self.client()
+        for action, fields in (("GETWID", {"User-ID": "alice"}), ("GETCARD", OWNER), ("GETWID", NOBODY)):
+            answer = await self.assert_answer(client, action, fields, Status.UNAVAILABLE)
+            lock_time = parse_timestamp(answer.data["Lock-Time"])
+            self.assertLess(abs((lock_time - until).total_seconds()), 30)
+        await self.assert_answer(client, "GETCARD", {"Start-Index": "1"}, Status.TRANSFER)
+
+    async def test_lock_ends(self) -> None:
+        """After the lockout all is as before."""
+        await self.settle("alice")
+        client = await self.client()
+        await self.lookups(client, 49, "nobody", Status.NOT_FOUND)
+        await self.assert_answer(client, "GETWID", NOBODY, Status.TERMINATED)
+        await self.change("UPDATE failures SET locked_until = now() - interval '1 second'")
+        await self.change("TRUNCATE lookups")
+        client = await self.client()
+        await self.lookups(client, 1, "alice", Status.OK)
+        await self.lookups(client, 49, "nobody", Status.NOT_FOUND)
+        await self.assert_answer(client, "GETWID", NOBODY, Status.TERMINATED)
+
+    async def test_window(self) -> None:
+        """Misses of more than five minutes ago do not count."""
+        client = await self.client()
+        await self.lookups(client, 49, "nobody", Status.NOT_FOUND)
+        await self.change(
+            "UPDATE failures SET recent ="
+            " (SELECT array_agg(time - interval '5 minutes') FROM unnest(recent) AS time)"
+        )
+        await self.lookups(client, 1, "nobody", Status.NOT_FOUND)
+        self.assertEqual(await self.value("SELECT cardinality(recent) FROM failures"), 1)
+
+    async def test_processes(self) -> None:
+        """Processes count together, and a new one knows what there was."""
+        second = await self.another_service()
+        await self.lookups(await self.client(), 25, "nobody", Status.NOT_FOUND)
+        other = await self.other_client(second)
+        await self.lookups(other, 24, "nobody", Status.NOT_FOUND)
+        await self.assert_answer(await self.client(), "GETWID", NOBODY, Status.TERMINATED)
+        await self.assert_answer(other, "GETWID", NOBODY, Status.UNAVAILABLE)
+        third = await self.another_service()
+        await self.assert_answer(await self.other_client(third), "GETWID", NOBODY, Status.UNAVAILABLE)

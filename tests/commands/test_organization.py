@@ -1,0 +1,175 @@
+"""ORGREVOKE, and what a change of the organization's keys means for connected clients (spec 03 and 04)."""
+
+from datetime import UTC, datetime
+
+from attrs import evolve
+from twisted.internet import reactor
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from mensagod import organization
+from mensagod.client import identity, login
+from mensagod.client.connection import ClientConnection
+from mensagod.client.errors import RequestRefused
+from mensagod.client.lookups import get_card
+from mensagod.config import Config
+from mensagod.crypto.cryptostring import CryptoString
+from mensagod.crypto.sealing import SealBroken
+from mensagod.installation.organization_key import read_candidates
+from mensagod.keycards.making import UserKeys
+from mensagod.keycards.organizations import OrganizationHistory
+from mensagod.keycards.verification import Verification, verify_card
+from mensagod.organization import ChangeStep
+from mensagod.wire.status import Status
+from tests.commands.identity_cases import Holder, IdentityTestCase
+from tests.serving import Person
+from tests.waiting import until
+
+
+class OrgRevokeTests(IdentityTestCase):
+    """Off unless the operator says otherwise."""
+
+    async def test_off(self) -> None:
+        """Strangers hear 401, others 403, the administrator too; the password is asked for first of all."""
+        await self.assert_answer(await self.client(), "ORGREVOKE", {}, Status.UNAUTHORIZED)
+        client, _ = await self.holder("alice")
+        await self.assert_answer(client, "ORGREVOKE", {}, Status.FORBIDDEN)
+        admin, person = await self.admin()
+        for fields in ({}, {"Password-Hash": "short"}):
+            await self.assert_answer(admin, "ORGREVOKE", fields, Status.BAD_REQUEST)
+        fields = {"Password-Hash": person.password}
+        await self.assert_answer(admin, "ORGREVOKE", fields, Status.FORBIDDEN)
+        self.assertEqual(len(await self.organization_card()), 1)
+
+
+class LifecycleTests(IdentityTestCase):
+    """Keys change while people are connected."""
+
+    def configure(self, config: Config) -> Config:
+        return evolve(config, security=evolve(config.security, remote_orgrevoke=True))
+
+    async def change_elsewhere(self, step: ChangeStep) -> None:
+        """Do what another process does to the organization, and wait until the server knows."""
+        masters = read_candidates(self.directory / "organization.key")
+        current = await self.current_organization()
+        change = await self.database.run(step, masters, current.hash, datetime.now(UTC))
+        clock = IReactorTime(reactor)
+        begun = clock.seconds()
+        server = self.service.server
+        await until(lambda: server.keyring.signing.public == change.entry.primary_key)
+        while (await self.current_organization()).index != change.entry.index:
+            await deferLater(clock, 0.02)
+        self.assertLess(clock.seconds() - begun, 1.5)
+
+    async def log_in_with(self, client: ClientConnection, person: Person, key: CryptoString) -> None:
+        await login.log_in(client, person.workspace, person.password, person.credentials, key)
+
+    async def judge(self, holder: Holder) -> Verification:
+        """Judge a user's card as anybody would."""
+        history = OrganizationHistory.from_entries(await self.organization_card())
+        texts = await get_card(await self.client(), holder.address)
+        return verify_card(texts, datetime.now(UTC), history)
+
+    async def test_rotation(self) -> None:
+        """Sessions go on, logins and messages sealed to either key work, and cards verify."""
+        client, alice = await self.holder("alice")
+        await self.add(client, alice)
+        old = (await self.current_organization()).encryption_key
+        box = self.organization.encryption.encryption_key.seal(b"a message")
+        await self.change_elsewhere(organization.rotate)
+        await self.assert_answer(client, "IDLE", {"CountUpdates": "0"}, Status.OK)
+        new = (await self.current_organization()).encryption_key
+        self.assertNotEqual(old, new)
+        for key in (old, new):
+            await self.log_in_with(await self.client(), alice.person, key)
+        self.assertEqual(self.service.server.keyring.open(box), b"a message")
+        self.assertTrue((await self.judge(alice)).verifies)
+        await self.add(client, alice)
+        self.assertTrue((await self.judge(alice)).verifies)
+        _, bob = entering = await self.holder("bob")
+        await self.add(entering[0], bob)
+        self.assertTrue((await self.judge(bob)).verifies)
+
+    async def test_revocation(self) -> None:
+        """ORGREVOKE: at once there are new keys for DNS; nothing sealed to the old one opens any more."""
+        admin, person = await self.admin()
+        client, alice = await self.holder("alice")
+        await self.add(client, alice)
+        old = (await self.current_organization()).encryption_key
+        box = self.organization.encryption.encryption_key.seal(b"a message")
+        wrong = {"Password-Hash": "not the password at all"}
+        await self.assert_answer(admin, "ORGREVOKE", wrong, Status.UNAUTHORIZED)
+        made = await identity.organization_revoke(admin, person.password)
+        current = await self.current_organization()
+        self.assertEqual(
+            (made.index, made.primary_key, made.encryption_key),
+            (2, current.primary_key, current.encryption_key),
+        )
+        self.assertFalse(await identity.is_current(client, 1))
+        self.assertTrue(await identity.is_current(client, 2))
+        await self.assert_answer(client, "IDLE", {"CountUpdates": "0"}, Status.OK)
+        with self.assertRaises(RequestRefused) as refused:
+            await self.log_in_with(await self.client(), alice.person, old)
+        self.assertEqual(refused.exception.response.status, Status.KEY_FAILURE)
+        await self.log_in_with(await self.client(), alice.person, current.encryption_key)
+        self.assertRaises(SealBroken, self.service.server.keyring.open, box)
+        before = await self.judge(alice)
+        self.assertFalse(before.verifies)
+        self.assertFalse(before.is_usable)
+        await self.add(client, alice)
+        after = await self.judge(alice)
+        self.assertTrue(after.is_usable)
+
+    async def test_between_the_steps(self) -> None:
+        """An entry whose organization's card changed between its steps is 412; the next try succeeds."""
+        client, alice = await self.holder("alice")
+        await self.add(client, alice)
+        for step in (organization.rotate, organization.revoke):
+            keys = UserKeys()
+            base = alice.rotation(keys)
+            entry = self.signed(base, await self.begin(client, base.text), keys)
+            await self.change_elsewhere(step)
+            fields = {"User-Signature": entry.fields["User-Signature"]}
+            await self.assert_answer(client, "ADDENTRY", fields, Status.NONCOMPLIANT_KEYCARD_DATA)
+        await self.add(client, alice)
+        self.assertTrue((await self.judge(alice)).is_usable)
+
+    async def test_keys_not_noticed_yet(self) -> None:
+        """An entry right after another process changed the keys is signed with the new ones."""
+        client, alice = await self.holder("alice")
+        masters = read_candidates(self.directory / "organization.key")
+        for step in (organization.rotate, organization.revoke):
+            current = await self.database.read(organization.current_entry)
+            change = await self.database.run(step, masters, current.hash, datetime.now(UTC))
+            keys = UserKeys()
+            await identity.add_entry(client, base := alice.next(keys), keys, change.entry)
+            texts = await get_card(client, alice.address)
+            alice.took(type(base).from_text(texts[-1]), keys)
+
+
+class IsCurrentTests(IdentityTestCase):
+    """ISCURRENT."""
+
+    async def test_fields(self) -> None:
+        """Index and Workspace-ID are checked."""
+        await self.assert_fields(
+            await self.client(),
+            "ISCURRENT",
+            {"Index": "1"},
+            {"Index": ("x", "-1", "1.0", str(2**31))},
+            {"Workspace-ID": ("x", "alice")},
+        )
+
+    async def test_answers(self) -> None:
+        """YES for the newest, NO for all others, 404 without a card; for anybody."""
+        client, alice = await self.holder("alice")
+        stranger = await self.client()
+        fields = {"Index": 1, "Workspace-ID": alice.person.workspace}
+        await self.assert_answer(stranger, "ISCURRENT", fields, Status.NOT_FOUND)
+        for index in (1, 2):
+            await self.add(client, alice)
+            answers = [
+                await identity.is_current(stranger, asked, alice.person.workspace) for asked in range(4)
+            ]
+            self.assertEqual(answers, [asked == index for asked in range(4)])
+        self.assertTrue(await identity.is_current(stranger, 1))

@@ -1,0 +1,70 @@
+"""The product's own schema: each step keeps what earlier ones hold."""
+
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.json import encode
+
+from mensagod.storage import schema
+from mensagod.storage.migrations import migrate, read_steps
+from tests.databases import DatabaseTestCase
+from tests.keycards.cards import Organization, User
+
+
+class IdentityStepTests(DatabaseTestCase):
+    """0002: sizes of entries, changes, lookups and failures."""
+
+    def make_template(self) -> str:
+        return "template1"
+
+    async def prepare(self) -> None:
+        self.first = Path(self.mktemp())
+        self.first.mkdir()
+        name = read_steps(schema.DIRECTORY)[0].file_name
+        (self.first / name).write_bytes((schema.DIRECTORY / name).read_bytes())
+        self.connection = self.connect()
+
+    def insert(self, workspace: UUID, text: str) -> None:
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO workspaces (id, domain, status) VALUES (%s, 'example.com', 'preregistered')",
+                (workspace,),
+            )
+            cursor.execute(
+                "INSERT INTO keycard_entries (owner, workspace, number, text, hash, signed, expires)"
+                " VALUES (%s, %s, 1, %s, 'x', now(), now())",
+                (workspace, workspace, text),
+            )
+
+    def test_old_rows(self) -> None:
+        """Entries of before are there byte for byte, and measured."""
+        migrate(self.connection, self.first)
+        workspace, text = uuid4(), 'Type:User\r\nName:Zoë "\\"\r\n'
+        self.insert(workspace, text)
+        migrate(self.connection, schema.DIRECTORY)
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute("SELECT owner, number, text, size, escapes FROM keycard_entries")
+            self.assertEqual(cursor.fetchall(), [(workspace, 1, text, len(text.encode()), 7)])
+            cursor.execute("SELECT count(*) FROM names")
+            self.assertEqual(cursor.fetchone(), (0,))
+
+    def test_measures(self) -> None:
+        """What the database counts is what JSON writes, for every entry that there can be."""
+        migrate(self.connection, schema.DIRECTORY)
+        user = User(Organization()).current
+
+        @settings(max_examples=60, deadline=None)
+        @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=40))
+        def check(name: str) -> None:
+            text = user.text.replace("User-ID:csimons", f'Name:x{name}"\\x')
+            with self.connection, self.connection.cursor() as cursor:
+                cursor.execute("DELETE FROM keycard_entries")
+                cursor.execute("DELETE FROM workspaces")
+            self.insert(uuid4(), text)
+            with self.connection, self.connection.cursor() as cursor:
+                cursor.execute("SELECT size + escapes FROM keycard_entries")
+                self.assertEqual(cursor.fetchone(), (len(encode(text)) - 2,))
+
+        check()
