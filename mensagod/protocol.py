@@ -7,6 +7,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
+    IDelayedCall,
     INegotiated,
     IPushProducer,
     IReactorTime,
@@ -25,13 +26,22 @@ from mensagod.limits import BufferLedger, ConnectionLimits, source_of
 from mensagod.raw import RawReceipt, send_raw
 from mensagod.server import Server
 from mensagod.session import Hangup, ReceiveRaw, SendRaw, Session
-from mensagod.wire.frames import FrameDecoder, MessageEncoder, split_message
+from mensagod.wire.frames import MAX_PAYLOAD, FrameDecoder, MessageEncoder, split_message
 from mensagod.wire.greeting import Greeting
 from mensagod.wire.messages import LongResponse, Response
 from mensagod.wire.status import Status
 
 READ_AHEAD = 64 * 1024
 """How much of what comes next is read while something is being done, in bytes."""
+
+TURN = 16
+"""How many requests of one connection are begun before others have their turn."""
+
+FRAMES_AT_ONCE = 256
+"""How many frames of an unfinished message are read before others have their turn."""
+
+MAX_REFUSED, MAX_REFUSED_OF_SOURCE = 100, 10
+"""How many connections that were sent away may still be there, in all and of one source."""
 
 GOODBYE_SECONDS = 10
 """How long a peer has to take the last bytes before the connection is cut."""
@@ -58,14 +68,16 @@ class MensagoProtocol(Protocol):
 
     def __init__(self, session: Session):
         self.session = session
-        self._decoder = FrameDecoder(session.max_message)
+        self._decoder = FrameDecoder(session.max_message, FRAMES_AT_ONCE)
         self._open = False
         self._lost = False
         self._busy = False
         self._pumping = False
         self._paused = False
         self._reading = True
+        self._turn: IDelayedCall | None = None
         self._held = 0
+        self._mark = 0  # what an unfinished message held when it last counted as progress
         self._receipt: RawReceipt | None = None
         self._writable: Deferred[None] | None = None
         self._since = 0.0  # when something last came forward; what, depends on the state
@@ -102,6 +114,9 @@ class MensagoProtocol(Protocol):
         self._lost = True
         self.factory.forget(self)
         self._hold(0)
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         self._wake_writer()
         if self._receipt is not None:
             self._receipt.end()
@@ -132,22 +147,35 @@ class MensagoProtocol(Protocol):
 
     def _pump(self) -> None:
         """Begin the next request, if there is one and its time has come."""
-        if self._pumping:
+        if self._pumping or self._turn is not None:
             return
         self._pumping = True
         try:
-            while self._open and not self._busy and not self._paused:
-                self._decoder.max_message = self.session.max_message
-                message = self._decoder.next_message()
-                self._hold(self._decoder.held)
-                if message is None:
-                    break
-                self._begin(message)
+            self._take_turn()
         except CommandError as fault:
             self._hang_up(Response.from_error(fault))
         finally:
             self._pumping = False
         self._throttle()
+
+    def _take_turn(self) -> None:
+        """Begin some requests; if there are more, let other connections go first."""
+        left = TURN
+        while self._open and not self._busy and not self._paused:
+            self._decoder.max_message = self.session.max_message
+            message = self._decoder.next_message() if left else None
+            self._hold(self._decoder.held)
+            if message is not None:
+                left -= 1
+                self._begin(message)
+                continue
+            if not left or self._decoder.has_more:
+                self._turn = self.factory.reactor.callLater(0, self._next_turn)
+            break
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        self._pump()
 
     def _begin(self, message: bytes) -> None:
         """Have the session answer one message."""
@@ -280,11 +308,15 @@ class MensagoProtocol(Protocol):
                 self.session.source, member.workspace if member else None, amount - self._held
             )
             self._held = amount
-            self._touch()
+            # A message in tiny parts must not last for ever: what counts is a full frame's worth.
+            if amount < self._mark or amount - self._mark >= MAX_PAYLOAD:
+                self._mark = amount
+                self._touch()
 
     def _throttle(self) -> None:
         """Stop reading while enough waits to be answered."""
-        full = (self._busy or self._paused) and self._decoder.buffered >= READ_AHEAD
+        waits = self._busy or self._paused or self._turn is not None
+        full = waits and self._decoder.buffered >= READ_AHEAD
         if self._open and full is self._reading:
             self._reading = not full
             if full:
@@ -343,6 +375,7 @@ class MensagoFactory(Factory):
         self.reactor = reactor
         self.server = server
         self.limits = ConnectionLimits(0, 0)
+        self.refused = ConnectionLimits(MAX_REFUSED, MAX_REFUSED_OF_SOURCE)
         self.ledger = BufferLedger(0)
         self.configure(server.config)
         self.stopping = False
@@ -369,22 +402,34 @@ class MensagoFactory(Factory):
         if self._watch.running and not self._connections:
             self._watch.stop()
 
-    def buildProtocol(self, addr: IAddress | None) -> MensagoProtocol:  # type: ignore[override]
-        """Make the connection of one client."""
+    def buildProtocol(self, addr: IAddress | None) -> MensagoProtocol | None:  # type: ignore[override]
+        """Make the connection of one client.
+
+        ``None``, which closes it without a word, if too many that were sent away have not left yet: over TLS
+        they can be told only after a handshake, which they may never make.
+        """
         host = getattr(addr, "host", "local")
-        protocol = MensagoProtocol(Session(self.server, host, source_of(host)))
+        source = source_of(host)
+        if not self._is_open(source) and not self.refused.has_room(source):
+            return None
+        protocol = MensagoProtocol(Session(self.server, host, source))
         protocol.factory = self
         return protocol
+
+    def _is_open(self, source: str) -> bool:
+        """Tell whether one more client of this source can be served now."""
+        return not self.stopping and self.server.ready and self.limits.has_room(source)
 
     def admit(self, protocol: MensagoProtocol) -> Status:
         """Count a new connection and tell what to greet it with."""
         self._connections.add(protocol)
-        if self.stopping or not self.server.ready:
-            return Status.SERVER_UNAVAILABLE
-        if not self.limits.admit(protocol.session.source):
-            return Status.SERVER_UNAVAILABLE
-        self._admitted.add(protocol)
-        return Status.OK
+        source = protocol.session.source
+        if self._is_open(source):
+            self.limits.enter(source)
+            self._admitted.add(protocol)
+            return Status.OK
+        self.refused.enter(source)
+        return Status.SERVER_UNAVAILABLE
 
     def forget(self, protocol: MensagoProtocol) -> None:
         """Take note that a connection is gone."""
@@ -392,6 +437,8 @@ class MensagoFactory(Factory):
         if protocol in self._admitted:
             self._admitted.discard(protocol)
             self.limits.leave(protocol.session.source)
+        else:
+            self.refused.leave(protocol.session.source)
         if self._empty is not None and not self._connections:
             empty, self._empty = self._empty, None
             empty.callback(None)

@@ -184,7 +184,11 @@ class Peer:
 
     def __init__(self, factory: MensagoFactory, host: str) -> None:
         self.wire = Wire(host)
-        self.protocol: MensagoProtocol = factory.buildProtocol(self.wire.getPeer())
+        self.clock = cast(Clock, factory.reactor)
+        protocol = factory.buildProtocol(self.wire.getPeer())
+        if protocol is None:
+            raise ConnectionRefusedError
+        self.protocol: MensagoProtocol = protocol
         self.protocol.makeConnection(self.wire)
         self.lost = False
         self.refused_bytes = b""
@@ -231,6 +235,12 @@ class Peer:
                 self.refused_bytes[SOCKET_BUFFER:],
             )
             self.protocol.dataReceived(piece)
+            self.let_turns()
+
+    def let_turns(self) -> None:
+        """Let the reactor come round until nothing is left to do now."""
+        while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
+            self.clock.advance(0)
 
     def ask(self, action: str, **fields: str) -> None:
         """Send a request; dashes in names are underscores."""
