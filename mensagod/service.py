@@ -4,6 +4,8 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any
 
 import psycopg2
@@ -16,23 +18,24 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
-from mensagod import names
+import mensagod
+from mensagod import names, organization
 from mensagod.accounts import Account, AccountError, can_reach, drop_privileges
 from mensagod.certificates import CertificateFault
 from mensagod.config import ConfigFaults, load
-from mensagod.config.changes import changed_keys
+from mensagod.config.changes import apply_reloadable, changed_keys
 from mensagod.crypto import passwords
 from mensagod.errors import ServerUnavailable
+from mensagod.factory import MensagoFactory
 from mensagod.keyring import KeyringFault
 from mensagod.listeners import Listeners
 from mensagod.logs import LineObserver
-from mensagod.protocol import MensagoFactory
 from mensagod.server import Server
 from mensagod.storage import changes, failures, processes, schema
 from mensagod.storage.binaries import EmbeddedError
 from mensagod.storage.connections import Connection, connect
 from mensagod.storage.embedded import EmbeddedPostgres
-from mensagod.storage.migrations import SchemaError, migrate
+from mensagod.storage.migrations import SchemaError, Step, apply_all, read_steps
 from mensagod.threads import Crew
 
 HEARTBEAT_SECONDS = 10
@@ -65,6 +68,7 @@ class MensagoService(Service):
     own_log: bool = True
     announce: Callable[[tuple[str, ...]], None] | None = None
     fault: str | None = field(default=None, init=False)
+    _steps: list[Step] | None = field(default=None, init=False)
     _boot: Deferred[None] | None = field(default=None, init=False)
     _accepting: bool = field(default=False, init=False)
     _heart: LoopingCall | None = field(default=None, init=False)
@@ -81,15 +85,22 @@ class MensagoService(Service):
     def privilegedStartService(self) -> None:
         """Bind the sockets, then cease to be root, before anything is read from anybody."""
         self.listeners.privilegedStartService()
-        # What is loaded on first use may lie where the account cannot read.
-        names.script_lookup()
-        passwords.word_list()
         if self.account is not None:
+            self._preload()
             self._check_reach(self.account)
             drop_privileges(self.account)
         if os.geteuid() == 0:
             raise AccountError("mensagod never serves as root: name an account in global.user")
         self.reactor.callWhenRunning(self._watch_signals)
+
+    def _preload(self) -> None:
+        """Load what is else loaded on first use: it may lie where the account cannot read."""
+        for module in walk_packages(mensagod.__path__, "mensagod."):
+            if not module.name.endswith("__main__"):
+                import_module(module.name)
+        names.script_lookup()
+        passwords.word_list()
+        self._steps = read_steps(schema.DIRECTORY)
 
     def startService(self) -> None:
         """Begin to start the parts, one after the other."""
@@ -124,6 +135,7 @@ class MensagoService(Service):
                 self._log.warn("{key} has changed, which needs a restart", key=change.key)
             else:
                 self._log.info("{key} has changed", key=change.key)
+        config = apply_reloadable(self.server.config, config)
         self.server.config = config
         self.factory.configure(config)
         self._warn()
@@ -177,6 +189,7 @@ class MensagoService(Service):
         self._database_started = True
         await self._when_there(lambda: deferToThread(self._migrate))
         await self._when_there(self.server.keys.load)
+        await self._when_there(self.check_domain)
         await self._when_there(self._beat)
         self._heart = LoopingCall(lambda: ensureDeferred(self._beat_on()))
         self._heart.clock = self.reactor
@@ -206,11 +219,23 @@ class MensagoService(Service):
             if self.announce is not None:
                 self.announce(self.listeners.addresses)
 
+    async def check_domain(self) -> None:
+        """Make sure that configuration and database are of one organization.
+
+        :raises KeyringFault: if they are not, which ends the start.
+        """
+        entry = await self.server.database.read(organization.current_entry)
+        if entry.domain != self.server.domain:
+            raise KeyringFault(
+                f"the database belongs to {entry.domain}, but global.domain is {self.server.domain}: put back"
+                " the one or the other"
+            )
+
     def _migrate(self) -> None:
         """Bring the schema up to date. Runs in a thread, with a connection of its own."""
         connection: Connection = connect(self.server.database.parameters)
         try:
-            for step in migrate(connection, schema.DIRECTORY):
+            for step in apply_all(connection, self._steps or read_steps(schema.DIRECTORY)):
                 self._log.info("schema step {step} applied", step=step.file_name)
         finally:
             connection.close()

@@ -17,10 +17,10 @@ from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.config import Config, ConfigFaults, configuration_path, load
 from mensagod.delivery.local import LocalDelivery
 from mensagod.delivery.service import DeliveryService
+from mensagod.factory import MensagoFactory
 from mensagod.installation.organization_key import OrganizationKeyFault, read_candidates
 from mensagod.keywatch import KeyWatch
 from mensagod.listeners import Listeners
-from mensagod.protocol import MensagoFactory
 from mensagod.resolver import LocalResolver
 from mensagod.server import Server
 from mensagod.service import MensagoService

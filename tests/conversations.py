@@ -20,10 +20,11 @@ from mensagod.commands import sessions
 from mensagod.commands.registry import CommandRegistry
 from mensagod.config import Config
 from mensagod.config.tables import DatabaseTable, GlobalTable
+from mensagod.factory import MensagoFactory
 from mensagod.identity import DeviceID, Domain, WorkspaceID
 from mensagod.imensagod import ICommand
 from mensagod.paths import ServerPath
-from mensagod.protocol import MensagoFactory, MensagoProtocol
+from mensagod.protocol import MensagoProtocol
 from mensagod.server import Server
 from mensagod.session import Member, Outcome, Session
 from mensagod.wire.frames import FrameDecoder, encode_message

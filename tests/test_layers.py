@@ -29,6 +29,7 @@ LAYERS = (
     ("server",),
     ("commands", "metrics", "raw"),
     ("protocol",),
+    ("factory",),
     ("service",),
     ("tap",),
     ("cli",),
@@ -37,6 +38,7 @@ LAYERS = (
 
 FOR_TYPES = {
     ("imensagod", "session"),
+    ("protocol", "factory"),
     ("imensagod", "storage"),
     ("session", "server"),
     ("sessions", "session"),

@@ -10,14 +10,12 @@ from twisted.internet.interfaces import IUNIXTransport
 from zope.interface import alsoProvides
 
 from mensagod.errors import QuotaExceeded
+from mensagod.factory import MAX_REFUSED, MAX_REFUSED_OF_SOURCE, SHUTDOWN_SECONDS
 from mensagod.limits import MIB
 from mensagod.protocol import (
     FRAMES_AT_ONCE,
     GOODBYE_SECONDS,
-    MAX_REFUSED,
-    MAX_REFUSED_OF_SOURCE,
     READ_AHEAD,
-    SHUTDOWN_SECONDS,
     TURN,
 )
 from mensagod.session import Hangup, Outcome, Session

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
@@ -17,6 +18,8 @@ import mensagod
 import twisted.plugins
 from mensagod.accounts import give, service_account
 from mensagod.config import Config
+from mensagod.identity import Domain
+from mensagod.keyring import KeyringFault
 from mensagod.service import MensagoService
 from mensagod.storage.connections import connect
 from mensagod.tap import assemble
@@ -47,6 +50,7 @@ class ReadAgainTests(ConnectionTestCase):
         self.assertIn("network.max_clients_per_ip has changed", lines)
         self.assertIn("network.port has changed, which needs a restart", lines)
         self.assertIn("configuration and certificates read again", lines)
+        self.assertEqual(self.service.server.config.network.port, 2001)
         await client.request("EXISTS", {"Path": f"/ wsp {person.workspace}"}, Status.OK)
         plug = await self.plug()
         self.assertIn(b'"Code":303', await in_thread(plug.greeting))
@@ -63,6 +67,19 @@ class ReadAgainTests(ConnectionTestCase):
         (self.directory / "serverconfig.toml").unlink()
         self.assertEqual(len(self.read_again()), 1)
         self.assertIs(self.service.server.config, config)
+
+
+class StartTests(ConnectionTestCase):
+    """What a start refuses."""
+
+    async def test_other_domain(self) -> None:
+        """A database of another organization is not served."""
+        config = self.service.server.config
+        other = evolve(config, global_=evolve(config.global_, domain=Domain.from_text("other.example")))
+        await self.service.check_domain()
+        self.service.server.config = other
+        with self.assertRaisesRegex(KeyringFault, "the database belongs to example.com"):
+            await self.service.check_domain()
 
 
 class StopTests(ConnectionTestCase):
