@@ -165,8 +165,8 @@ class MensagoService(Service):
             barrier = can_reach(path, account)
             if barrier is not None:
                 raise AccountError(
-                    f"the account {account.name} cannot reach {path}, because of {barrier}: put it elsewhere,"
-                    " or let that account in"
+                    f"the account {account.name} cannot reach {path}: {barrier} is closed to it. Put it"
+                    " below a directory that is open, such as /srv, or start as an ordinary user"
                 )
 
     def _give_up(self, failure: Failure) -> None:

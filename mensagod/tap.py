@@ -87,7 +87,10 @@ def makeService(options: Options) -> IService:
 
 def _has_no_log_option(twistd: Mapping[str, object] | None) -> bool:
     """Tell whether the command line of ``twistd`` leaves the log to us."""
-    return twistd is None or not any(twistd.get(name) for name in ("logfile", "logger", "syslog"))
+    if twistd is None or not twistd.get("nodaemon"):
+        # A daemon has no standard output: twistd opens a file of its own.
+        return twistd is None
+    return not any(twistd.get(name) for name in ("logfile", "logger", "syslog"))
 
 
 def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> MensagoService:

@@ -225,7 +225,10 @@ class ClusterFiles:
 
     def _unreachable(self, path: Path) -> str:
         name = "" if self.account is None else self.account.name
-        return f"The account {name} cannot reach {path}: {self._obstacle(path)} is closed to it"
+        return (
+            f"The account {name} cannot reach {path}: {self._obstacle(path)} is closed to it. Put it below a"
+            " directory that is open, such as /srv, or start as an ordinary user"
+        )
 
     def _make_socket_directory(self) -> None:
         path = self.socket_directory

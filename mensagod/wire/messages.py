@@ -135,7 +135,13 @@ class Response:
         return cls(status, reply.Info, reply.Data, "" if reply.Status == status.text else reply.Status)
 
     def to_bytes(self) -> bytes:
-        """Give the message, with exactly the four members that every client expects."""
+        """Give the message, with exactly the four members that every client expects.
+
+        :raises TypeError: if a value in ``data`` is no text, which only a fault of ours can have put there.
+        """
+        for value in self.data.values():
+            if type(value) is not str:
+                raise TypeError("every value of a response is a text")
         return _encode(_Reply(self.status, self.text or self.status.text, self.info, dict(self.data)))
 
 

@@ -159,7 +159,7 @@ class RefusalTests(InitTestCase):
 class AskingTests(InitTestCase):
     def test_asked(self) -> None:
         """On a terminal it asks for what is missing, again where the answer will not do."""
-        answers = ["exa mple", "example.org", "Abc", "Asked Org", self.url]
+        answers = ["exa mple", "example.org", "Abc", "Asked Org", "tcp:2001:interface=127.0.0.1", self.url]
         options = self.options(domain=None, organization=None, database_url=None)
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
