@@ -42,8 +42,9 @@ class Crew(Service):
         self._pool.start()
 
     def stopService(self) -> None:
-        """Wait for the work that runs, then end the threads."""
+        """Cancel what waits, let what runs come to its end, then end the threads."""
         super().stopService()
+        self._turns.cancel()
         if self._pool.started:
             self._pool.stop()
 

@@ -68,6 +68,12 @@ class Turns:
         self._put_last(source)
         self._serve()
 
+    def cancel(self) -> None:
+        """Cancel whatever waits."""
+        for line in tuple(self._lines.values()):
+            for turn in tuple(line):
+                turn.cancel()
+
     def _check_room(self, source: str | None) -> None:
         """Refuse more of what is too much, once those that are gone have made room."""
         if self._is_full(source):

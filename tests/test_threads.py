@@ -207,6 +207,16 @@ class ClientTests(TestCase):
         await gatherResults(waiting)
         self.assertEqual(len(self.done), 16)
 
+    async def test_stopped(self) -> None:
+        """A crew that stops ends what runs and cancels what waits."""
+        waiting = [self.ask(Visitor()), self.ask(Visitor("b"))]
+        self.go.set()
+        self.crew.stopService()
+        for cancelled in waiting:
+            self.failureResultOf(cancelled, CancelledError)
+        self.assertTrue(await self.first)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     async def test_error(self) -> None:
         """Work that fails makes room as any other."""
         failing = [ensureDeferred(self.crew.run_for(Visitor(), divmod, 1, 0)) for _ in range(4)]

@@ -11,10 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from mensagod.errors import ServerUnavailable
 from mensagod.turns import Turns
 
+STEPS = ("come", "end", "go", "cancel")
+
 
 @define(eq=False)
 class Visitor:
-    """A client; one name begins with its source.
+    """A client; its name begins with its source.
 
     :ivar got: how its waiting ended, if it did.
     """
@@ -159,6 +161,17 @@ class TurnTests(SynchronousTestCase):
         self.leave(2)
         self.assertEqual(self.served, ["a1", "a2", "a4"])
 
+    def test_cancel(self) -> None:
+        """All who wait can be sent away; places that are taken stay so."""
+        self.open(1)
+        waiting = [self.come(name) for name in ("a1", "a2", "a3", "b1")][1:]
+        self.turns.cancel()
+        self.assertEqual([visitor.got for visitor in waiting], [[CancelledError]] * 3)
+        self.come("b2")
+        self.assertEqual(self.served, ["a1"])
+        self.leave()
+        self.assertEqual(self.served, ["a1", "b2"])
+
     def test_own_work(self) -> None:
         """The server's own work takes turns with clients', but has no limits."""
         self.open(3, waiting=1, total=1)
@@ -169,9 +182,7 @@ class TurnTests(SynchronousTestCase):
 
     @given(
         st.integers(1, 4),
-        st.lists(
-            st.tuples(st.sampled_from("come end go cancel".split()), st.sampled_from("abc")), max_size=60
-        ),
+        st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from("abc")), max_size=60),
     )
     @settings(max_examples=100, deadline=None)
     def test_bounds(self, places: int, steps: list[tuple[str, str]]) -> None:
