@@ -105,6 +105,7 @@ class MensagoProtocol(Protocol):
         """Forget everything; a command that runs goes on without its client."""
         self._open = False
         self._lost = True
+        self.session.gone = True
         self.factory.forget(self)
         self._hold(0)
         if self._turn is not None:

@@ -117,6 +117,7 @@ class Session:
     :ivar host: the peer's address, for logs and records.
     :ivar source: by what the peer is counted, see :func:`mensagod.limits.source_of`.
     :ivar id: names the session in the log.
+    :ivar gone: whether the client's connection has ended, so that nobody waits for answers.
     """
 
     server: "Server"
@@ -125,6 +126,7 @@ class Session:
     id: str = field(factory=lambda: uuid4().hex[:12])
     member: Member | None = None
     attempt: Attempt | None = None
+    gone: bool = field(default=False, init=False)
     _step: Step | None = field(default=None, init=False)
     _forget: IDelayedCall | None = field(default=None, init=False)
     _malformed: int = field(default=0, init=False)

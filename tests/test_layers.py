@@ -13,6 +13,7 @@ ROOT = Path(mensagod.__file__).parent
 LAYERS = (
     ("wire.status",),
     ("errors",),
+    ("turns",),
     ("accounts", "certificates", "crypto", "limits", "names", "threads", "times", "wire"),
     ("identity",),
     ("paths",),

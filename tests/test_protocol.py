@@ -286,22 +286,29 @@ class RequestTests(ConversationTestCase):
         self.assertTrue(peer.wire.aborted)
 
     def test_disconnected(self) -> None:
-        """A running command ends with its session as it was; its answer is dropped, no other begins."""
+        """A running command ends with its session as it was, told that its client is gone.
+
+        Its answer is dropped, no other begins.
+        """
         members: list[object] = []
+        gone: list[bool] = []
 
         async def perform(request: Request, session: Session) -> Outcome:
             outcome = await self.held.perform(request, session)
             members.append(session.member)
+            gone.append(session.gone)
             return outcome
 
         self.commands(Command("WORK", perform))
         peer = self.member()
         member = peer.session.member
         peer.send(request("WORK") + request("HOLD"))
+        self.assertFalse(peer.session.gone)
         peer.lose()
         self.assertEqual(self.server.sessions.left, [])
         self.held.gates[0].callback(Response(Status.OK))
         self.assertEqual(members, [member])
+        self.assertEqual(gone, [True])
         self.assertEqual(len(self.held.begun), 1)
         self.assertEqual(peer.stream, b"")
         self.assertEqual(self.server.sessions.left, [member])

@@ -175,12 +175,12 @@ class Password:
         found = await server.database.read(workspaces.find_workspace, attempt.workspace)
         hasher = server.hasher
         stored = found.credentials.hash if found is not None and found.credentials else hasher.dummy
-        if not await server.password_checks.run(hasher.verify, stored, password):
+        if not await server.password_checks.run_for(session, hasher.verify, stored, password):
             session.attempt = None
             await deferLater(server.reactor, server.config.security.failure_delay_sec)
             raise AuthenticationFailure("Wrong password")
         if hasher.needs_rehash(stored):
-            fresh = await server.password_checks.run(hasher.hash, password)
+            fresh = await server.password_checks.run_for(session, hasher.hash, password)
             await server.database.run(workspaces.replace_password_hash, attempt.workspace, stored, fresh)
         attempt.password_checked = True
         return Response(Status.CONTINUE)

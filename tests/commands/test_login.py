@@ -2,6 +2,7 @@
 
 import base64
 import os
+import threading
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -263,10 +264,13 @@ class PasswordTests(CommandTestCase):
         crew = self.service.server.password_checks
         self.assertEqual(crew._patience, 10)
         crew._patience = 0.05
-        place = await crew._places.acquire()
+        go = threading.Event()
+        self.addCleanup(go.set)
+        other = Deferred.fromCoroutine(crew.run(go.wait))
         fields = {"Password-Hash": alice.password}
         await self.assert_answer(client, "PASSWORD", fields, Status.SERVER_UNAVAILABLE)
-        place.release()
+        go.set()
+        await other
         await self.assert_answer(client, "PASSWORD", fields, Status.CONTINUE)
 
     async def test_policy_change(self) -> None:
