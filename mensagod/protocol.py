@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mensagod.config import Config
+from mensagod.descriptors import usable_clients
 from mensagod.errors import CommandError
 from mensagod.limits import BufferLedger, ConnectionLimits, source_of
 from mensagod.raw import RawReceipt, send_raw
@@ -354,7 +355,7 @@ class MensagoFactory(Factory):
 
     def configure(self, config: Config) -> None:
         """Take the limits from a configuration."""
-        self.limits.total = config.performance.max_clients
+        self.limits.total = usable_clients(config)
         self.limits.each = config.network.max_clients_per_ip
         self.ledger.total = config.network.max_buffered_bytes
 
