@@ -130,7 +130,7 @@ def _check_account(config: Config, reader: Account) -> None:
     account = service_account(config.global_.user)
     if account.uid != reader.uid:
         raise AccountError(
-            f"{config.path} can be changed by {reader.name}, but the server is to serve as {account.name}"
+            f"{config.path} belongs to {reader.name}, but the server is to serve as {account.name}"
             f" (global.user): give that file to {account.name} (chown), or make it and its directory"
             " root's alone"
         )

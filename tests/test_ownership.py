@@ -8,6 +8,7 @@ from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.python.filepath import FilePath
+from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.accounts import Account, AccountError, acting_as, child_arguments, fallback_warning
@@ -16,7 +17,8 @@ from mensagod.config import ConfigFaults
 from mensagod.crypto.sealing import SecretKey
 from mensagod.installation.organization_key import OrganizationKeyFault, write_next
 from mensagod.ownership import load_guarded, reader_of, writing_beside
-from mensagod.tap import assemble
+from mensagod.tap import Options, assemble
+from tests.cli.running import run
 
 NOBODY = pwd.getpwnam("nobody")
 OTHER = next(entry for entry in pwd.getpwall() if entry.pw_uid not in {0, NOBODY.pw_uid})
@@ -121,6 +123,27 @@ class RefusalTests(OwnershipTestCase):
         self.assertIn(f"serve as {OTHER.pw_name}", self.refusal())
         self.give(entry=OTHER)
         self.assertIsNotNone(load_guarded(self.config, {}).reader)
+
+    def test_verbs(self) -> None:
+        """No verb does more than say so, in one line; neither does ``twistd``."""
+        self.give(entry=OTHER)
+        for verb in (["run"], ["quickstart"], ["org", "show"], ["org", "rekey"], ["card", "show", "admin"]):
+            outcome = run("--config", self.config, *verb)
+            self.assertEqual(outcome.status, 1)
+            self.assertIn(f"belongs to {OTHER.pw_name}", outcome.complaint)
+        options = Options()
+        fault = self.assertRaises(UsageError, options.parseOptions, ["--config", str(self.config)])
+        self.assertIn(f"belongs to {OTHER.pw_name}", str(fault))
+
+    def test_verbs_act(self) -> None:
+        """A verb acts as the owner until it ends, so that it reads nothing that the owner cannot."""
+        files = (f'{name} = "{self.secret()}"' for name in ("tls_certificate", "tls_key"))
+        self.write("[network]", 'listen = ["tls:0"]', *files)
+        self.give()
+        outcome = run("--config", self.config, "org", "rotate")
+        self.assertEqual(outcome.status, 1)
+        self.assertIn("Permission denied", outcome.complaint)
+        self.assertEqual(os.geteuid(), 0)
 
     def test_fallback(self) -> None:
         """Where the account does not exist, the owner is ``nobody``."""

@@ -48,7 +48,9 @@ def read_organization_key(path: Path) -> SecretKey:
             " only where it is lost for good: `mensagod org revoke --new-key`"
         ) from None
     except OSError as error:
-        raise OrganizationKeyFault(f"{path} cannot be read: {error.strerror}") from error
+        raise OrganizationKeyFault(
+            f"{path} cannot be read ({error.strerror}): check its owner and mode"
+        ) from error
     try:
         return SecretKey.from_cryptostring(CryptoString.from_text(content.decode("ascii").strip()))
     except (BadValue, UnicodeDecodeError):
