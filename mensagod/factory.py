@@ -7,6 +7,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from mensagod.config import Config
+from mensagod.descriptors import usable_clients
 from mensagod.limits import BufferLedger, ConnectionLimits, source_of
 from mensagod.protocol import MensagoProtocol
 from mensagod.server import Server
@@ -45,7 +46,7 @@ class MensagoFactory(Factory):
 
     def configure(self, config: Config) -> None:
         """Take the limits from a configuration."""
-        self.limits.total = config.performance.max_clients
+        self.limits.total = usable_clients(config)
         self.limits.each = config.network.max_clients_per_ip
         self.ledger.total = config.network.max_buffered_bytes
 

@@ -20,11 +20,12 @@ from twisted.python.failure import Failure
 
 import mensagod
 from mensagod import names, organization
-from mensagod.accounts import Account, AccountError, can_reach, drop_privileges
+from mensagod.accounts import Account, AccountError, can_reach, drop_privileges, fallback_warning
 from mensagod.certificates import CertificateFault
 from mensagod.config import ConfigFaults, load
 from mensagod.config.changes import apply_reloadable, changed_keys
 from mensagod.crypto import passwords
+from mensagod.descriptors import raise_limit, usable_clients
 from mensagod.errors import ServerUnavailable
 from mensagod.factory import MensagoFactory
 from mensagod.keyring import KeyringFault
@@ -84,6 +85,7 @@ class MensagoService(Service):
 
     def privilegedStartService(self) -> None:
         """Bind the sockets, then cease to be root, before anything is read from anybody."""
+        self._raise_limit()
         self.listeners.privilegedStartService()
         if self.account is not None:
             self._preload()
@@ -143,8 +145,28 @@ class MensagoService(Service):
 
     def _warn(self) -> None:
         """Say what is odd about the configuration."""
-        for warning in self.server.config.warnings:
+        config = self.server.config
+        for warning in config.warnings:
             self._log.warn("{warning}", warning=warning)
+        fallback = fallback_warning(config.global_.user, self.account)
+        if fallback is not None:
+            self._log.warn("{warning}", warning=fallback, event="fallback_account")
+        wanted, usable = config.performance.max_clients, usable_clients(config)
+        if usable < wanted:
+            self._log.warn(
+                "only {usable} of the {wanted} clients of performance.max_clients are let in: raise the limit"
+                " of open files (LimitNOFILE=, ulimit -n)",
+                usable=usable,
+                wanted=wanted,
+                event="few_descriptors",
+            )
+
+    def _raise_limit(self) -> None:
+        """Have as many open files as the system allows."""
+        before, now = raise_limit()
+        self.factory.configure(self.server.config)
+        if before != now:
+            self._log.info("limit of open files raised from {before} to {now}", before=before, now=now)
 
     @property
     def _crews(self) -> tuple[Crew, ...]:

@@ -18,7 +18,7 @@ LAYERS = (
     ("identity",),
     ("paths",),
     ("config",),
-    ("imensagod", "listeners", "logs"),
+    ("descriptors", "imensagod", "listeners", "logs", "ownership"),
     ("keycards",),
     ("storage",),
     ("keyring",),

@@ -92,7 +92,9 @@ def command(
         registration=Registration(registration),
         admin=admin_id or WorkspaceID.random(),
     )
-    _show(found(choices, os.environ), invocation)
+    founded = found(choices, os.environ)
+    output.warn_of_fallback(founded.config.global_.user)
+    _show(founded, invocation)
 
 
 def _require_terminal(domain: Domain | None, organization: str | None, *, has_database: bool) -> None:

@@ -14,9 +14,9 @@ from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 
 from mensagod.accounts import AccountError
 from mensagod.cli.output import WRONG, Refusal
-from mensagod.config import load
 from mensagod.listeners import ListenFault
 from mensagod.logs import LineObserver
+from mensagod.ownership import load_guarded
 
 Announce = Callable[[tuple[str, ...]], None]
 
@@ -55,7 +55,7 @@ def serve(config: Path, announce: Announce | None = None, *, log: TextIO) -> Non
     :raises Refusal: if the server does not start, or ended by itself.
     """
     path = config.absolute()
-    load(path, os.environ)
+    load_guarded(path, os.environ)
     streams = sys.stdout, sys.stderr
     try:
         options = ServerOptions()

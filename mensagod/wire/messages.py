@@ -35,11 +35,12 @@ class Request:
     """A request.
 
     :ivar action: the name of the command, in upper case.
-    :ivar data: the fields, as text; :meth:`required` and :meth:`optional` give parsed values.
+    :ivar data: the fields, as text; :meth:`required` and :meth:`optional` give parsed values. Some are
+        secrets, so none are shown.
     """
 
     action: str
-    data: dict[str, str] = field(factory=dict)
+    data: dict[str, str] = field(factory=dict, repr=False)
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:

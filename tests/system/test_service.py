@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import mensagod
 import twisted.plugins
 from mensagod.accounts import give, service_account
 from mensagod.config import Config
+from mensagod.descriptors import usable_clients
 from mensagod.identity import Domain
 from mensagod.keyring import KeyringFault
 from mensagod.service import MensagoService
@@ -56,6 +58,18 @@ class ReadAgainTests(ConnectionTestCase):
         self.assertIn(b'"Code":303', await in_thread(plug.greeting))
         other = await self.greeted(source="127.0.0.2")
         self.assertEqual((await in_thread(other.ask, request("ECHO", A="x" * 4096))).status, 414)
+
+    async def test_few_descriptors(self) -> None:
+        """Where the limit of open files allows fewer clients than configured, the log says so."""
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1000, limits[1]))
+        lines = self.read_again()
+        usable = usable_clients(self.service.server.config)
+        self.assertLess(usable, 1000)
+        self.assertEqual(self.service.factory.limits.total, usable)
+        start = f"only {usable} of the 10000 clients"
+        self.assertEqual(len([line for line in lines if line.startswith(start)]), 1)
 
     async def test_broken(self) -> None:
         """A broken configuration is refused, with a line for each fault; the one before stays in force."""
