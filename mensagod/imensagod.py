@@ -1,5 +1,6 @@
 """Every interface of mensagod: where one part meets another, and where an operator's code meets ours."""
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
@@ -81,6 +82,9 @@ class IMailboxStore(Interface):
 
     def read_head(path: "ServerPath", size: int) -> bytes:
         """Give the first bytes of a file, at most ``size``."""
+
+    def old_outgoing(seconds: float, most: int) -> "Generator[list[ServerPath], None, None]":
+        """Give the files below ``out`` that are older than ``seconds``, at most ``most`` at a time."""
 
     def free_percent() -> float:
         """Tell how much of the space is free."""

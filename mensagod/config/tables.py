@@ -127,7 +127,12 @@ class DatabaseTable:
         reload=False,
     )
     pool_min: int = key(Whole(0, 1000), 2, "Connections that are kept open even when idle.", reload=False)
-    pool_max: int = key(Whole(1, 1000), 10, "The most connections that one process opens.", reload=False)
+    pool_max: int = key(
+        Whole(1, 1000),
+        10,
+        "The most connections that one process works with; one more asks whether the database lives.",
+        reload=False,
+    )
     embedded: bool = key(
         Flag(), False, "Whether the server runs a PostgreSQL of its own below global.top_dir.", reload=False
     )

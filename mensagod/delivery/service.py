@@ -1,6 +1,7 @@
 """The service that works the queue (spec 05, *The queue*)."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from random import SystemRandom
 from uuid import UUID
@@ -33,8 +34,16 @@ RENEW_SECONDS = 3
 CLEAN_SECONDS = 60
 """How often messages that were never accepted are looked for."""
 
+SWEEP_SECONDS = 3600
+"""How often files that belong to no message are looked for."""
+
+SWEEP_AGE = 2 * queue.WRITING_SECONDS
+"""How old they are at least: what is younger may be just coming."""
+
 STOP_SECONDS = 10
 """How long running deliveries have when the service stops."""
+
+_BATCH = 500
 
 _random = SystemRandom()
 
@@ -54,6 +63,7 @@ class DeliveryService(Service):
     _running: dict[UUID, Deferred[None]] = field(factory=dict, init=False)
     _claiming: bool = field(default=False, init=False)
     _asked: bool = field(default=False, init=False)
+    _swept: float | None = field(default=None, init=False)
     _loops: list[LoopingCall] = field(factory=list, init=False)
 
     _log = Logger(namespace="mensagod.delivery")
@@ -208,3 +218,21 @@ class DeliveryService(Service):
             await self.local.crew.run(self.local.store.remove, message.path)
             await self.local.database.run(queue.withdraw, message.id, message.lease)
             self._log.info("unfinished message {message} removed", message=str(message.id))
+        now = self.reactor.seconds()
+        if self._swept is None or now - self._swept >= SWEEP_SECONDS:
+            await self._sweep()
+            self._swept = now
+
+    async def _sweep(self) -> None:
+        """Remove files below ``out`` that belong to no message: a crash took the row that was to name them.
+
+        Nobody was promised anything: the row is on the disk before the promise is made. There are no such
+        files in mailboxes: where a message will stand is on the disk, in its row, before its file moves
+        there, and the row goes in the transaction that makes the file live.
+        """
+        crew, store = self.local.crew, self.local.store
+        with closing(store.old_outgoing(SWEEP_AGE, _BATCH)) as batches:
+            while self.running and (paths := await crew.run(next, batches, None)):
+                for path in await self.local.database.read(queue.list_forgotten, paths):
+                    await crew.run(store.remove, path)
+                    self._log.info("{path} removed: it belongs to no message", path=str(path))

@@ -86,6 +86,7 @@ class Attempt(Generic[T]):
         self._lock = threading.Lock()
         self._phase = _Phase.WAITING
         self._abandoned = False
+        self._lost = False
         self._connection: Connection | None = None
 
     def forget(self) -> None:
@@ -123,10 +124,11 @@ class Attempt(Generic[T]):
         self._raise_if_abandoned()
         try:
             connection: Connection = self._pool.connect()
-        except psycopg2.OperationalError as error:
+        except psycopg2.Error as error:
             raise Unreachable from error
         with self._lock:
             self._phase = _Phase.RUNNING
+            self._lost = False
             self._connection = connection
         return connection
 
@@ -161,7 +163,7 @@ class Attempt(Generic[T]):
         try:
             yield
         except psycopg2.Error as error:
-            if is_lost(connection):
+            if self._notes_loss(connection, error):
                 raise CommitUnknown from error
             raise
         finally:
@@ -172,7 +174,7 @@ class Attempt(Generic[T]):
             raise DatabaseUnavailable
 
     def _raise_if_final(self, error: psycopg2.Error, connection: Connection, tries: int) -> None:
-        if is_lost(connection):
+        if self._notes_loss(connection, error):
             if tries >= TRIES:
                 raise DatabaseUnavailable from error
         elif error.pgcode in _CONFLICTS:
@@ -183,10 +185,15 @@ class Attempt(Generic[T]):
         else:
             raise error
 
+    def _notes_loss(self, connection: Connection, error: psycopg2.Error) -> bool:
+        """Tell whether the connection is lost; if so, it is not used again."""
+        self._lost = self._lost or is_lost(connection, error)
+        return self._lost
+
     def _give_back(self, connection: Connection) -> None:
         with self._lock:
             self._connection = None
-        if self._abandoned or not _is_clean(connection):
+        if self._abandoned or self._lost or not _is_clean(connection):
             self._pool.disconnect(connection)
 
 

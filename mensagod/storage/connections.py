@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
+from psycopg2.extensions import TRANSACTION_STATUS_UNKNOWN
 
 from mensagod.errors import BadValue
 
@@ -32,6 +33,9 @@ _DEFAULTS: Mapping[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15000,
 }
+_SERVER_IS_LEAVING = ("08", "57P")
+"""Classes of codes that come with the end of the connection: a shutdown, a crash, a peer that went."""
+
 _TIMESTAMPTZ = 1184
 _BYTEA = 17
 
@@ -71,9 +75,18 @@ def prepare(connection: Connection) -> None:
     psycopg2.extensions.register_type(_BYTES, connection)
 
 
-def is_lost(connection: Connection) -> bool:
-    """Tell whether psycopg2 has noticed that the connection is gone."""
-    return connection.closed != 0
+def is_lost(connection: Connection, error: psycopg2.Error) -> bool:
+    """Tell from an error, and from what it left of the connection, whether that is gone.
+
+    psycopg2 does not always note it: what fails while the peer dies can be an error of the
+    base class, without a code, on a connection that counts as open.
+    """
+    if connection.closed or connection.info.transaction_status == TRANSACTION_STATUS_UNKNOWN:
+        return True
+    if error.pgcode is None:
+        # Not from the server, and not a misuse of psycopg2, which has classes of its own.
+        return type(error) in {psycopg2.DatabaseError, psycopg2.OperationalError}
+    return error.pgcode.startswith(_SERVER_IS_LEAVING)
 
 
 def hang_up(connection: Connection) -> None:

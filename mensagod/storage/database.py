@@ -65,7 +65,8 @@ class Database(Service):
 
     :param description: URL, DSN or keywords of libpq.
     :param pool_min: connections opened at the start, in the background.
-    :param pool_max: the most threads, and so connections, at any time.
+    :param pool_max: the most threads, and so connections, at any time; one more of each asks
+        whether the database lives, so that it never waits behind slow statements.
     """
 
     _log = Logger()
@@ -89,7 +90,9 @@ class Database(Service):
         self._availability = Availability(reactor)
         self._stopping = threading.Event()
         self._running: dict[Attempt[Any], Deferred[None]] = {}
+        self._timers: dict[Attempt[Any], IDelayedCall] = {}
         self._pool: ConnectionPool | None = None
+        self._prober: ConnectionPool | None = None
         self._watch = LoopingCall(self._look)
         self._watch.clock = reactor
 
@@ -146,36 +149,44 @@ class Database(Service):
         """Start the threads, and open the first connections in the background."""
         super().startService()
         self._stopping = threading.Event()
-        self._pool = ConnectionPool(
+        self._pool = self._start_pool(self._pool_min, self._pool_max)
+        self._prober = self._start_pool(1, 1)
+        for _ in range(self._pool_min):
+            self._probe(self._pool)
+        self._probe(self._prober)
+        self._watch.start(_TICK, now=False)
+
+    def _start_pool(self, least: int, most: int) -> ConnectionPool:
+        pool = ConnectionPool(
             "psycopg2",
             **self.parameters,
             cursor_factory=psycopg2.extras.NamedTupleCursor,
-            cp_min=self._pool_min,
-            cp_max=self._pool_max,
+            cp_min=least,
+            cp_max=most,
             cp_openfun=prepare,
             cp_reactor=self._reactor,
         )
-        self._pool.start()
-        for _ in range(self._pool_min):
-            self._probe(self._pool)
-        self._watch.start(_TICK, now=False)
+        pool.start()
+        return pool
 
-    async def _stop(self, pool: ConnectionPool) -> None:
+    async def _stop(self, *pools: ConnectionPool) -> None:
         all_done = DeferredList(list(self._running.values()))
         timer = self._reactor.callLater(self._grace, self._abandon_all)
         await all_done
         if timer.active():
             timer.cancel()
         # No thread is busy now, so that this does not block.
-        pool.close()
+        for pool in pools:
+            pool.close()
 
     def stopService(self) -> Deferred[None]:
         """Let running interactions end, for a while, then close all connections."""
         super().stopService()
         if self._watch.running:
             self._watch.stop()
-        pool, self._pool = self._pool, None
-        return Deferred.fromCoroutine(self._nothing() if pool is None else self._stop(pool))
+        pools = [pool for pool in (self._pool, self._prober) if pool is not None]
+        self._pool = self._prober = None
+        return Deferred.fromCoroutine(self._stop(*pools) if pools else self._nothing())
 
     async def _nothing(self) -> None:
         return None
@@ -201,13 +212,13 @@ class Database(Service):
         answer: Deferred[T] = Deferred(lambda _: attempt.forget())
         timer = self._reactor.callLater(limit, self._give_up, attempt, answer)
         result: Deferred[T] = deferToThreadPool(self._reactor, pool.threadpool, attempt.perform)
-        self._running[attempt] = result.addBoth(self._done, attempt, answer, timer)
+        self._timers[attempt] = timer
+        self._running[attempt] = result.addBoth(self._done, attempt, answer)
         return answer
 
-    def _done(
-        self, result: T | Failure, attempt: Attempt[T], answer: Deferred[T], timer: IDelayedCall
-    ) -> None:
+    def _done(self, result: T | Failure, attempt: Attempt[T], answer: Deferred[T]) -> None:
         """Pass on the outcome of an attempt, unless it was given up."""
+        timer = self._timers.pop(attempt)
         if timer.active():
             timer.cancel()
         del self._running[attempt]
@@ -236,10 +247,10 @@ class Database(Service):
             self._availability.answered()
 
     def _look(self) -> Deferred[None] | None:
-        if self._pool is None:
+        if self._prober is None:
             return None
         if self._availability.is_away or self._availability.silent_for(_SILENCE):
-            return self._probe(self._pool)
+            return self._probe(self._prober)
         return None
 
     def _probe(self, pool: ConnectionPool) -> Deferred[None]:
@@ -249,9 +260,16 @@ class Database(Service):
             failure.trap(ServerUnavailable)
             if self._availability.since < begun and not failure.check(Unreachable):
                 self._availability.failed("it does not answer")
+                self._end_waiting()
 
         probe = self._submit(pool, _select_one, _PROBE_LIMIT, Mode.READ)
         return probe.addErrback(unanswered).addErrback(self._log_failure)
+
+    def _end_waiting(self) -> None:
+        """Let the time of all calls be over: a database that hangs would keep them to their limit."""
+        for timer in self._timers.values():
+            if timer.active():
+                timer.reset(0)
 
     def _log_failure(self, failure: Failure) -> None:
         self._log.failure("The probe of the database failed", failure)

@@ -11,7 +11,7 @@ from uuid import UUID
 from attrs import frozen
 
 from mensagod.errors import QuotaExceeded
-from mensagod.identity import DeviceID, Domain, WorkspaceID
+from mensagod.identity import SERVER_WORKSPACE, DeviceID, Domain, WorkspaceID
 from mensagod.paths import FileName, ServerPath
 from mensagod.storage import devices, mailboxes
 from mensagod.storage.rows import Row, Transaction, changed, many, one
@@ -93,8 +93,9 @@ def reserve(txn: Transaction, message: Submission, rate: int) -> None:
     :raises LimitReached: if it has handed in as many.
     :raises QuotaExceeded: if the workspace has no room.
     """
-    # The row only says what to clean up after a crash. Lost together with the machine's power, it costs
-    # a forgotten file, while waiting for the disk here would double the time of every message.
+    # The row only says what to clean up after a crash. If PostgreSQL dies before it is on the disk, the file
+    # is left without one until :func:`list_forgotten` finds it; waiting for the disk here would double the
+    # time of every message.
     txn.execute("SET LOCAL synchronous_commit TO off")
     # The mailbox before the device, as a login does it: else the two could wait for each other.
     mailbox = mailboxes.lock(txn, message.sender)
@@ -149,6 +150,27 @@ def claim_abandoned(txn: Transaction) -> list[Queued]:
         (WRITING_SECONDS,),
     )
     return many(Queued.from_row, txn)
+
+
+def list_forgotten(txn: Transaction, files: Sequence[ServerPath]) -> list[ServerPath]:
+    """Tell which of some files below ``out`` belong to no message.
+
+    Only those of workspaces that are known here, and the server's own: a database that is empty, or another
+    installation's, makes nobody's messages rubbish.
+    """
+    named = [(file.workspace.uuid, file.name) for file in files if file.workspace is not None]
+    txn.execute(
+        "SELECT found.sender, found.name FROM unnest(%(senders)s::uuid[], %(names)s::text[])"
+        " AS found (sender, name) WHERE NOT EXISTS ("
+        "SELECT FROM queue WHERE queue.sender = found.sender AND queue.name = found.name)"
+        " AND (found.sender = %(server)s OR EXISTS (SELECT FROM workspaces WHERE id = found.sender))",
+        {
+            "senders": [sender for sender, _ in named],
+            "names": [name for _, name in named],
+            "server": SERVER_WORKSPACE.uuid,
+        },
+    )
+    return many(lambda row: ServerPath.outgoing(WorkspaceID(row.sender)).child(row.name), txn)
 
 
 def claim(txn: Transaction, limit: int) -> list[Queued]:

@@ -5,13 +5,16 @@ thread. What a method promises is on the disk when it returns, also if the power
 """
 
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
+from time import time
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
+from mensagod.errors import BadValue
 from mensagod.imensagod import IMailboxStore, ISource
 from mensagod.paths import ServerPath
 
@@ -65,6 +68,8 @@ class MailboxStore:
     """Files below ``root``, in directories named like the elements of their server paths."""
 
     root: FilePath[str]
+    _unsynced: set[tuple[str, ...]] = field(factory=set, init=False, eq=False, repr=False)
+    """Directories that this process makes, until their names are on the disk."""
 
     def write(self, path: ServerPath, content: bytes) -> None:
         """Make a file.
@@ -127,6 +132,46 @@ class MailboxStore:
         finally:
             stored.close()
 
+    def old_outgoing(self, seconds: float, most: int) -> Generator[list[ServerPath], None, None]:
+        """Give the files below ``out`` that were last written more than ``seconds`` ago.
+
+        They come in lists of ``most`` at the most, so that a large store takes no memory; each is for a
+        thread of its own. No link is followed, and what is named like no file of ours is passed over.
+        """
+        written_before = time() - seconds
+        found: list[ServerPath] = []
+        for path in self._outgoing(written_before):
+            found.append(path)
+            if len(found) == most:
+                yield found
+                found = []
+        if found:
+            yield found
+
+    def _outgoing(self, written_before: float) -> Iterator[ServerPath]:
+        for workspace in self._workspaces(ServerPath(("out",), None)):
+            with (
+                suppress(FileNotFoundError),
+                self._directory(workspace) as directory,
+                os.scandir(directory) as entries,
+            ):
+                for entry in entries:
+                    path = _child(workspace, entry.name)
+                    if path is not None and path.is_file and _is_old(entry, written_before):
+                        yield path
+
+    def _workspaces(self, area: ServerPath) -> Iterator[ServerPath]:
+        """Give the directories of workspaces in an area."""
+        with (
+            suppress(FileNotFoundError),
+            self._directory(area) as directory,
+            os.scandir(directory) as entries,
+        ):
+            for entry in entries:
+                path = _child(area, entry.name)
+                if path is not None and path.workspace is not None and entry.is_dir(follow_symlinks=False):
+                    yield path
+
     def free_percent(self) -> float:
         """Tell how much of the file system is free for us."""
         room = os.statvfs(self.root.path)
@@ -137,25 +182,55 @@ class MailboxStore:
         """Open a directory, step by step so that no symbolic link is followed; on demand, make it."""
         descriptor = os.open(self.root.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for name in path.elements:
-                parent, descriptor = descriptor, _enter(descriptor, name, make)
-                os.close(parent)
+            for depth in range(path.depth):
+                place = path.elements[: depth + 1]
+                parent, descriptor = descriptor, self._enter(descriptor, place, make)
+                try:
+                    if make:
+                        self._settle(parent, place)
+                finally:
+                    os.close(parent)
             yield descriptor
         finally:
             os.close(descriptor)
 
-
-def _enter(parent: int, name: str, make: bool) -> int:
-    """Open the directory ``name``; on demand, make it durably if it is missing."""
-    try:
+    def _enter(self, parent: int, place: tuple[str, ...], make: bool) -> int:
+        """Open the last directory of ``place``; on demand, make it if it is missing."""
+        name = place[-1]
+        try:
+            return os.open(name, _DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            if not make:
+                raise
+        # Before it can be found: who finds it must know that its name is not durable yet.
+        self._unsynced.add(place)
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent)
         return os.open(name, _DIRECTORY, dir_fd=parent)
+
+    def _settle(self, parent: int, place: tuple[str, ...]) -> None:
+        """Make the name of a directory durable, if it is new: whoever made it may not have come to that."""
+        if place in self._unsynced:
+            os.fsync(parent)
+            self._unsynced.discard(place)
+
+
+def _child(directory: ServerPath, name: str) -> ServerPath | None:
+    """Give the path of what is called ``name`` on the disk, if it has one."""
+    try:
+        path = directory.child(name)
+    except BadValue:
+        return None
+    return path if path.name == name else None
+
+
+def _is_old(entry: os.DirEntry[str], written_before: float) -> bool:
+    """Tell whether an entry is a file, no link, that was last written before a time."""
+    try:
+        status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
-        if not make:
-            raise
-    with suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=parent)
-    os.fsync(parent)
-    return os.open(name, _DIRECTORY, dir_fd=parent)
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_mtime < written_before
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

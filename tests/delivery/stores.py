@@ -1,6 +1,6 @@
 """A mailbox store whose steps a test can watch, hold up or break."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from attrs import define, field
 from zope.interface import implementer
@@ -42,6 +42,9 @@ class WatchedStore:
 
     def read_head(self, path: ServerPath, size: int) -> bytes:
         return self.store.read_head(path, size)
+
+    def old_outgoing(self, seconds: float, most: int) -> Generator[list[ServerPath], None, None]:
+        return self.store.old_outgoing(seconds, most)
 
     def free_percent(self) -> float:
         return self.free

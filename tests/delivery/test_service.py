@@ -1,7 +1,9 @@
 """Working the queue: leases, retries, several processes (spec 05, *The queue*)."""
 
+import os
 import threading
 from datetime import UTC, datetime, timedelta
+from time import time
 from typing import Any
 
 from attrs import evolve
@@ -9,8 +11,16 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
-from mensagod.delivery.service import CLEAN_SECONDS, POLL_SECONDS, RENEW_SECONDS, DeliveryService
-from mensagod.identity import Domain, WAddress
+from mensagod.delivery import service as delivery
+from mensagod.delivery.service import (
+    CLEAN_SECONDS,
+    POLL_SECONDS,
+    RENEW_SECONDS,
+    SWEEP_AGE,
+    SWEEP_SECONDS,
+    DeliveryService,
+)
+from mensagod.identity import SERVER_WORKSPACE, Domain, WAddress, WorkspaceID
 from mensagod.paths import FileName, ServerPath
 from mensagod.storage import queue
 from mensagod.storage.queue import LEASE_SECONDS, LeaseLost, Queued
@@ -309,6 +319,63 @@ class ServiceTests(MailTestCase):
         await self.until("SELECT count(*) = 0 FROM queue")
         self.assertEqual(self.on_disk("out"), [])
         await self.settled(service)
+        await service.stopService()
+
+    def leave(self, path: ServerPath, age: float) -> None:
+        """Put a file on the disk that nobody wrote down, so many seconds old."""
+        self.service.server.store.write(path, b"hello")
+        written = time() - age
+        os.utime(self.directory / "data" / "/".join(path.elements), (written, written))
+
+    async def swept(self, service: DeliveryService) -> None:
+        await self.settled(service)
+        while service._swept != service.reactor.seconds():
+            await deferLater(reactor, 0.01)
+
+    async def test_sweeps(self) -> None:
+        """At the start and once an hour old files that belong to no message are removed, and no others."""
+        clock, service = await self.clocked()
+        await self.send(send_time=datetime.now(UTC) + timedelta(days=1))
+        await self.change("UPDATE queue SET state = 'failed'")
+        known = self.on_disk("out")
+        for file in (self.directory / "data" / "out").rglob("*.*"):
+            os.utime(file, (1, 1))
+        lines = self.captured_log()
+        own, other = (ServerPath.outgoing(wid) for wid in (self.alice.workspace, WorkspaceID.random()))
+        young, strange = own.child(FileName.make(2, 5)), other.child(FileName.make(3, 5))
+        for path, age in (
+            (own.child(FileName.make(1, 5)), SWEEP_AGE + 60),
+            (ServerPath.outgoing(SERVER_WORKSPACE).child(FileName.make(1, 5)), SWEEP_AGE + 60),
+            (young, SWEEP_AGE - 60),
+            (strange, SWEEP_AGE + 60),
+        ):
+            self.leave(path, age)
+        await self.change("UPDATE queue SET lease = NULL, lease_until = NULL")
+        service.startService()
+        await self.swept(service)
+        kept = sorted([*known, young.name, strange.name])
+        self.assertEqual(self.on_disk("out"), kept)
+        self.assertEqual(len([line for line in lines if "belongs to no message" in line]), 2)
+        late = own.child(FileName.make(4, 5))
+        self.leave(late, SWEEP_AGE + 60)
+        clock.pump([CLEAN_SECONDS])
+        await self.settled(service)
+        self.assertIn(late.name, self.on_disk("out"))
+        clock.advance(SWEEP_SECONDS)
+        await self.swept(service)
+        self.assertEqual(self.on_disk("out"), kept)
+        await service.stopService()
+
+    async def test_sweeps_many(self) -> None:
+        """However many there are, they are looked at in several goes."""
+        self.patch(delivery, "_BATCH", 3)
+        _, service = await self.clocked()
+        own = ServerPath.outgoing(self.alice.workspace)
+        for number in range(10):
+            self.leave(own.child(FileName.make(number, 5)), SWEEP_AGE + 60)
+        service.startService()
+        await self.swept(service)
+        self.assertEqual(self.on_disk("out"), [])
         await service.stopService()
 
     async def test_turn_that_fails(self) -> None:

@@ -1,18 +1,23 @@
 """The service while its database goes, hangs, and comes back."""
 
+import contextlib
 import os
 import signal
 import socket
+from pathlib import Path
+from threading import Event
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from mensagod.errors import BadValue
+from mensagod.storage import database
 from mensagod.storage.connections import connection_parameters
-from mensagod.storage.database import Database, DatabaseUnavailable
+from mensagod.storage.database import CommitUnknown, Database, DatabaseUnavailable
 from mensagod.storage.rows import Transaction, one
 from mensagod.wire.status import Status
 from tests.storage.test_embedded import EmbeddedTestCase
@@ -99,6 +104,66 @@ class AwayTests(EmbeddedTestCase):
         await until(lambda: service.available)
         self.assertNotEqual(await service.read(_backend), pid)
 
+    def processes(self) -> list[int]:
+        """Give the processes of the server, the parent of the others first."""
+        children = Path(f"/proc/{self.pid()}/task/{self.pid()}/children").read_text()
+        return [self.pid(), *map(int, children.split())]
+
+    def hurry(self) -> None:
+        """Have services that start from now on ask soon, and wait for a short time."""
+        for name, seconds in (("_TICK", 0.1), ("_SILENCE", 0.2), ("_PROBE_LIMIT", 1.0)):
+            self.patch(database, name, seconds)
+
+    async def test_hung(self) -> None:
+        """When the whole server stands still, what runs and what waits is given up at once."""
+        self.hurry()
+        service = self.add_service(limit=60.0)
+        begun = Event()
+
+        def slow(txn: Transaction) -> None:
+            begun.set()
+            txn.execute("SELECT pg_sleep(30)")
+
+        calls = [service.run(slow) for _ in range(5)]
+        await deferToThread(begun.wait, 30)
+        for pid in self.processes():
+            os.kill(pid, signal.SIGSTOP)
+            self.addCleanup(_go_on, pid)
+        started = reactor.seconds()
+        for done, outcome in await DeferredList(calls, consumeErrors=True):
+            self.assertFalse(done)
+            self.assertIsInstance(getattr(outcome, "value", None), DatabaseUnavailable)
+        self.assertLess(reactor.seconds() - started, 5)
+        self.assertFalse(service.available)
+        for pid in self.processes():
+            os.kill(pid, signal.SIGCONT)
+        await until(lambda: service.available)
+        self.assertEqual(await service.read(answer), 42)
+
+    async def test_hung_in_commit(self) -> None:
+        """What becomes of a commit that a hung server was sent, nobody knows."""
+        self.hurry()
+        service = self.add_service(limit=60.0)
+        await service.read(answer)
+        call = service.change(_sleep, 30)
+        while not await self.service.read(_sleeps):
+            pass
+        for pid in self.processes():
+            os.kill(pid, signal.SIGSTOP)
+            self.addCleanup(_go_on, pid)
+        with self.assertRaises(CommitUnknown):
+            await call
+
+    async def test_busy(self) -> None:
+        """A server that lives is not taken for a hung one because all connections wait for it."""
+        self.hurry()
+        service = self.add_service(limit=60.0)
+        await service.read(answer)
+        changes: list[bool] = []
+        service.watch(changes.append)
+        await DeferredList([service.read(_sleep, 2.5) for _ in range(6)], fireOnOneErrback=True)
+        self.assertEqual(changes, [])
+
 
 class SilentTests(TestCase):
     timeout = 120
@@ -135,6 +200,24 @@ class SilentTests(TestCase):
             (parameters["user"], parameters["dbname"], parameters["connect_timeout"]), ("me", "name", "9")
         )
         self.assertEqual(connection_parameters({"host": "there"})["host"], "there")
+
+
+def _sleep(txn: Transaction, seconds: float) -> None:
+    txn.execute("SELECT pg_sleep(%s)", (seconds,))
+
+
+def _sleeps(txn: Transaction) -> bool:
+    """Tell whether somebody is in :func:`_sleep`."""
+    txn.execute(
+        "SELECT count(*) AS count FROM pg_stat_activity"
+        " WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+    )
+    return one(lambda row: bool(row.count), txn)
+
+
+def _go_on(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def _backend(txn: Transaction) -> int:

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from time import time
 from typing import Any
 
 from twisted.python.filepath import FilePath
@@ -125,6 +126,68 @@ class ContentTests(StoreTestCase):
         self.assertEqual(len(os.listdir("/proc/self/fd")), len(before))
 
 
+class OldFilesTests(StoreTestCase):
+    """Files below ``out`` that were not written lately."""
+
+    def put(self, path: ServerPath, age: float = 100) -> ServerPath:
+        self.store.write(path, b"content")
+        os.utime(self.on_disk(path), (time() - age, time() - age))
+        return path
+
+    def old(self, most: int = 100) -> list[list[ServerPath]]:
+        return list(self.store.old_outgoing(50, most))
+
+    def test_old(self) -> None:
+        """Old ones are given, young ones and those of other areas are not."""
+        self.assertEqual(self.old(), [])
+        old = [self.put(OUT.child(name())) for _ in range(3)]
+        old.append(self.put(ServerPath.outgoing(WorkspaceID.random()).child(name())))
+        self.put(OUT.child(name()), age=10)
+        self.put(NEW.child(name()))
+        (found,) = self.old()
+        self.assertEqual(set(found), set(old))
+
+    def test_batches(self) -> None:
+        """They come a few at a time, and nothing stays open, wherever one stops."""
+        old = {self.put(OUT.child(name())) for _ in range(7)}
+        before = len(os.listdir("/proc/self/fd"))
+        found = self.old(3)
+        self.assertEqual([len(paths) for paths in found], [3, 3, 1])
+        self.assertEqual({path for paths in found for path in paths}, old)
+        batches = self.store.old_outgoing(50, 3)
+        self.assertEqual(len(next(batches)), 3)
+        batches.close()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+    def test_removed_meanwhile(self) -> None:
+        """What is removed while it is looked for does no harm."""
+        for _ in range(50):
+            self.put(OUT.child(name()))
+        for paths in self.store.old_outgoing(50, 5):
+            for path in paths:
+                self.store.remove(path)
+        self.assertEqual(self.files(), [])
+
+    def test_strangers(self) -> None:
+        """Links are not followed, and what has no name of ours is passed over."""
+        self.put(OUT.child(name()))
+        outside = self.root.parent / f"{self.root.name}-outside"
+        outside.mkdir()
+        target = outside / name().text
+        target.write_bytes(b"")
+        os.utime(target, (1, 1))
+        (self.root / "out" / str(WorkspaceID.random())).symlink_to(outside)
+        self.on_disk(OUT.child(name())).symlink_to(outside / "missing")
+        for stranger in ("README", "1.2.x", name().text.upper()):
+            (self.on_disk(OUT) / stranger).write_bytes(b"")
+        self.on_disk(OUT.child(name())).mkdir()
+        (self.root / "out" / "README").write_bytes(b"")
+        for path in self.root.rglob("*"):
+            os.utime(path, (1, 1), follow_symlinks=False)
+        (found,) = self.old()
+        self.assertEqual(len(found), 1)
+
+
 class LinkTests(StoreTestCase):
     """Symbolic links that somebody planted are refused."""
 
@@ -226,6 +289,34 @@ class DurabilityTests(StoreTestCase):
                 *(f"write {file}", f"fsync {file}", "fsync wsp/WID/new"),
             ],
         )
+
+    def test_found_before_durable(self) -> None:
+        """Who finds a directory that another thread is just making makes its name durable, too."""
+        real, done = os.fsync, self.record()
+        noted = os.fsync
+
+        def cut_in(descriptor: int) -> None:
+            # The first to sync is held up, and meanwhile another writes its file.
+            self.patch(os, "fsync", noted)
+            self.store.write(NEW.child(name()), b"content")
+            real(descriptor)
+
+        self.patch(os, "fsync", cut_in)
+        self.store.write(self.path, b"content")
+        self.assertLess(done.index("fsync ."), done.index("mkdir WID"))
+        self.assertEqual(done[:2], ["mkdir wsp", "fsync ."])
+        done.clear()
+        self.store.write(NEW.child(name()), b"content")
+        self.assertEqual(len([line for line in done if line.startswith("fsync")]), 2)
+
+    def test_failed_directory(self) -> None:
+        """A directory whose name could not be made durable is synced by the next who needs it."""
+        self.break_at("fsync", 1)
+        with self.assertRaises(OSError):
+            self.store.write(self.path, b"content")
+        done = self.record()
+        self.store.write(self.path, b"content")
+        self.assertEqual(done[0], "fsync .")
 
     def test_move(self) -> None:
         """The new name is durable before the old one is durably gone."""

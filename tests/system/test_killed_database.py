@@ -1,0 +1,74 @@
+"""Messages handed in while PostgreSQL is killed (spec 04, *Sending*)."""
+
+import os
+import signal
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.python.filepath import FilePath
+
+from mensagod.accounts import service_account
+from mensagod.client.connection import ClientConnection
+from mensagod.storage import schema
+from mensagod.storage.connections import connect
+from mensagod.storage.embedded import EmbeddedPostgres
+from mensagod.storage.migrations import migrate
+from mensagod.wire.status import Status
+from tests.delivery.mail import MailTestCase
+from tests.waiting import until
+
+
+class KilledDatabaseTests(MailTestCase):
+    """A server with a PostgreSQL of its own."""
+
+    async def _set_up(self) -> None:
+        top = Path(tempfile.mkdtemp(prefix="mensagod-killed-"))
+        self.addCleanup(FilePath(str(top)).remove)
+        top.chmod(0o755)
+        self.cluster = top / "postgresql"
+        account = service_account("nobody") if os.geteuid() == 0 else None
+        postgres = EmbeddedPostgres(reactor, self.cluster, None, account)
+        self.addCleanup(postgres.stop)
+        self.own = await postgres.start()
+        connection = connect(self.own)
+        migrate(connection, schema.DIRECTORY)
+        connection.close()
+        await super()._set_up()
+
+    def make_database(self) -> dict[str, Any]:
+        return self.own
+
+    async def hand_in(self, client: ClientConnection) -> None:
+        """Hand in messages until told to stop, and note the answers."""
+        while self.busy:
+            answer = await self.ask(client, "SEND", {"Message": self.letter(), "Domain": "example.com"})
+            self.answers[answer.status] += 1
+            if answer.status is not Status.OK:
+                await deferLater(reactor, 0.05)
+
+    async def test_killed(self) -> None:
+        """SEND answers 200 or 303, and each message that got a 200 arrives once."""
+        self.busy, self.answers = True, Counter[Status]()
+        clients = [self.client_, *[await self.enter(self.alice) for _ in range(5)]]
+        senders = gatherResults([Deferred.fromCoroutine(self.hand_in(client)) for client in clients])
+        for _ in range(2):
+            await deferLater(reactor, 0.4)
+            os.kill(int((self.cluster / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            before = self.answers[Status.OK]
+            while self.answers[Status.OK] < before + 30:
+                await deferLater(reactor, 0.05)
+        self.busy = False
+        await senders
+        self.assertEqual(set(self.answers), {Status.OK, Status.SERVER_UNAVAILABLE})
+        await until(lambda: self.database.available)
+        await self.change("UPDATE queue SET lease_until = now() WHERE lease IS NOT NULL AND state = 'queued'")
+        self.service.server.delivery.wake()
+        await self.until("SELECT count(*) = 0 FROM queue WHERE state = 'queued'")
+        self.assertEqual(await self.value("SELECT count(*) FROM queue WHERE code IS NOT NULL"), 0)
+        self.assertGreaterEqual(len(await self.delivered(self.bob.workspace)), self.answers[Status.OK])
+        self.assertEqual(self.flushLoggedErrors(), [])
