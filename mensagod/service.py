@@ -54,6 +54,7 @@ class MensagoService(Service):
     """One server process.
 
     :ivar account: whom to become before anything is read from a client; ``None`` if we are not root.
+    :ivar ends_on_hangup: whether SIGHUP means that the terminal is gone, and ends the server.
     :ivar announce: called once with the bound addresses when clients are let in.
     :ivar own_log: whether to log in our own format when an application takes the service in.
     :ivar fault: why the service ended by itself, if it did.
@@ -67,6 +68,7 @@ class MensagoService(Service):
     account: Account | None
     environ: Mapping[str, str]
     own_log: bool = True
+    ends_on_hangup: bool = False
     announce: Callable[[tuple[str, ...]], None] | None = None
     fault: str | None = field(default=None, init=False)
     _steps: list[Step] | None = field(default=None, init=False)
@@ -176,7 +178,8 @@ class MensagoService(Service):
         """Have SIGTERM and SIGINT end with status 0, and SIGHUP read the configuration again."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.reactor.callFromThread(self._end))
-        signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.read_again))
+        hang_up = self._end if self.ends_on_hangup else self.read_again
+        signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(hang_up))
 
     def _end(self) -> None:
         if self.reactor.running:

@@ -64,7 +64,7 @@ def command(invocation: Invocation, domain: Domain | None, port: int | None, tls
         output.warn_of_fallback(config.global_.user)
     check_ports(config.network.endpoints)
     stage = _Stage(place, config, invocation.as_json, sys.stdout)
-    serve(place.config, stage.announce, log=sys.stderr)
+    serve(place.config, stage.announce, log=sys.stderr, ends_on_hangup=sys.stdin.isatty())
 
 
 def _choose(place: TrialPlace, domain: Domain, port: int | None, tls_port: int | None) -> Choices:
