@@ -1,6 +1,7 @@
 """Start `make serve` as a newcomer would, talk to it through its printed port, stop it, and kill it.
 
-Uses nothing but Python's own library, and stops what it started by its own process id.
+Another command that serves can be given as arguments. Uses nothing but the standard library, and stops what
+it started by its own process id.
 """
 
 import json
@@ -23,7 +24,7 @@ class Server:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            ["make", "--no-print-directory", "serve", "ARGS=--port 0 --tls-port 0"],
+            sys.argv[1:] or ["make", "--no-print-directory", "serve", "ARGS=--port 0 --tls-port 0"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -91,7 +92,8 @@ def expect_no_database() -> None:
 
 def main() -> None:
     """Run the server as often as it can be stopped in different ways."""
-    subprocess.run(["make", "--no-print-directory", ".venv/serve"], check=True, timeout=INSTALL_SECONDS)
+    if not sys.argv[1:]:
+        subprocess.run(["make", "--no-print-directory", ".venv/serve"], check=True, timeout=INSTALL_SECONDS)
     for number, to_group, limit in (
         (signal.SIGINT, True, FIRST_SECONDS),
         (signal.SIGTERM, False, NEXT_SECONDS),

@@ -3,7 +3,8 @@
 import os
 import pwd
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,9 @@ class Account:
         return {"user": self.uid, "group": self.gid, "extra_groups": self.groups}
 
 
+ROOT: Final = Account("root", 0, 0)
+
+
 def service_account(name: str) -> Account:
     """Find the account to serve as: ``name`` if there is one, else ``nobody``.
 
@@ -51,6 +55,60 @@ def service_account(name: str) -> Account:
             raise AccountError(f"The server never serves as {candidate}, which is root: set global.user")
         return Account(candidate, entry.pw_uid, entry.pw_gid)
     raise AccountError(f"There is no account {name}, and no {FALLBACK} either: set global.user")
+
+
+def owner_account(uid: int) -> Account:
+    """Find the account with this number.
+
+    :raise AccountError: there is none.
+    """
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        raise AccountError(f"There is no account with the number {uid}") from None
+    return Account(entry.pw_name, uid, entry.pw_gid)
+
+
+def fallback_warning(configured: str, account: Account | None) -> str | None:
+    """Say what is wrong with serving as ``nobody`` because the configured account does not exist."""
+    if account is None or account.name == configured:
+        return None
+    return (
+        f"there is no account {configured}, so the server serves as {account.name}: whatever else runs as"
+        f" {account.name} can read all that the server can; make an account: useradd --system {configured}"
+    )
+
+
+@contextmanager
+def acting_as(account: Account | None) -> Iterator[None]:
+    """Have the rights of ``account`` and no others, until the context ends; ``None`` changes nothing.
+
+    For a process that is root, or acts as somebody else for a while. Programs started meanwhile need
+    :func:`child_arguments`, or they could take root's rights back.
+    """
+    if account is None:
+        yield
+        return
+    before = os.geteuid(), os.getegid(), os.getgroups()
+    _take_effect(account.uid, account.gid, account.groups)
+    try:
+        yield
+    finally:
+        _take_effect(*before)
+
+
+def child_arguments() -> dict[str, Any]:
+    """Give the arguments with which :mod:`subprocess` makes a program what we only act as, for good."""
+    if os.getuid() == os.geteuid():
+        return {}
+    return {"user": os.geteuid(), "group": os.getegid()}
+
+
+def _take_effect(uid: int, gid: int, groups: list[int]) -> None:
+    os.seteuid(0)
+    os.setgroups(groups)
+    os.setegid(gid)
+    os.seteuid(uid)
 
 
 def give(paths: Iterable[Path], account: Account) -> None:

@@ -41,18 +41,19 @@ class ConnectionLimits:
     count: int = field(default=0, init=False)
     _sources: Counter[str] = field(factory=Counter, init=False)
 
-    def admit(self, source: str) -> bool:
-        """Count one more connection of ``source``, if the limits allow it."""
+    def has_room(self, source: str) -> bool:
+        """Tell whether the limits allow one more connection of ``source``."""
         if self.total and self.count >= self.total:
             return False
-        if self.each and self._sources[source] >= self.each:
-            return False
+        return not self.each or self._sources[source] < self.each
+
+    def enter(self, source: str) -> None:
+        """Count one more connection of ``source``."""
         self.count += 1
         self._sources[source] += 1
-        return True
 
     def leave(self, source: str) -> None:
-        """Forget one connection of ``source`` that was admitted."""
+        """Forget one connection of ``source`` that was counted."""
         self.count -= 1
         self._sources[source] -= 1
         if not self._sources[source]:
@@ -70,6 +71,11 @@ class BufferLedger:
     per_workspace: int = 32 * MIB
     per_source: int = 64 * MIB
     _held: Counter[Hashable] = field(factory=Counter, init=False)
+
+    @property
+    def held(self) -> int:
+        """How many bytes all connections hold."""
+        return self._held[None]
 
     def change(self, source: str, workspace: Hashable | None, amount: int) -> None:
         """Note that a connection holds ``amount`` bytes more, or less if it is negative.

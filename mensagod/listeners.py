@@ -1,6 +1,7 @@
 """Where clients connect: sockets that are bound early and accept when the server is ready (spec 01)."""
 
 from collections.abc import Sequence
+from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT, socket
 from typing import Any, Protocol, cast
 
 from attrs import define, field
@@ -9,7 +10,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -17,6 +18,10 @@ from twisted.python.failure import Failure
 
 from mensagod.certificates import Certificates
 from mensagod.config.listeners import Listener
+
+MAX_UNSENT = 128 * 1024
+"""How much the system may hold for a client unsent, in bytes. Without a bound a slow peer
+shows no progress for as long as megabytes take."""
 
 BACKLOG = 1024
 """How many connections may wait to be accepted, where the endpoint string does not say."""
@@ -29,11 +34,24 @@ class ListenFault(Exception):
 class _Port(Protocol):
     """What the ports of all our kinds can do."""
 
+    socket: socket
+
     def startReading(self) -> None:
         """Accept connections."""
 
     def stopReading(self) -> None:
         """Let connections wait."""
+
+
+class _TLSFactory(TLSMemoryBIOFactory):
+    """TLS around another factory, which may want no connection."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Make the connection of one client, or none."""
+        inner = self.wrappedFactory.buildProtocol(addr)
+        return None if inner is None else self.protocol(self, inner)
 
 
 @define(eq=False)
@@ -90,7 +108,7 @@ class Listeners(Service):
     def _bind(self, listener: Listener) -> None:
         factory: Factory[Any] = self.factory
         if listener.kind == "tls" and self.certificates is not None:
-            factory = cast("Factory[Any]", TLSMemoryBIOFactory(self.certificates, False, self.factory))
+            factory = cast("Factory[Any]", _TLSFactory(self.certificates, False, self.factory))
         text = listener.inner
         if "backlog" not in listener.options and listener.kind != "systemd":
             text += f":backlog={BACKLOG}"
@@ -111,6 +129,8 @@ class Listeners(Service):
         if listener.port is None:
             self._addresses.append(listener.text)
         else:
+            # The sockets of clients are accepted with it too.
+            cast("_Port", port).socket.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, MAX_UNSENT)
             bound = f"[{host.host}]" if ":" in host.host else host.host
             self._addresses.append(f"{'tls' if listener.is_tls else 'tcp'}:{bound}:{host.port}")
 

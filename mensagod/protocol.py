@@ -1,31 +1,27 @@
 """Clients' connections: the only code that writes to a client's transport (spec 01)."""
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
-    IAddress,
     IConsumer,
+    IDelayedCall,
     INegotiated,
     IPushProducer,
-    IReactorTime,
     ITCPTransport,
     IUNIXTransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import LoopingCall
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mensagod.config import Config
 from mensagod.errors import CommandError
-from mensagod.limits import BufferLedger, ConnectionLimits, source_of
 from mensagod.raw import RawReceipt, send_raw
-from mensagod.server import Server
 from mensagod.session import Hangup, ReceiveRaw, SendRaw, Session
-from mensagod.wire.frames import FrameDecoder, MessageEncoder, split_message
+from mensagod.wire.frames import MAX_PAYLOAD, FrameDecoder, MessageEncoder, split_message
 from mensagod.wire.greeting import Greeting
 from mensagod.wire.messages import LongResponse, Response
 from mensagod.wire.status import Status
@@ -33,11 +29,18 @@ from mensagod.wire.status import Status
 READ_AHEAD = 64 * 1024
 """How much of what comes next is read while something is being done, in bytes."""
 
+TURN = 16
+"""How many requests of one connection are begun before others have their turn."""
+
+FRAMES_AT_ONCE = 256
+"""How many frames of an unfinished message are read before others have their turn."""
+
 GOODBYE_SECONDS = 10
 """How long a peer has to take the last bytes before the connection is cut."""
 
-SHUTDOWN_SECONDS = 10
-"""How long running commands have when the server stops (spec 06, ``run``)."""
+
+if TYPE_CHECKING:
+    from mensagod.factory import MensagoFactory
 
 
 class IClientTransport(ITCPTransport, IConsumer, IPushProducer):
@@ -58,14 +61,16 @@ class MensagoProtocol(Protocol):
 
     def __init__(self, session: Session):
         self.session = session
-        self._decoder = FrameDecoder(session.max_message)
+        self._decoder = FrameDecoder(session.max_message, FRAMES_AT_ONCE)
         self._open = False
         self._lost = False
         self._busy = False
         self._pumping = False
         self._paused = False
         self._reading = True
+        self._turn: IDelayedCall | None = None
         self._held = 0
+        self._mark = 0  # what an unfinished message held when it last counted as progress
         self._receipt: RawReceipt | None = None
         self._writable: Deferred[None] | None = None
         self._since = 0.0  # when something last came forward; what, depends on the state
@@ -100,8 +105,12 @@ class MensagoProtocol(Protocol):
         """Forget everything; a command that runs goes on without its client."""
         self._open = False
         self._lost = True
+        self.session.gone = True
         self.factory.forget(self)
         self._hold(0)
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         self._wake_writer()
         if self._receipt is not None:
             self._receipt.end()
@@ -132,22 +141,35 @@ class MensagoProtocol(Protocol):
 
     def _pump(self) -> None:
         """Begin the next request, if there is one and its time has come."""
-        if self._pumping:
+        if self._pumping or self._turn is not None:
             return
         self._pumping = True
         try:
-            while self._open and not self._busy and not self._paused:
-                self._decoder.max_message = self.session.max_message
-                message = self._decoder.next_message()
-                self._hold(self._decoder.held)
-                if message is None:
-                    break
-                self._begin(message)
+            self._take_turn()
         except CommandError as fault:
             self._hang_up(Response.from_error(fault))
         finally:
             self._pumping = False
         self._throttle()
+
+    def _take_turn(self) -> None:
+        """Begin some requests; if there are more, let other connections go first."""
+        left = TURN
+        while self._open and not self._busy and not self._paused:
+            self._decoder.max_message = self.session.max_message
+            message = self._decoder.next_message() if left else None
+            self._hold(self._decoder.held)
+            if message is not None:
+                left -= 1
+                self._begin(message)
+                continue
+            if not left or self._decoder.has_more:
+                self._turn = self.factory.reactor.callLater(0, self._next_turn)
+            break
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        self._pump()
 
     def _begin(self, message: bytes) -> None:
         """Have the session answer one message."""
@@ -280,11 +302,15 @@ class MensagoProtocol(Protocol):
                 self.session.source, member.workspace if member else None, amount - self._held
             )
             self._held = amount
-            self._touch()
+            # A message in tiny parts must not last for ever: what counts is a full frame's worth.
+            if amount < self._mark or amount - self._mark >= MAX_PAYLOAD:
+                self._mark = amount
+                self._touch()
 
     def _throttle(self) -> None:
         """Stop reading while enough waits to be answered."""
-        full = (self._busy or self._paused) and self._decoder.buffered >= READ_AHEAD
+        waits = self._busy or self._paused or self._turn is not None
+        full = waits and self._decoder.buffered >= READ_AHEAD
         if self._open and full is self._reading:
             self._reading = not full
             if full:
@@ -328,94 +354,3 @@ class MensagoProtocol(Protocol):
     def end(self) -> None:
         """Cut the connection at once."""
         self.transport.abortConnection()
-
-
-class MensagoFactory(Factory):
-    """All connections of one server process, on however many listeners.
-
-    :ivar stopping: whether the server is on its way out: every connection closes after its next answer.
-    """
-
-    noisy = False
-    _log = Logger(namespace="mensagod.protocol")
-
-    def __init__(self, reactor: IReactorTime, server: Server):
-        self.reactor = reactor
-        self.server = server
-        self.limits = ConnectionLimits(0, 0)
-        self.ledger = BufferLedger(0)
-        self.configure(server.config)
-        self.stopping = False
-        self._connections: set[MensagoProtocol] = set()
-        self._admitted: set[MensagoProtocol] = set()
-        self._watch = LoopingCall(self._check)
-        self._watch.clock = reactor
-        self._empty: Deferred[None] | None = None
-
-    def configure(self, config: Config) -> None:
-        """Take the limits from a configuration."""
-        self.limits.total = config.performance.max_clients
-        self.limits.each = config.network.max_clients_per_ip
-        self.ledger.total = config.network.max_buffered_bytes
-
-    def startFactory(self) -> None:
-        """Begin to watch the connections."""
-        self._watch.start(1, now=False).addErrback(
-            lambda failure: self._log.failure("connections are no longer watched", failure)
-        )
-
-    def stopFactory(self) -> None:
-        """No listener is left."""
-        if self._watch.running and not self._connections:
-            self._watch.stop()
-
-    def buildProtocol(self, addr: IAddress | None) -> MensagoProtocol:  # type: ignore[override]
-        """Make the connection of one client."""
-        host = getattr(addr, "host", "local")
-        protocol = MensagoProtocol(Session(self.server, host, source_of(host)))
-        protocol.factory = self
-        return protocol
-
-    def admit(self, protocol: MensagoProtocol) -> Status:
-        """Count a new connection and tell what to greet it with."""
-        self._connections.add(protocol)
-        if self.stopping or not self.server.ready:
-            return Status.SERVER_UNAVAILABLE
-        if not self.limits.admit(protocol.session.source):
-            return Status.SERVER_UNAVAILABLE
-        self._admitted.add(protocol)
-        return Status.OK
-
-    def forget(self, protocol: MensagoProtocol) -> None:
-        """Take note that a connection is gone."""
-        self._connections.discard(protocol)
-        if protocol in self._admitted:
-            self._admitted.discard(protocol)
-            self.limits.leave(protocol.session.source)
-        if self._empty is not None and not self._connections:
-            empty, self._empty = self._empty, None
-            empty.callback(None)
-
-    async def drain(self) -> None:
-        """Let running commands end, at most :data:`SHUTDOWN_SECONDS`, then cut what is left."""
-        self.stopping = True
-        if self._connections:
-            empty: Deferred[None] = Deferred()
-            self._empty = empty
-            late = self.reactor.callLater(SHUTDOWN_SECONDS, self._abort_all)
-            for protocol in tuple(self._connections):
-                protocol.finish()
-            await empty
-            if late.active():
-                late.cancel()
-        if self._watch.running:
-            self._watch.stop()
-
-    def _abort_all(self) -> None:
-        for protocol in tuple(self._connections):
-            protocol.end()
-
-    def _check(self) -> None:
-        now = self.reactor.seconds()
-        for protocol in tuple(self._connections):
-            protocol.check(now)

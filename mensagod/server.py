@@ -33,7 +33,7 @@ class Server:
 
     :ivar config: replaced as a whole when it is read again.
     :ivar files: threads for work on the store.
-    :ivar password_checks: threads for logins.
+    :ivar password_checks: threads for the passwords of those who have an account, and for the administrator.
     :ivar code_checks: threads for strangers' codes, so that they cannot starve logins.
     :ivar keys: follows the organization's keys, and changes them.
     :ivar changes: tells of cards that other processes changed.

@@ -4,6 +4,8 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any
 
 import psycopg2
@@ -16,23 +18,25 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
-from mensagod import names
-from mensagod.accounts import Account, AccountError, can_reach, drop_privileges
+import mensagod
+from mensagod import names, organization
+from mensagod.accounts import Account, AccountError, can_reach, drop_privileges, fallback_warning
 from mensagod.certificates import CertificateFault
 from mensagod.config import ConfigFaults, load
-from mensagod.config.changes import changed_keys
+from mensagod.config.changes import apply_reloadable, changed_keys
 from mensagod.crypto import passwords
+from mensagod.descriptors import raise_limit, usable_clients
 from mensagod.errors import ServerUnavailable
+from mensagod.factory import MensagoFactory
 from mensagod.keyring import KeyringFault
 from mensagod.listeners import Listeners
 from mensagod.logs import LineObserver
-from mensagod.protocol import MensagoFactory
 from mensagod.server import Server
 from mensagod.storage import changes, failures, processes, schema
 from mensagod.storage.binaries import EmbeddedError
 from mensagod.storage.connections import Connection, connect
 from mensagod.storage.embedded import EmbeddedPostgres
-from mensagod.storage.migrations import SchemaError, migrate
+from mensagod.storage.migrations import SchemaError, Step, apply_all, read_steps
 from mensagod.threads import Crew
 
 HEARTBEAT_SECONDS = 10
@@ -50,6 +54,7 @@ class MensagoService(Service):
     """One server process.
 
     :ivar account: whom to become before anything is read from a client; ``None`` if we are not root.
+    :ivar ends_on_hangup: whether SIGHUP means that the terminal is gone, and ends the server.
     :ivar announce: called once with the bound addresses when clients are let in.
     :ivar own_log: whether to log in our own format when an application takes the service in.
     :ivar fault: why the service ended by itself, if it did.
@@ -63,8 +68,10 @@ class MensagoService(Service):
     account: Account | None
     environ: Mapping[str, str]
     own_log: bool = True
+    ends_on_hangup: bool = False
     announce: Callable[[tuple[str, ...]], None] | None = None
     fault: str | None = field(default=None, init=False)
+    _steps: list[Step] | None = field(default=None, init=False)
     _boot: Deferred[None] | None = field(default=None, init=False)
     _accepting: bool = field(default=False, init=False)
     _heart: LoopingCall | None = field(default=None, init=False)
@@ -80,16 +87,24 @@ class MensagoService(Service):
 
     def privilegedStartService(self) -> None:
         """Bind the sockets, then cease to be root, before anything is read from anybody."""
+        self._raise_limit()
         self.listeners.privilegedStartService()
-        # What is loaded on first use may lie where the account cannot read.
-        names.script_lookup()
-        passwords.word_list()
         if self.account is not None:
+            self._preload()
             self._check_reach(self.account)
             drop_privileges(self.account)
         if os.geteuid() == 0:
             raise AccountError("mensagod never serves as root: name an account in global.user")
         self.reactor.callWhenRunning(self._watch_signals)
+
+    def _preload(self) -> None:
+        """Load what is else loaded on first use: it may lie where the account cannot read."""
+        for module in walk_packages(mensagod.__path__, "mensagod."):
+            if not module.name.endswith("__main__"):
+                import_module(module.name)
+        names.script_lookup()
+        passwords.word_list()
+        self._steps = read_steps(schema.DIRECTORY)
 
     def startService(self) -> None:
         """Begin to start the parts, one after the other."""
@@ -124,6 +139,7 @@ class MensagoService(Service):
                 self._log.warn("{key} has changed, which needs a restart", key=change.key)
             else:
                 self._log.info("{key} has changed", key=change.key)
+        config = apply_reloadable(self.server.config, config)
         self.server.config = config
         self.factory.configure(config)
         self._warn()
@@ -131,8 +147,28 @@ class MensagoService(Service):
 
     def _warn(self) -> None:
         """Say what is odd about the configuration."""
-        for warning in self.server.config.warnings:
+        config = self.server.config
+        for warning in config.warnings:
             self._log.warn("{warning}", warning=warning)
+        fallback = fallback_warning(config.global_.user, self.account)
+        if fallback is not None:
+            self._log.warn("{warning}", warning=fallback, event="fallback_account")
+        wanted, usable = config.performance.max_clients, usable_clients(config)
+        if usable < wanted:
+            self._log.warn(
+                "only {usable} of the {wanted} clients of performance.max_clients are let in: raise the limit"
+                " of open files (LimitNOFILE=, ulimit -n)",
+                usable=usable,
+                wanted=wanted,
+                event="few_descriptors",
+            )
+
+    def _raise_limit(self) -> None:
+        """Have as many open files as the system allows."""
+        before, now = raise_limit()
+        self.factory.configure(self.server.config)
+        if before != now:
+            self._log.info("limit of open files raised from {before} to {now}", before=before, now=now)
 
     @property
     def _crews(self) -> tuple[Crew, ...]:
@@ -142,7 +178,8 @@ class MensagoService(Service):
         """Have SIGTERM and SIGINT end with status 0, and SIGHUP read the configuration again."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.reactor.callFromThread(self._end))
-        signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(self.read_again))
+        hang_up = self._end if self.ends_on_hangup else self.read_again
+        signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(hang_up))
 
     def _end(self) -> None:
         if self.reactor.running:
@@ -153,8 +190,8 @@ class MensagoService(Service):
             barrier = can_reach(path, account)
             if barrier is not None:
                 raise AccountError(
-                    f"the account {account.name} cannot reach {path}, because of {barrier}: put it elsewhere,"
-                    " or let that account in"
+                    f"the account {account.name} cannot reach {path}: {barrier} is closed to it. Put it"
+                    " below a directory that is open, such as /srv, or start as an ordinary user"
                 )
 
     def _give_up(self, failure: Failure) -> None:
@@ -177,6 +214,7 @@ class MensagoService(Service):
         self._database_started = True
         await self._when_there(lambda: deferToThread(self._migrate))
         await self._when_there(self.server.keys.load)
+        await self._when_there(self.check_domain)
         await self._when_there(self._beat)
         self._heart = LoopingCall(lambda: ensureDeferred(self._beat_on()))
         self._heart.clock = self.reactor
@@ -206,11 +244,23 @@ class MensagoService(Service):
             if self.announce is not None:
                 self.announce(self.listeners.addresses)
 
+    async def check_domain(self) -> None:
+        """Make sure that configuration and database are of one organization.
+
+        :raises KeyringFault: if they are not, which ends the start.
+        """
+        entry = await self.server.database.read(organization.current_entry)
+        if entry.domain != self.server.domain:
+            raise KeyringFault(
+                f"the database belongs to {entry.domain}, but global.domain is {self.server.domain}: put back"
+                " the one or the other"
+            )
+
     def _migrate(self) -> None:
         """Bring the schema up to date. Runs in a thread, with a connection of its own."""
         connection: Connection = connect(self.server.database.parameters)
         try:
-            for step in migrate(connection, schema.DIRECTORY):
+            for step in apply_all(connection, self._steps or read_steps(schema.DIRECTORY)):
                 self._log.info("schema step {step} applied", step=step.file_name)
         finally:
             connection.close()

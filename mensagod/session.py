@@ -4,6 +4,7 @@ A session knows nothing of transports. The protocol hands it one message at a ti
 gives back; commands read and change it.
 """
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from mensagod.descriptors import are_exhausted
 from mensagod.errors import CommandError, ServerUnavailable, StateMismatch, Terminated
 from mensagod.identity import DeviceID, Domain, WorkspaceID
 from mensagod.imensagod import ISink, ISource
@@ -117,6 +119,7 @@ class Session:
     :ivar host: the peer's address, for logs and records.
     :ivar source: by what the peer is counted, see :func:`mensagod.limits.source_of`.
     :ivar id: names the session in the log.
+    :ivar gone: whether the client's connection has ended, so that nobody waits for answers.
     """
 
     server: "Server"
@@ -125,6 +128,7 @@ class Session:
     id: str = field(factory=lambda: uuid4().hex[:12])
     member: Member | None = None
     attempt: Attempt | None = None
+    gone: bool = field(default=False, init=False)
     _step: Step | None = field(default=None, init=False)
     _forget: IDelayedCall | None = field(default=None, init=False)
     _malformed: int = field(default=0, init=False)
@@ -228,8 +232,12 @@ class Session:
     def report_incident(self, action: str) -> Response:
         """Log the current exception, which only a fault of ours can have raised; give the answer to it.
 
-        The client hears no more than the number to quote.
+        The client hears no more than the number to quote. That no more files can be opened is nobody's
+        fault, and passes.
         """
+        if are_exhausted(sys.exc_info()[1]):
+            self._log.error("{action}: no more files can be opened", action=action, session=self.id)
+            return Response.from_error(ServerUnavailable())
         incident = uuid4().hex[:16]
         self._log.failure(
             "{action} failed, incident {incident}",

@@ -10,17 +10,18 @@ from twisted.python.filepath import FilePath
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from mensagod.accounts import AccountError, service_account
+from mensagod.accounts import Account, AccountError, acting_as, service_account
 from mensagod.certificates import CertificateFault, Certificates
 from mensagod.changes import ChangeWatch
 from mensagod.commands.registry import CommandRegistry, PluginFaults
-from mensagod.config import Config, ConfigFaults, configuration_path, load
+from mensagod.config import Config, ConfigFaults, configuration_path
 from mensagod.delivery.local import LocalDelivery
 from mensagod.delivery.service import DeliveryService
+from mensagod.factory import MensagoFactory
 from mensagod.installation.organization_key import OrganizationKeyFault, read_candidates
 from mensagod.keywatch import KeyWatch
 from mensagod.listeners import Listeners
-from mensagod.protocol import MensagoFactory
+from mensagod.ownership import load_guarded
 from mensagod.resolver import LocalResolver
 from mensagod.server import Server
 from mensagod.service import MensagoService
@@ -71,7 +72,8 @@ class Options(UsageOptions):
         given = self["config"]
         path = configuration_path(os.environ, Path(given) if given else None)
         try:
-            self.made = assemble(reactor, load(path, os.environ), os.environ)
+            loaded = load_guarded(path, os.environ)
+            self.made = assemble(reactor, loaded.config, os.environ, loaded.reader)
         except ConfigFaults as error:
             raise UsageError("\n".join(map(str, error.faults))) from error
         except (AccountError, CertificateFault, OrganizationKeyFault, PluginFaults) as error:
@@ -87,19 +89,28 @@ def makeService(options: Options) -> IService:
 
 def _has_no_log_option(twistd: Mapping[str, object] | None) -> bool:
     """Tell whether the command line of ``twistd`` leaves the log to us."""
-    return twistd is None or not any(twistd.get(name) for name in ("logfile", "logger", "syslog"))
+    if twistd is None or not twistd.get("nodaemon"):
+        # A daemon has no standard output: twistd opens a file of its own.
+        return twistd is None
+    return not any(twistd.get(name) for name in ("logfile", "logger", "syslog"))
 
 
-def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> MensagoService:
-    """Put the parts of a server together; nothing is started."""
+def assemble(
+    reactor: Any, config: Config, environ: Mapping[str, str], reader: Account | None = None
+) -> MensagoService:
+    """Put the parts of a server together; nothing is started.
+
+    :param reader: with whose rights to read what the configuration names; ``None`` for our own.
+    """
     account = service_account(config.global_.user) if os.geteuid() == 0 else None
     embedded = embedded_postgres(reactor, config, account) if config.database.embedded else None
-    server = _server(reactor, config, embedded)
+    server = _server(reactor, config, embedded, reader)
     factory = MensagoFactory(reactor, server)
     endpoints = config.network.endpoints
     certificates = None
     if any(listener.kind == "tls" for listener in endpoints):
-        certificates = Certificates(config.network.tls_certificate, config.network.tls_key)
+        with acting_as(reader):
+            certificates = Certificates(config.network.tls_certificate, config.network.tls_key)
     listeners = Listeners(reactor, endpoints, factory, certificates)
     return MensagoService(
         reactor=reactor,
@@ -112,7 +123,9 @@ def assemble(reactor: Any, config: Config, environ: Mapping[str, str]) -> Mensag
     )
 
 
-def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> Server:
+def _server(
+    reactor: Any, config: Config, embedded: EmbeddedPostgres | None, reader: Account | None
+) -> Server:
     """Put together what sessions share."""
     description = embedded.connection if embedded is not None else describe_database(config)
     database = Database(reactor, description, config.database.pool_min, config.database.pool_max)
@@ -121,12 +134,14 @@ def _server(reactor: Any, config: Config, embedded: EmbeddedPostgres | None) -> 
     store = MailboxStore(FilePath(str(config.global_.top_dir)))
     sessions = LiveSessions(database)
     changes = ChangeWatch(reactor, database)
-    # Read now, for the account that the server becomes may not be allowed to.
+    # Read now, so that what is wrong with it ends the start.
+    with acting_as(reader):
+        masters = read_candidates(config.organization_key)
     keys = KeyWatch(
         reactor=reactor,
         database=database,
         changes=changes,
-        masters=read_candidates(config.organization_key),
+        masters=masters,
         read_masters=lambda: read_candidates(config.organization_key),
     )
     delivery = DeliveryService(

@@ -20,10 +20,11 @@ from mensagod.commands import sessions
 from mensagod.commands.registry import CommandRegistry
 from mensagod.config import Config
 from mensagod.config.tables import DatabaseTable, GlobalTable
+from mensagod.factory import MensagoFactory
 from mensagod.identity import DeviceID, Domain, WorkspaceID
 from mensagod.imensagod import ICommand
 from mensagod.paths import ServerPath
-from mensagod.protocol import MensagoFactory, MensagoProtocol
+from mensagod.protocol import MensagoProtocol
 from mensagod.server import Server
 from mensagod.session import Member, Outcome, Session
 from mensagod.wire.frames import FrameDecoder, encode_message
@@ -184,7 +185,11 @@ class Peer:
 
     def __init__(self, factory: MensagoFactory, host: str) -> None:
         self.wire = Wire(host)
-        self.protocol: MensagoProtocol = factory.buildProtocol(self.wire.getPeer())
+        self.clock = cast(Clock, factory.reactor)
+        protocol = factory.buildProtocol(self.wire.getPeer())
+        if protocol is None:
+            raise ConnectionRefusedError
+        self.protocol: MensagoProtocol = protocol
         self.protocol.makeConnection(self.wire)
         self.lost = False
         self.refused_bytes = b""
@@ -231,6 +236,12 @@ class Peer:
                 self.refused_bytes[SOCKET_BUFFER:],
             )
             self.protocol.dataReceived(piece)
+            self.let_turns()
+
+    def let_turns(self) -> None:
+        """Let the reactor come round until nothing is left to do now."""
+        while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
+            self.clock.advance(0)
 
     def ask(self, action: str, **fields: str) -> None:
         """Send a request; dashes in names are underscores."""

@@ -13,11 +13,12 @@ ROOT = Path(mensagod.__file__).parent
 LAYERS = (
     ("wire.status",),
     ("errors",),
+    ("turns",),
     ("accounts", "certificates", "crypto", "limits", "names", "threads", "times", "wire"),
     ("identity",),
     ("paths",),
     ("config",),
-    ("imensagod", "listeners", "logs"),
+    ("descriptors", "imensagod", "listeners", "logs", "ownership"),
     ("keycards",),
     ("storage",),
     ("keyring",),
@@ -29,6 +30,7 @@ LAYERS = (
     ("server",),
     ("commands", "metrics", "raw"),
     ("protocol",),
+    ("factory",),
     ("service",),
     ("tap",),
     ("cli",),
@@ -37,6 +39,7 @@ LAYERS = (
 
 FOR_TYPES = {
     ("imensagod", "session"),
+    ("protocol", "factory"),
     ("imensagod", "storage"),
     ("session", "server"),
     ("sessions", "session"),

@@ -10,10 +10,16 @@ from twisted.internet.interfaces import IUNIXTransport
 from zope.interface import alsoProvides
 
 from mensagod.errors import QuotaExceeded
+from mensagod.factory import MAX_REFUSED, MAX_REFUSED_OF_SOURCE, SHUTDOWN_SECONDS
 from mensagod.limits import MIB
-from mensagod.protocol import GOODBYE_SECONDS, READ_AHEAD, SHUTDOWN_SECONDS
+from mensagod.protocol import (
+    FRAMES_AT_ONCE,
+    GOODBYE_SECONDS,
+    READ_AHEAD,
+    TURN,
+)
 from mensagod.session import Hangup, Outcome, Session
-from mensagod.wire.frames import encode_message
+from mensagod.wire.frames import encode_message, split_message
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 from tests.conversations import Command, ConversationTestCase, Peer, make_member, request
@@ -87,6 +93,20 @@ class GreetingTests(ConversationTestCase):
         first.lose()
         self.check_greeting(self.connect(), 200, "OK")
 
+    def test_refused_and_staying(self) -> None:
+        """Who is sent away and stays is told so only a few times, then closed without a word."""
+        self.change("performance", max_clients=1)
+        self.connect("192.0.2.1")
+        peers = [self.connect("192.0.2.2") for _ in range(MAX_REFUSED_OF_SOURCE)]
+        with self.assertRaises(ConnectionRefusedError):
+            self.connect("192.0.2.2")
+        for number in range(MAX_REFUSED - MAX_REFUSED_OF_SOURCE):
+            self.connect(f"198.51.100.{number}")
+        with self.assertRaises(ConnectionRefusedError):
+            self.connect("203.0.113.1")
+        peers[0].lose()
+        self.assertIn(b'"Code":303', self.connect("203.0.113.1").greeting)
+
     def test_limit_of_network(self) -> None:
         """IPv6 addresses of one /64 count as one."""
         self.change("network", max_clients_per_ip=2)
@@ -127,6 +147,34 @@ class RequestTests(ConversationTestCase):
         peer.send(b"".join(request("ECHO", N=str(n)) for n in range(2000)))
         self.assertEqual([answer.data["N"] for answer in peer.answers], [str(n) for n in range(2000)])
         self.assertEqual(len(peer.wire.writes), 2001)
+
+    def test_turns(self) -> None:
+        """A client that sends many requests at once lets others have their turn in between."""
+        greedy, modest = self.connect("192.0.2.1"), self.connect("192.0.2.2")
+        greedy.protocol.dataReceived(request("ECHO") * 100)
+        self.assertEqual(len(greedy.answers), TURN)
+        modest.protocol.dataReceived(request("ECHO"))
+        self.assertEqual(len(modest.answers), 1)
+        greedy.let_turns()
+        self.assertEqual(len(greedy.answers), 100)
+
+    def test_turns_of_frames(self) -> None:
+        """So does one that sends a message in many parts; it is read on without further bytes."""
+        peer = self.connect()
+        message = Request("ECHO", {"A": "x" * 3000}).to_bytes()
+        parts = [b"\x34\x00\x01%c" % byte for byte in message[:-1]] + [b"\x35\x00\x01%c" % message[-1]]
+        peer.protocol.dataReceived(b"\x33\x00\x04%d" % len(message) + b"".join(parts))
+        self.assertEqual(peer.answers, [])
+        self.assertEqual(self.factory.ledger.held, FRAMES_AT_ONCE - 1)
+        peer.let_turns()
+        self.assertEqual(peer.codes, [200])
+
+    def test_lost_between_turns(self) -> None:
+        """What a client wanted that has gone is not begun."""
+        peer = self.connect()
+        peer.protocol.dataReceived(request("ECHO") * 100)
+        peer.lose()
+        self.assertEqual([call for call in self.clock.getDelayedCalls() if call.getTime() == 0], [])
 
     def test_one_at_a_time(self) -> None:
         """No request begins before the one before it is answered."""
@@ -238,22 +286,29 @@ class RequestTests(ConversationTestCase):
         self.assertTrue(peer.wire.aborted)
 
     def test_disconnected(self) -> None:
-        """A running command ends with its session as it was; its answer is dropped, no other begins."""
+        """A running command ends with its session as it was, told that its client is gone.
+
+        Its answer is dropped, no other begins.
+        """
         members: list[object] = []
+        gone: list[bool] = []
 
         async def perform(request: Request, session: Session) -> Outcome:
             outcome = await self.held.perform(request, session)
             members.append(session.member)
+            gone.append(session.gone)
             return outcome
 
         self.commands(Command("WORK", perform))
         peer = self.member()
         member = peer.session.member
         peer.send(request("WORK") + request("HOLD"))
+        self.assertFalse(peer.session.gone)
         peer.lose()
         self.assertEqual(self.server.sessions.left, [])
         self.held.gates[0].callback(Response(Status.OK))
         self.assertEqual(members, [member])
+        self.assertEqual(gone, [True])
         self.assertEqual(len(self.held.begun), 1)
         self.assertEqual(peer.stream, b"")
         self.assertEqual(self.server.sessions.left, [member])
@@ -437,6 +492,7 @@ class BackPressureTests(ConversationTestCase):
         while peer.wire.producer_paused:
             self.wait(50)
             peer.wire.take()
+            peer.let_turns()
             peer.send(b"")
         self.assertEqual([answer.data["N"] for answer in peer.answers], [str(n) for n in range(3000)])
         self.assertFalse(peer.wire.closed)
@@ -528,15 +584,23 @@ class TimeoutTests(ConversationTestCase):
         self.assertTrue(peer.wire.closed)
 
     def test_slow_message(self) -> None:
-        """A message of which frame after frame comes may take as long as it likes."""
+        """A message of which one full frame after the other comes may take as long as it likes."""
         peer = self.member()
-        message = Request("ECHO", {"A": "x" * 3000}).to_bytes()
-        peer.send(b"\x33\x00\x04%d" % len(message))
-        for cut in range(0, len(message), 100):
+        for frame in split_message(Request("ECHO", {"A": "x" * 500_000}).to_bytes()):
             self.wait(50)
-            part = message[cut : cut + 100]
-            peer.send(b"%c\x00%c" % (0x35 if cut + 100 >= len(message) else 0x34, len(part)) + part)
+            peer.send(frame)
         self.assertEqual(peer.codes, [200])
+
+    def test_dripped_message(self) -> None:
+        """Tiny parts are no progress: such a message has its time in all."""
+        peer = self.member()
+        peer.send(b"\x33\x00\x043000")
+        for _ in range(6):
+            self.wait(9)
+            self.assertFalse(peer.wire.closed)
+            peer.send(b"\x34\x00\x01x")
+        self.wait(6)
+        self.assertTrue(peer.wire.closed)
 
     def test_running_command(self) -> None:
         """A command of ours may take its time, whatever its client sends meanwhile."""

@@ -1,7 +1,10 @@
 """Sessions: steps, members, updates (spec 01, *Multi-step commands*; spec 04, *Update notification*)."""
 
+import errno
+
 from attrs import define, field
 from twisted.internet.defer import CancelledError
+from twisted.logger import capturedLogs, formatEvent
 
 from mensagod.errors import BadRequest, LoginRequired, ServerUnavailable
 from mensagod.session import STEP_SECONDS, Attempt, Outcome, Session, Step, no_loss
@@ -219,3 +222,32 @@ class UpdateCountTests(ConversationTestCase):
         self.server.sessions.updates = CancelledError()
         peer.ask("ECHO")
         self.assertEqual((peer.stream, peer.wire.aborted), (b"", True))
+
+
+class ExhaustedTests(ConversationTestCase):
+    """No more files can be opened."""
+
+    def ask(self, number: int) -> list[int]:
+        """Ask for what fails with this number, and for something else."""
+
+        async def perform(request: Request, session: Session) -> Outcome:
+            raise OSError(number, "no")
+
+        self.commands(Command("OPEN", perform))
+        peer = self.connect()
+        peer.send(request("OPEN") + request("ECHO"))
+        return peer.codes
+
+    def test_unavailable(self) -> None:
+        """It is 303 for any command, the session goes on, and the log has a line instead of a traceback."""
+        for number in (errno.EMFILE, errno.ENFILE):
+            with capturedLogs() as events:
+                self.assertEqual(self.ask(number), [303, 200])
+            lines = [formatEvent(event) for event in events]
+            self.assertEqual(lines.count("OPEN: no more files can be opened"), 1)
+        self.assertEqual(self.logged(OSError), [])
+
+    def test_others(self) -> None:
+        """What else the system refuses is a fault of ours."""
+        self.assertEqual(self.ask(errno.EIO), [300, 200])
+        self.assertEqual(len(self.logged(OSError)), 1)

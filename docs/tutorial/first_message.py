@@ -90,4 +90,6 @@ def run(reactor: Any, port: str, workspace: str, code: str) -> Deferred[None]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     react(run, sys.argv[1:])

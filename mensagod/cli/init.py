@@ -71,11 +71,14 @@ def command(
         raise click.UsageError("--embedded and --database-url do not go together")
     in_environment = any(name.startswith("MENSAGOD_DATABASE__") for name in os.environ)
     has_database = embedded or database_url is not None or in_environment
+    asks = domain is None or organization is None or not has_database
     _require_terminal(domain, organization, has_database=has_database)
     if domain is None:
         domain = click.prompt("Domain of the organization", type=DOMAIN, err=True)
     if organization is None:
         organization = click.prompt("Name of the organization", type=ORGANIZATION, err=True)
+    if asks and not listen:
+        listen = (click.prompt("Where to listen", type=LISTENER, default="tls:2001", err=True),)
     if not has_database:
         embedded, database_url = _ask_database()
     choices = Choices(
@@ -89,7 +92,9 @@ def command(
         registration=Registration(registration),
         admin=admin_id or WorkspaceID.random(),
     )
-    _show(found(choices, os.environ), invocation)
+    founded = found(choices, os.environ)
+    output.warn_of_fallback(founded.config.global_.user)
+    _show(founded, invocation)
 
 
 def _require_terminal(domain: Domain | None, organization: str | None, *, has_database: bool) -> None:
@@ -125,6 +130,8 @@ def _show(founded: Founded, invocation: Invocation) -> None:
             )
         )
         return
+    local = all(listener.is_local for listener in config.network.endpoints)
+    warning = ["It listens on this machine only: give --listen before others can come.", ""] if local else []
     lines = [
         f"The server for {config.global_.domain} is set up.",
         "",
@@ -137,6 +144,7 @@ def _show(founded: Founded, invocation: Invocation) -> None:
         f"Keep a copy of {config.organization_key} in a safe place: without it the keys of the organization",
         "in the database, and in every backup of it, open for nobody.",
         "",
+        *warning,
         "Publish these DNS records, and an address (A or AAAA) for the host:",
         "",
         *as_lines(records),

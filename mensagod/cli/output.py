@@ -1,6 +1,7 @@
 """What the command prints: results on stdout, faults as one plain line each on stderr."""
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -50,6 +51,7 @@ def reporting(run: Callable[[], Any]) -> int:
 def explain(error: Exception) -> Refusal | None:
     """Turn a fault that the operator can mend into lines and a status."""
     # Only here, for these take longer to load than the overview takes to show.
+    from mensagod.accounts import AccountError  # noqa: PLC0415
     from mensagod.config.faults import ConfigFaults  # noqa: PLC0415
     from mensagod.installation.faults import BadChoice, InstallationFault  # noqa: PLC0415
 
@@ -59,7 +61,7 @@ def explain(error: Exception) -> Refusal | None:
         return Refusal(*map(str, error.faults), status=WRONG)
     if isinstance(error, BadChoice):
         return Refusal(str(error), status=WRONG)
-    if isinstance(error, InstallationFault):
+    if isinstance(error, AccountError | InstallationFault):
         return Refusal(str(error))
     return None
 
@@ -68,6 +70,16 @@ def complain(lines: Iterable[str]) -> None:
     """Print faults on stderr, each on one line."""
     for line in lines:
         click.echo(f"mensagod: {' '.join(line.split())}", err=True)
+
+
+def warn_of_fallback(user: str) -> None:
+    """Print a warning if the server would serve as ``nobody``, because there is no account ``user``."""
+    # Only here, as above.
+    from mensagod.accounts import fallback_warning, service_account  # noqa: PLC0415
+
+    warning = fallback_warning(user, service_account(user) if os.geteuid() == 0 else None)
+    if warning is not None:
+        complain([f"warning: {warning}"])
 
 
 def show(text: str) -> None:

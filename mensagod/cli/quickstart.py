@@ -19,7 +19,7 @@ from mensagod.cli.founded import as_document
 from mensagod.cli.init import DOMAIN
 from mensagod.cli.serving import serve
 from mensagod.cli.verbs import Invocation, Verb, pass_invocation
-from mensagod.config import Config, load
+from mensagod.config import Config
 from mensagod.config.listeners import Listener, parse_listener
 from mensagod.config.toml import write_value
 from mensagod.identity import Domain
@@ -28,6 +28,7 @@ from mensagod.installation.dns_records import make_records
 from mensagod.installation.founding import Choices
 from mensagod.installation.state import State, read_state
 from mensagod.installation.trials import TOP_DIR, TrialPlace
+from mensagod.ownership import load_guarded
 
 DEFAULT_CONFIG: Final = Path("var") / "serverconfig.toml"
 DEFAULT_DOMAIN: Final = Domain("localhost")
@@ -55,12 +56,15 @@ def command(invocation: Invocation, domain: Domain | None, port: int | None, tls
         raise click.UsageError("--port and --tls-port must differ")
     place = TrialPlace(invocation.config or DEFAULT_CONFIG)
     choose = partial(_choose, place, domain or DEFAULT_DOMAIN, port, tls_port)
-    if not place.set_up(choose, os.environ):
-        _take_over(load(place.config, os.environ), domain, port, tls_port)
-    config = load(place.config, os.environ)
+    is_new = place.set_up(choose, os.environ)
+    if not is_new:
+        _take_over(load_guarded(place.config, os.environ).config, domain, port, tls_port)
+    config = load_guarded(place.config, os.environ).config
+    if is_new:
+        output.warn_of_fallback(config.global_.user)
     check_ports(config.network.endpoints)
     stage = _Stage(place, config, invocation.as_json, sys.stdout)
-    serve(place.config, stage.announce, log=sys.stderr)
+    serve(place.config, stage.announce, log=sys.stderr, ends_on_hangup=sys.stdin.isatty())
 
 
 def _choose(place: TrialPlace, domain: Domain, port: int | None, tls_port: int | None) -> Choices:

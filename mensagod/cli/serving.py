@@ -14,9 +14,9 @@ from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 
 from mensagod.accounts import AccountError
 from mensagod.cli.output import WRONG, Refusal
-from mensagod.config import load
 from mensagod.listeners import ListenFault
 from mensagod.logs import LineObserver
+from mensagod.ownership import load_guarded
 
 Announce = Callable[[tuple[str, ...]], None]
 
@@ -45,22 +45,26 @@ class _Runner(ApplicationRunner):
         self.startReactor(None, sys.__stdout__, sys.__stderr__)
 
 
-def serve(config: Path, announce: Announce | None = None, *, log: TextIO) -> None:
+def serve(
+    config: Path, announce: Announce | None = None, *, log: TextIO, ends_on_hangup: bool = False
+) -> None:
     """Run the server until a signal ends it.
 
     :param announce: called once with the bound addresses when clients are let in. By then ``sys.stdout``
         leads to the log.
     :param log: where the log goes.
+    :param ends_on_hangup: whether SIGHUP ends the server, too, because it means that the terminal is gone.
     :raises mensagod.config.ConfigFaults: if the configuration is wrong.
     :raises Refusal: if the server does not start, or ended by itself.
     """
     path = config.absolute()
-    load(path, os.environ)
+    load_guarded(path, os.environ)
     streams = sys.stdout, sys.stderr
     try:
         options = ServerOptions()
         options.parseOptions(["--nodaemon", "--pidfile=", "mensagod", "--config", str(path)])
         options.subOptions.announce = announce
+        options.subOptions.made.ends_on_hangup = ends_on_hangup
         _Runner(options, log).run()
     except UsageError as error:
         raise Refusal(*str(error).splitlines(), status=WRONG) from error

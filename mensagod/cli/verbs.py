@@ -31,11 +31,19 @@ class Invocation:
     yes: bool = False
 
     def load(self) -> "Config":
-        """Read the configuration; :class:`mensagod.config.ConfigFaults` if it cannot be used."""
-        # Only here, for this takes longer to load than the overview takes to show.
-        from mensagod.config import configuration_path, load  # noqa: PLC0415
+        """Read the configuration; root then acts as its owner until the verb ends, if others can change it.
 
-        return load(configuration_path(os.environ, self.config), os.environ)
+        :raises mensagod.config.ConfigFaults: if it cannot be used.
+        :raises mensagod.accounts.AccountError: if root cannot obey it safely.
+        """
+        # Only here, for this takes longer to load than the overview takes to show.
+        from mensagod.accounts import acting_as  # noqa: PLC0415
+        from mensagod.config import configuration_path  # noqa: PLC0415
+        from mensagod.ownership import load_guarded  # noqa: PLC0415
+
+        loaded = load_guarded(configuration_path(os.environ, self.config), os.environ)
+        click.get_current_context().with_resource(acting_as(loaded.reader))
+        return loaded.config
 
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)

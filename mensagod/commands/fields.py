@@ -1,6 +1,6 @@
 """Groups of fields that several commands share (spec 02 and 04)."""
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import LoginParameters, login_parameters, parse_password_hash
@@ -49,7 +49,7 @@ class NewPassword:
     :ivar hash: what the client made of it; a secret.
     """
 
-    hash: str
+    hash: str = field(repr=False)
     parameters: LoginParameters
 
     @classmethod

@@ -16,7 +16,7 @@ from mensagod.commands.policy import LoggedOut
 from mensagod.crypto import base85
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import parse_password_hash
-from mensagod.crypto.sealing import SealBroken
+from mensagod.crypto.sealing import CURVE25519, SealBroken
 from mensagod.errors import (
     AuthenticationFailure,
     BadValue,
@@ -96,6 +96,13 @@ def parse_login_type(text: str) -> str:
     return text
 
 
+def parse_challenge(text: str) -> CryptoString:
+    """Read a sealed challenge; :class:`mensagod.errors.UnsupportedAlgorithm` if no key of ours is meant."""
+    challenge = CryptoString.from_text(text)
+    challenge.require([CURVE25519])
+    return challenge
+
+
 @implementer(IPlugin, ICommand)
 @frozen
 class Login:
@@ -110,7 +117,7 @@ class Login:
             raise StateMismatch
         request.required("Login-Type", parse_login_type)
         asked = request.required("Workspace-ID", WorkspaceID.from_text)
-        sealed = request.required("Challenge", CryptoString.from_text)
+        sealed = request.required("Challenge", parse_challenge)
         workspace = await self._find(asked, session)
         challenge = _open_challenge(sealed, session)
         session.attempt = Attempt(workspace.id, workspace.domain)
@@ -168,12 +175,12 @@ class Password:
         found = await server.database.read(workspaces.find_workspace, attempt.workspace)
         hasher = server.hasher
         stored = found.credentials.hash if found is not None and found.credentials else hasher.dummy
-        if not await server.password_checks.run(hasher.verify, stored, password):
+        if not await server.password_checks.run_for(session, hasher.verify, stored, password):
             session.attempt = None
             await deferLater(server.reactor, server.config.security.failure_delay_sec)
             raise AuthenticationFailure("Wrong password")
         if hasher.needs_rehash(stored):
-            fresh = await server.password_checks.run(hasher.hash, password)
+            fresh = await server.password_checks.run_for(session, hasher.hash, password)
             await server.database.run(workspaces.replace_password_hash, attempt.workspace, stored, fresh)
         attempt.password_checked = True
         return Response(Status.CONTINUE)

@@ -17,6 +17,6 @@ async def require_password(password: str, session: Session) -> None:
     found = await server.database.read(workspaces.find_workspace, member_of(session).workspace)
     hasher = server.hasher
     stored = found.credentials.hash if found is not None and found.credentials else hasher.dummy
-    if not await server.password_checks.run(hasher.verify, stored, password):
+    if not await server.password_checks.run_for(session, hasher.verify, stored, password):
         await deferLater(server.reactor, server.config.security.failure_delay_sec)
         raise Unauthorized("Wrong password")

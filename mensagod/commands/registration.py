@@ -52,7 +52,7 @@ class Prereg:
         if not server.is_local(domain):
             raise BadRequest("Domain is not one of this server's")
         code = make_code(server.config.security.diceware_wordcount)
-        code_hash = await server.code_checks.run(server.hasher.hash, code)
+        code_hash = await server.password_checks.run_for(session, server.hasher.hash, code)
         workspace = asked or WorkspaceID.random()
         await server.database.run(preregistrations.preregister, workspace, user_id, domain, code_hash)
         data = {"Workspace-ID": str(workspace), "Domain": str(domain), "Reg-Code": code}
@@ -84,12 +84,12 @@ class Regcode:
         found = await self._find(who, domain, session)
         hasher = server.hasher
         stored = found.code_hash if found is not None else hasher.dummy
-        right = await server.code_checks.run(hasher.verify, stored, code)
+        right = await server.code_checks.run_for(session, hasher.verify, stored, code)
         if found is None or not right:
             await deferLater(server.reactor, server.config.security.failure_delay_sec)
             raise Unauthorized("No such ID and registration code")
         credentials = Credentials(
-            await server.code_checks.run(hasher.hash, password.hash),
+            await server.code_checks.run_for(session, hasher.hash, password.hash),
             password.parameters.algorithm,
             password.parameters.salt,
             password.parameters.parameters,

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from mensagod.config.tree import KEYS, Config, value_of
+from mensagod.config.tree import KEYS, Config, attribute_of, value_of
 
 
 @frozen
@@ -17,6 +17,17 @@ class Change:
 
     key: str
     restart: bool
+
+
+def apply_reloadable(old: Config, new: Config) -> Config:
+    """Give ``new`` with the values of ``old`` for every key that counts only after a restart."""
+    kept: dict[str, dict[str, object]] = {}
+    for key in KEYS.values():
+        if not key.reload:
+            kept.setdefault(attribute_of(key.table), {})[key.attribute] = value_of(old, key)
+    kept.setdefault("plugins", {})["settings"] = old.plugins.settings
+    tables = {table: evolve(getattr(new, table), **values) for table, values in kept.items()}
+    return evolve(new, **tables)
 
 
 def changed_keys(old: Config, new: Config) -> tuple[Change, ...]:

@@ -70,8 +70,18 @@ def _listeners(config: Config) -> Iterator[Contradiction]:
             yield Contradiction(keys, f"has {listener}, which is not one of network.listen")
 
 
+NOT_YET = (
+    "global.archive_approval",
+    "network.proxy_protocol",
+    "metrics.listen",
+    "cluster.listen_url",
+)
+"""What is checked, but has no effect before its feature comes, and might be relied on."""
+
+
 def warnings(config: Config, given: Container[str]) -> Iterator[tuple[str, str]]:
     """Find what does not stop the start but looks wrong: the key, and a sentence about it."""
+    yield from ((key, f"{key} has no effect in this version") for key in NOT_YET if key in given)
     for listener in config.network.endpoints:
         if not listener.is_tls and not listener.is_local:
             yield "network.listen", f"{listener} is open to other machines without TLS (spec: SHOULD be tls:)"

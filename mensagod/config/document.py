@@ -24,7 +24,7 @@ Configuration
 
 The configuration is a TOML file, ``{DEFAULT_PATH}`` unless ``--config`` or the
 variable ``MENSAGOD_CONFIG`` names another. A fault in it stops the start, and all faults are shown at
-once, each with its line. ``mensagod check config`` looks for them without a start.
+once, each with its line.
 
 Relative paths count from the directory of the file. ``tls.crt``, ``tls.key`` and ``organization.key``
 are beside it. Where 0 is allowed for a limit or a delay, it stands for *off*.

@@ -115,7 +115,7 @@ class _Loading:
                 file = self._parse(file_key, FilePath(), setting)
                 if isinstance(file, Path):
                     self._read_secret(key, file_key, setting.place, self.path.parent / file)
-            elif credentials is not None and key not in self.settings and (credentials / key).exists():
+            elif credentials is not None and key not in self.settings and _is_there(credentials / key):
                 self._read_secret(key, key, Place(credentials / key), credentials / key)
 
     def _read_secret(self, key: str, file_key: str, place: Place, file: Path) -> None:
@@ -200,3 +200,11 @@ class _Loading:
 
 def _is_said(setting: Setting | None) -> bool:
     return setting is not None and setting.raw != ""
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except PermissionError:
+        # What hinders the look hinders the reading, too, which then says so.
+        return True

@@ -18,8 +18,8 @@ _HEAD = """\
 #
 # A line that begins with "#" and a name shows the default (or, where it says so, an example): remove
 # the "#" and change the value. Each key can also be set from the environment, as
-# MENSAGOD_TABLE__KEY. 0 stands for "off" where it is allowed. "mensagod check config" tells what is
-# wrong with this file.
+# MENSAGOD_TABLE__KEY. 0 stands for "off" where it is allowed. A start tells everything that is wrong
+# with this file at once.
 """
 _PLUGIN_TABLES = """\
 # Each plugin has a table of its own for what it wants to know:

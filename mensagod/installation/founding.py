@@ -216,7 +216,9 @@ def _make_certificate(config: Config, fresh: Fresh) -> None:
 
 def _refuse_existing(path: Path) -> None:
     if os.path.lexists(path):
-        raise InstallationFault(f"{path} is there already, and is not touched: remove it to begin anew")
+        raise InstallationFault(
+            f"{path} is there already, and is not touched: choose another directory with --config"
+        )
 
 
 def _check_top_dir(config: Config) -> None:

@@ -39,10 +39,11 @@ class Fresh:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(path, flags, 0o600), "wb") as stream:
             self._steps_back.append(path.unlink)
+            if self.account is not None:
+                os.fchown(stream.fileno(), self.account.uid, self.account.gid)
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        self.give(path)
         sync_directory(path.parent)
 
     def tree(self, path: Path) -> None:

@@ -20,6 +20,7 @@ from mensagod.crypto.sealing import SecretKey
 from mensagod.errors import BadValue
 from mensagod.installation.fresh import sync_directory
 from mensagod.keyring import KeyringFault
+from mensagod.ownership import writing_beside
 
 _LARGEST: Final = 1024
 
@@ -47,7 +48,9 @@ def read_organization_key(path: Path) -> SecretKey:
             " only where it is lost for good: `mensagod org revoke --new-key`"
         ) from None
     except OSError as error:
-        raise OrganizationKeyFault(f"{path} cannot be read: {error.strerror}") from error
+        raise OrganizationKeyFault(
+            f"{path} cannot be read ({error.strerror}): check its owner and mode"
+        ) from error
     try:
         return SecretKey.from_cryptostring(CryptoString.from_text(content.decode("ascii").strip()))
     except (BadValue, UnicodeDecodeError):
@@ -103,20 +106,22 @@ def write_next(path: Path, key: SecretKey, like: Path | None = None) -> None:
     :param like: whose owner it gets instead; the present one may be lost.
     """
     target = next_path(path)
-    target.unlink(missing_ok=True)
-    owner = (like or path).stat()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(target, flags, 0o600), "wb") as stream:
-        os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
-        stream.write(write_organization_key(key))
-        stream.flush()
-        os.fsync(stream.fileno())
+    with writing_beside(path):
+        target.unlink(missing_ok=True)
+        owner = (like or path).stat()
+        with os.fdopen(os.open(target, flags, 0o600), "wb") as stream:
+            os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
+            stream.write(write_organization_key(key))
+            stream.flush()
+            os.fsync(stream.fileno())
     sync_directory(path.parent)
 
 
 def adopt_next(path: Path) -> None:
     """Let the next key take the place of the present one, at once and durably."""
-    next_path(path).replace(path)
+    with writing_beside(path):
+        next_path(path).replace(path)
     sync_directory(path.parent)
 
 

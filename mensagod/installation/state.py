@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mensagod.accounts import Account
 from mensagod.config import Config
@@ -29,7 +29,7 @@ class State:
 
     entry: OrganizationEntry
     admin: WorkspaceID | None
-    code_hash: str | None
+    code_hash: str | None = field(repr=False)
 
     def unused_code(self, file: Path) -> str | None:
         """Give the code from a file if it still is the one to register with; remove it if none is.

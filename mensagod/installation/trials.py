@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from mensagod.accounts import AccountError, service_account
+from mensagod.accounts import AccountError, acting_as, service_account
 from mensagod.config.tables import GlobalTable
 from mensagod.config.tree import ORGANIZATION_KEY
 from mensagod.identity import Domain
@@ -103,6 +103,10 @@ class TrialPlace:
     def _clear(self) -> None:
         """Remove what an interruption left behind; refuse a directory with anything else in it."""
         if self._mark.exists():
+            if self._mark.lstat().st_uid != os.geteuid():
+                raise InstallationFault(
+                    f"{self._mark} is another account's: remove {self.directory} yourself"
+                )
             end_postgres(self.directory / TOP_DIR / "postgresql")
             for name in (self.config.name, ORGANIZATION_KEY, "tls.crt", "tls.key", CODE):
                 (self.directory / name).unlink(missing_ok=True)
@@ -138,11 +142,13 @@ def end_postgres(directory: Path) -> None:
     user = GlobalTable(domain=Domain("invalid")).user
     with suppress(EmbeddedError, AccountError):
         account = service_account(user) if os.geteuid() == 0 else None
-        postgres = EmbeddedPostgres(BlockingReactor(), directory, account=account)
-        try:
-            result_of(postgres.start())
-        finally:
-            result_of(postgres.stop())
+        # What lies there is that account's, and root must not be led astray by it.
+        with acting_as(account):
+            postgres = EmbeddedPostgres(BlockingReactor(), directory)
+            try:
+                result_of(postgres.start())
+            finally:
+                result_of(postgres.stop())
 
 
 def _await_orphans(directory: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from mensagod.accounts import child_arguments
+
 OLDEST = 13
 """The oldest major version that the server works with."""
 
@@ -102,7 +104,9 @@ def _or_none(directory: Path) -> Binaries | None:
 
 def _major(postgres: Path) -> int:
     try:
-        shown = subprocess.run([postgres, "--version"], capture_output=True, check=True, timeout=30).stdout  # noqa: S603
+        shown = subprocess.run(  # noqa: S603
+            [postgres, "--version"], capture_output=True, check=True, timeout=30, **child_arguments()
+        ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise NoBinaries(f"{postgres} does not run: {error}") from error
     match = _VERSION.match(shown)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from attrs import field, frozen
 
-from mensagod.accounts import Account, can_reach, give
+from mensagod.accounts import Account, can_reach, child_arguments, give
 from mensagod.storage.binaries import Binaries, EmbeddedError, NoBinaries, find_binaries
 
 USER: Final = "mensago"
@@ -212,7 +212,7 @@ class ClusterFiles:
     def _environment(self) -> dict[str, Any]:
         """Give what every program of PostgreSQL runs with: nothing of ours but the path."""
         kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        account = {}
+        account = child_arguments()
         if self.account is not None and os.geteuid() == 0:
             account = self.account.subprocess_arguments()
         return {"env": {**kept, "LC_ALL": "C"}, "cwd": "/", "umask": 0o077, **account}
@@ -225,7 +225,10 @@ class ClusterFiles:
 
     def _unreachable(self, path: Path) -> str:
         name = "" if self.account is None else self.account.name
-        return f"The account {name} cannot reach {path}: {self._obstacle(path)} is closed to it"
+        return (
+            f"The account {name} cannot reach {path}: {self._obstacle(path)} is closed to it. Put it below a"
+            " directory that is open, such as /srv, or start as an ordinary user"
+        )
 
     def _make_socket_directory(self) -> None:
         path = self.socket_directory

@@ -109,7 +109,11 @@ def migrate(connection: Connection, directory: Path) -> list[Step]:
 
     :param connection: one of our own (:func:`mensagod.storage.connections.connect`), not in a transaction.
     """
-    steps = read_steps(directory)
+    return apply_all(connection, read_steps(directory))
+
+
+def apply_all(connection: Connection, steps: Sequence[Step]) -> list[Step]:
+    """Like :func:`migrate`, with steps that were read before."""
     applied = []
     while (step := _in_transaction(connection, steps)) is not None:
         applied.append(step)

@@ -1,6 +1,6 @@
 """Workspaces that the administrator or ``mensagod init`` made and whose owners have not come yet."""
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.storage import devices, mailboxes, workspaces
@@ -15,7 +15,7 @@ class Preregistration:
 
     workspace: WorkspaceID
     domain: Domain
-    code_hash: str
+    code_hash: str = field(repr=False)
 
     @classmethod
     def from_row(cls, row: Row) -> "Preregistration":

@@ -3,7 +3,7 @@
 import unicodedata
 from enum import StrEnum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mensagod.errors import ResourceExists
 from mensagod.identity import Domain, UserID, WorkspaceID
@@ -30,7 +30,7 @@ class Credentials:
     :ivar hash: Argon2id of the client's hash.
     """
 
-    hash: str
+    hash: str = field(repr=False)
     algorithm: str = ""
     salt: str = ""
     parameters: str = ""

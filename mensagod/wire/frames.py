@@ -108,13 +108,18 @@ class FrameDecoder:
     Give it bytes with :meth:`receive`, then ask :meth:`next_message` until it gives ``None``. What it keeps
     after that is at most ``max_message`` bytes of an unfinished message and the beginning of one frame.
 
+    :param frames_at_once: how many frames one call reads; ``None`` for all that have come.
+    :ivar has_more: whether :meth:`next_message` gave ``None`` only to let others do something first: it is
+        to be asked again.
     :ivar max_message: the size in bytes that one message may have; it may change between messages.
     """
 
-    __slots__ = ("_at", "_buffer", "_fault", "_held", "_total", "max_message")
+    __slots__ = ("_at", "_at_once", "_buffer", "_fault", "_held", "_total", "has_more", "max_message")
 
-    def __init__(self, max_message: int):
+    def __init__(self, max_message: int, frames_at_once: int | None = None):
         self.max_message = max_message
+        self.has_more = False
+        self._at_once = frames_at_once
         self._buffer: bytes | bytearray = b""
         self._at = 0  # where in the buffer the unread bytes begin
         self._total = 0  # announced by the open multipart message; 0 when none is open
@@ -180,7 +185,13 @@ class FrameDecoder:
 
     def _read_frames(self) -> bytes | None:
         """Read frames until a message is whole or the bytes run out."""
+        frames = 0
+        self.has_more = False
         while len(self._buffer) - self._at >= HEADER_SIZE:
+            if frames == self._at_once:
+                self.has_more = True
+                return None
+            frames += 1
             begin = self._at + HEADER_SIZE
             kind, high, low = self._buffer[self._at : begin]
             length = high << 8 | low

@@ -35,11 +35,12 @@ class Request:
     """A request.
 
     :ivar action: the name of the command, in upper case.
-    :ivar data: the fields, as text; :meth:`required` and :meth:`optional` give parsed values.
+    :ivar data: the fields, as text; :meth:`required` and :meth:`optional` give parsed values. Some are
+        secrets, so none are shown.
     """
 
     action: str
-    data: dict[str, str] = field(factory=dict)
+    data: dict[str, str] = field(factory=dict, repr=False)
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
@@ -135,7 +136,13 @@ class Response:
         return cls(status, reply.Info, reply.Data, "" if reply.Status == status.text else reply.Status)
 
     def to_bytes(self) -> bytes:
-        """Give the message, with exactly the four members that every client expects."""
+        """Give the message, with exactly the four members that every client expects.
+
+        :raises TypeError: if a value in ``data`` is no text, which only a fault of ours can have put there.
+        """
+        for value in self.data.values():
+            if type(value) is not str:
+                raise TypeError("every value of a response is a text")
         return _encode(_Reply(self.status, self.text or self.status.text, self.info, dict(self.data)))
 
 

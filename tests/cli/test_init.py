@@ -18,6 +18,8 @@ from tests.cli.processes import Command
 from tests.cli.running import Outcome, run
 from tests.installation.places import ENVIRONMENT, execute, field, fresh_database, make_directory
 
+USER = "MENSAGOD_GLOBAL__USER"
+
 
 class InitTestCase(SynchronousTestCase):
     def setUp(self) -> None:
@@ -43,7 +45,8 @@ class InitTestCase(SynchronousTestCase):
         ]
 
     def init(self, *more: str, **changes: str | None) -> Outcome:
-        return run("--config", self.config, "init", *self.options(**changes), *more)
+        arguments = self.options(**changes)
+        return run("--config", self.config, "init", *arguments, *more, environ={USER: "nobody"})
 
 
 class DocumentTests(InitTestCase):
@@ -93,9 +96,18 @@ class DocumentTests(InitTestCase):
         self.assertEqual(config.global_.top_dir, self.directory / "data")
         self.assertEqual(stat.S_IMODE(self.config.stat().st_mode), 0o600)
 
+    def test_no_account(self) -> None:
+        """Root hears that nobody stands in for an account that does not exist."""
+        environ = {USER: "no-such-account"}
+        outcome = run("--config", self.config, "init", "--json", *self.options(), environ=environ)
+        self.assertEqual((outcome.status, outcome.document["domain"]), (0, "example.com"))
+        warning = "useradd --system no-such-account" if os.geteuid() == 0 else ""
+        self.assertIn(warning, outcome.err)
+        self.assertEqual(len(outcome.err.splitlines()), 1 if warning else 0)
+
     def test_environment(self) -> None:
         """The database can be the environment's."""
-        environ = {"MENSAGOD_DATABASE__URL": self.url}
+        environ = {"MENSAGOD_DATABASE__URL": self.url, USER: "nobody"}
         arguments = self.options(database_url=None)
         outcome = run("init", *arguments, environ={**environ, "MENSAGOD_CONFIG": str(self.config)})
         self.assertEqual((outcome.status, outcome.err), (0, ""))
@@ -159,7 +171,7 @@ class RefusalTests(InitTestCase):
 class AskingTests(InitTestCase):
     def test_asked(self) -> None:
         """On a terminal it asks for what is missing, again where the answer will not do."""
-        answers = ["exa mple", "example.org", "Abc", "Asked Org", self.url]
+        answers = ["exa mple", "example.org", "Abc", "Asked Org", "tcp:2001:interface=127.0.0.1", self.url]
         options = self.options(domain=None, organization=None, database_url=None)
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)

@@ -32,6 +32,13 @@ class OrgTestCase(InstalledTestCase):
         self.assertEqual((outcome.status, outcome.err), (0, ""))
         return outcome.out
 
+    def write_key(self, content: bytes) -> None:
+        """Put a file where organization.key was, for the owner of the configuration."""
+        self.key_file.write_bytes(content)
+        self.key_file.chmod(0o600)
+        owner = self.config.path.stat()
+        os.chown(self.key_file, owner.st_uid, owner.st_gid)
+
     def current(self) -> OrganizationEntry:
         return self.card()[-1]
 
@@ -60,8 +67,7 @@ class ShowTests(OrgTestCase):
         content = self.key_file.read_bytes()
         self.key_file.unlink()
         self.assertIn("is missing", self.document("show")["organization_key"]["fault"])
-        self.key_file.write_bytes(content[:10] + b"0" + content[11:])
-        self.key_file.chmod(0o600)
+        self.write_key(content[:10] + b"0" + content[11:])
         self.assertIn("does not open", self.lines("show"))
 
     def test_ends_soon(self) -> None:
@@ -147,8 +153,7 @@ class RotateTests(OrgTestCase):
         outcome = self.org("rotate")
         self.assertEqual(outcome.status, 1)
         self.assertIn("organization.key is missing", outcome.complaint)
-        self.key_file.write_text(f"{SECRET}\n")
-        self.key_file.chmod(0o600)
+        self.write_key(f"{SECRET}\n".encode())
         for verb in (["rotate"], ["revoke", "--yes"]):
             outcome = self.org(*verb)
             self.assertEqual(outcome.status, 1)

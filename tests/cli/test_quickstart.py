@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pty
 import signal
 import socket
 import stat
@@ -47,6 +48,21 @@ class QuickstartTests(SynchronousTestCase):
 
     def start(self, *arguments: str) -> Command:
         return Command.start(self, self.directory, "quickstart", "--json", *ANY_PORTS, *arguments)
+
+    def test_hangup(self) -> None:
+        """On a terminal, it ends with the terminal; without one, SIGHUP reads the configuration again."""
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        arguments = ("quickstart", "--json", *ANY_PORTS)
+        server = Command.start(self, self.directory, *arguments, stdin=theirs)
+        os.close(theirs)
+        server.document()
+        self.assertEqual(server.stop(signal.SIGHUP), 0)
+        server = self.start()
+        server.document()
+        os.kill(server.process.pid, signal.SIGHUP)
+        self.assertEqual(server.stop(signal.SIGINT), 0)
+        self.assertIn("configuration and certificates read again", server.rest()[1])
 
     def test_life(self) -> None:
         """It serves, stops at a signal with status 0, and goes on; the code is shown until it is used."""

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import threading
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -134,12 +135,20 @@ class LoginTests(CommandTestCase):
             good * 20,
         ]
         sealed = [str(key.seal(text)) for text in texts]
-        sealed += [str(stranger.seal(good)), "CURVE25519:abcde", "AES-256:abcde", f"CURVE25519:{'a' * 5000}"]
+        sealed += [str(stranger.seal(good)), "CURVE25519:abcde", f"CURVE25519:{'a' * 5000}"]
         answers = [
             await self.ask(client, "LOGIN", {**self.login_fields(alice), "Challenge": box}) for box in sealed
         ]
         self.assertEqual({answer.status for answer in answers}, {Status.KEY_FAILURE})
         self.assertEqual({answer.to_bytes() for answer in answers}, {answers[0].to_bytes()})
+
+    async def test_other_algorithm(self) -> None:
+        """What no key of ours can be meant for is told so: that is no secret."""
+        alice = await self.settle("alice")
+        client = await self.client()
+        fields = {**self.login_fields(alice), "Challenge": "AES-256:abcde"}
+        answer = await self.assert_answer(client, "LOGIN", fields, Status.ALGORITHM_NOT_SUPPORTED)
+        self.assertIn("CURVE25519", answer.info)
 
     async def test_recent_key_opens(self) -> None:
         """A key that was rotated out still opens what was sealed to it."""
@@ -255,10 +264,13 @@ class PasswordTests(CommandTestCase):
         crew = self.service.server.password_checks
         self.assertEqual(crew._patience, 10)
         crew._patience = 0.05
-        place = await crew._places.acquire()
+        go = threading.Event()
+        self.addCleanup(go.set)
+        other = Deferred.fromCoroutine(crew.run(go.wait))
         fields = {"Password-Hash": alice.password}
         await self.assert_answer(client, "PASSWORD", fields, Status.SERVER_UNAVAILABLE)
-        place.release()
+        go.set()
+        await other
         await self.assert_answer(client, "PASSWORD", fields, Status.CONTINUE)
 
     async def test_policy_change(self) -> None:

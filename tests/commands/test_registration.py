@@ -1,11 +1,14 @@
 """PREREG and REGCODE (spec 04, *Registering*)."""
 
+import threading
+
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from mensagod.client.connection import ClientConnection
 from mensagod.config import Config
 from mensagod.identity import DeviceID, Domain, WorkspaceID
+from mensagod.threads import Crew
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import ADMIN, CHEAP, CODE, Person
@@ -32,6 +35,14 @@ class RegistrationTestCase(CommandTestCase):
             "Password-Hash": person.password,
             **person.credentials.fields,
         }
+
+    def occupy(self, crew: Crew) -> None:
+        """Keep all threads of a crew busy until the test ends."""
+        go = threading.Event()
+        for _ in range(self.service.server.config.security.max_password_checks):
+            busy = Deferred.fromCoroutine(crew.run(go.wait))
+            self.addCleanup(lambda busy: busy, busy)
+        self.addCleanup(go.set)
 
 
 class PreregTests(RegistrationTestCase):
@@ -89,6 +100,12 @@ class PreregTests(RegistrationTestCase):
         self.assertEqual(set(answer.data), {"Workspace-ID", "Domain", "Reg-Code"})
         self.assertEqual(answer.data["Domain"], "example.com")
         self.assertEqual(len(answer.data["Reg-Code"].split("-")), 6)
+
+    async def test_strangers_are_not_in_the_way(self) -> None:
+        """Whatever strangers try, the administrator's codes are made."""
+        root = await self.root()
+        self.occupy(self.service.server.code_checks)
+        await self.assert_answer(root, "PREREG", {}, Status.OK)
 
     async def test_code_is_stored_hashed_and_not_logged(self) -> None:
         """Only Argon2id of the code is kept, and nothing secret is logged."""
@@ -218,6 +235,12 @@ class RegcodeTests(RegistrationTestCase):
         self.assertEqual(await self.value("SELECT count(*) FROM preregistrations"), 0)
         await self.assert_answer(client, "REGCODE", fields, Status.UNAUTHORIZED)
         self.assertTrue(await self.log_in(client, person))
+
+    async def test_not_in_the_way_of_logins(self) -> None:
+        """A stranger's code and password need none of the threads that logins need."""
+        self.occupy(self.service.server.password_checks)
+        fields = self.regcode_fields(Person(ADMIN, "admin"))
+        await self.assert_answer(await self.client(), "REGCODE", fields, Status.REGISTERED)
 
     async def test_by_name(self) -> None:
         """Name and domain lead to the account as the ID does."""

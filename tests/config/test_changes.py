@@ -1,6 +1,6 @@
 """What SIGHUP finds changed."""
 
-from mensagod.config.changes import Change, changed_keys
+from mensagod.config.changes import Change, apply_reloadable, changed_keys
 from mensagod.config.tree import KEYS
 from tests.config.cases import GOOD, ConfigCase, document
 
@@ -22,6 +22,14 @@ class ChangeTests(ConfigCase):
         for name, key in KEYS.items():
             new = self.load(document(name, GOOD[name])[0])
             self.assertEqual(changed_keys(old, new), (Change(name, restart=not key.reload),))
+
+    def test_apply_each_key(self) -> None:
+        """What needs a restart stays as it was; everything else is taken over."""
+        old = self.load(_PLAIN)
+        for name, key in KEYS.items():
+            new = self.load(document(name, GOOD[name])[0])
+            applied = apply_reloadable(old, new)
+            self.assertEqual(changed_keys(old, applied), (Change(name, False),) if key.reload else ())
 
     def test_certificates_reload(self) -> None:
         """Listeners wait for a restart; certificates and limits do not."""

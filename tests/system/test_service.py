@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
@@ -17,6 +19,9 @@ import mensagod
 import twisted.plugins
 from mensagod.accounts import give, service_account
 from mensagod.config import Config
+from mensagod.descriptors import usable_clients
+from mensagod.identity import Domain
+from mensagod.keyring import KeyringFault
 from mensagod.service import MensagoService
 from mensagod.storage.connections import connect
 from mensagod.tap import assemble
@@ -47,11 +52,24 @@ class ReadAgainTests(ConnectionTestCase):
         self.assertIn("network.max_clients_per_ip has changed", lines)
         self.assertIn("network.port has changed, which needs a restart", lines)
         self.assertIn("configuration and certificates read again", lines)
+        self.assertEqual(self.service.server.config.network.port, 2001)
         await client.request("EXISTS", {"Path": f"/ wsp {person.workspace}"}, Status.OK)
         plug = await self.plug()
         self.assertIn(b'"Code":303', await in_thread(plug.greeting))
         other = await self.greeted(source="127.0.0.2")
         self.assertEqual((await in_thread(other.ask, request("ECHO", A="x" * 4096))).status, 414)
+
+    async def test_few_descriptors(self) -> None:
+        """Where the limit of open files allows fewer clients than configured, the log says so."""
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1000, limits[1]))
+        lines = self.read_again()
+        usable = usable_clients(self.service.server.config)
+        self.assertLess(usable, 1000)
+        self.assertEqual(self.service.factory.limits.total, usable)
+        start = f"only {usable} of the 10000 clients"
+        self.assertEqual(len([line for line in lines if line.startswith(start)]), 1)
 
     async def test_broken(self) -> None:
         """A broken configuration is refused, with a line for each fault; the one before stays in force."""
@@ -63,6 +81,19 @@ class ReadAgainTests(ConnectionTestCase):
         (self.directory / "serverconfig.toml").unlink()
         self.assertEqual(len(self.read_again()), 1)
         self.assertIs(self.service.server.config, config)
+
+
+class StartTests(ConnectionTestCase):
+    """What a start refuses."""
+
+    async def test_other_domain(self) -> None:
+        """A database of another organization is not served."""
+        config = self.service.server.config
+        other = evolve(config, global_=evolve(config.global_, domain=Domain.from_text("other.example")))
+        await self.service.check_domain()
+        self.service.server.config = other
+        with self.assertRaisesRegex(KeyringFault, "the database belongs to example.com"):
+            await self.service.check_domain()
 
 
 class StopTests(ConnectionTestCase):

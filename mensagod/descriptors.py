@@ -1,0 +1,38 @@
+"""Open files: how many this process may have, and how many clients that allows (spec 06, *Configuration*)."""
+
+import errno
+import resource
+from typing import Final
+
+from mensagod.config import Config
+
+RESERVE: Final = 200
+"""Descriptors beyond those of clients and of the database: files, listeners, resolvers, deliveries."""
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+def raise_limit() -> tuple[int, int]:
+    """Raise the soft limit to the hard one; give what it was and what it is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, hard
+
+
+def usable_clients(config: Config) -> int:
+    """Give ``performance.max_clients``, or how many clients the limit of open files allows if that is less.
+
+    0 is no limit, as in the configuration.
+    """
+    wanted = config.performance.max_clients
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    possible = max(1, soft - RESERVE - config.database.pool_max)
+    return min(wanted, possible) if wanted else possible
+
+
+def are_exhausted(error: BaseException | None) -> bool:
+    """Tell whether an error means that no more files can be opened."""
+    return isinstance(error, OSError) and error.errno in _EXHAUSTED
