@@ -64,6 +64,7 @@ class ReadAgainTests(ConnectionTestCase):
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         resource.setrlimit(resource.RLIMIT_NOFILE, (1000, limits[1]))
+        self.write_configuration()
         lines = self.read_again()
         usable = usable_clients(self.service.server.config)
         self.assertLess(usable, 1000)
