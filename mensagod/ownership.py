@@ -77,11 +77,21 @@ def reader_of(path: Path) -> Account | None:
 
 
 @contextmanager
+def reading_our_own() -> Iterator[None]:
+    """Have root's rights again where we only act as somebody else, to read what belongs to the program."""
+    with acting_as(ROOT if _is_acting() else None):
+        yield
+
+
+@contextmanager
 def writing_beside(file: Path) -> Iterator[None]:
     """Have root's rights again where we only act as somebody else, if the directory is root's alone."""
-    acting = os.getuid() == 0 and os.geteuid() != 0
-    with acting_as(ROOT if acting and _is_roots_alone(file.parent) else None):
+    with acting_as(ROOT if _is_acting() and _is_roots_alone(file.parent) else None):
         yield
+
+
+def _is_acting() -> bool:
+    return os.getuid() == 0 and os.geteuid() != 0
 
 
 def _is_roots_alone(directory: Path) -> bool:

@@ -4,8 +4,6 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from importlib import import_module
-from pkgutil import walk_packages
 from typing import Any
 
 import psycopg2
@@ -18,7 +16,6 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
-import mensagod
 from mensagod import names, organization
 from mensagod.accounts import Account, AccountError, can_reach, drop_privileges, fallback_warning
 from mensagod.certificates import CertificateFault
@@ -31,6 +28,7 @@ from mensagod.factory import MensagoFactory
 from mensagod.keyring import KeyringFault
 from mensagod.listeners import Listeners
 from mensagod.logs import LineObserver
+from mensagod.preloading import load_modules
 from mensagod.server import Server
 from mensagod.storage import changes, failures, processes, schema
 from mensagod.storage.binaries import EmbeddedError
@@ -99,9 +97,7 @@ class MensagoService(Service):
 
     def _preload(self) -> None:
         """Load what is else loaded on first use: it may lie where the account cannot read."""
-        for module in walk_packages(mensagod.__path__, "mensagod."):
-            if not module.name.endswith("__main__"):
-                import_module(module.name)
+        load_modules()
         names.script_lookup()
         passwords.word_list()
         self._steps = read_steps(schema.DIRECTORY)
@@ -149,10 +145,11 @@ class MensagoService(Service):
         """Say what is odd about the configuration."""
         config = self.server.config
         for warning in config.warnings:
-            self._log.warn("{sentence}", sentence=warning)
+            # A field "warning" would make it one of Python's warnings.
+            self._log.warn("{text}", text=warning)
         fallback = fallback_warning(config.global_.user, self.account)
         if fallback is not None:
-            self._log.warn("{sentence}", sentence=fallback, event="fallback_account")
+            self._log.warn("{text}", text=fallback, event="fallback_account")
         wanted, usable = config.performance.max_clients, usable_clients(config)
         if usable < wanted:
             self._log.warn(

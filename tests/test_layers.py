@@ -14,7 +14,7 @@ LAYERS = (
     ("wire.status",),
     ("errors",),
     ("turns",),
-    ("accounts", "certificates", "crypto", "limits", "names", "threads", "times", "wire"),
+    ("accounts", "certificates", "crypto", "limits", "names", "preloading", "threads", "times", "wire"),
     ("identity",),
     ("paths",),
     ("config",),

@@ -16,7 +16,7 @@ from mensagod.certificates import CertificateFault
 from mensagod.config import ConfigFaults
 from mensagod.crypto.sealing import SecretKey
 from mensagod.installation.organization_key import OrganizationKeyFault, write_next
-from mensagod.ownership import load_guarded, reader_of, writing_beside
+from mensagod.ownership import load_guarded, reader_of, reading_our_own, writing_beside
 from mensagod.tap import Options, assemble
 from tests.cli.running import run
 
@@ -241,6 +241,14 @@ class ActingTests(OwnershipTestCase):
         with acting_as(Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid)):
             write_next(key, SecretKey.generate())
         self.assertEqual((self.directory / "organization.key.new").stat().st_uid, NOBODY.pw_uid)
+
+    def test_program(self) -> None:
+        """What belongs to the program is read with root's rights; then they are gone again."""
+        secret = self.secret()
+        with acting_as(Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid)):
+            with reading_our_own():
+                self.assertEqual(secret.read_text(), "root's")
+            self.assertRaises(PermissionError, secret.read_text)
 
     def test_not_beside(self) -> None:
         """In another's directory root's rights are not taken back."""

@@ -40,8 +40,11 @@ class Invocation:
         from mensagod.accounts import acting_as  # noqa: PLC0415
         from mensagod.config import configuration_path  # noqa: PLC0415
         from mensagod.ownership import load_guarded  # noqa: PLC0415
+        from mensagod.preloading import load_modules  # noqa: PLC0415
 
         loaded = load_guarded(configuration_path(os.environ, self.config), os.environ)
+        if loaded.reader is not None:
+            load_modules()
         click.get_current_context().with_resource(acting_as(loaded.reader))
         return loaded.config
 

@@ -12,9 +12,10 @@ from mensagod.installation.faults import InstallationFault
 from mensagod.installation.founding import account_of
 from mensagod.keyring import KeyringFault
 from mensagod.organization import Overtaken
+from mensagod.ownership import reading_our_own
 from mensagod.storage import schema
 from mensagod.storage.connections import Connection
-from mensagod.storage.migrations import SchemaError, pending
+from mensagod.storage.migrations import SchemaError, pending, read_steps
 from mensagod.storage.rows import Transaction
 
 
@@ -28,8 +29,10 @@ def open_installation(config: Config) -> Iterator[Connection]:
     :raises InstallationFault: one sentence with what helps.
     """
     try:
+        with reading_our_own():
+            steps = read_steps(schema.DIRECTORY)
         with open_database(config, account_of(config)) as connection:
-            if pending(connection, schema.DIRECTORY):
+            if pending(connection, steps):
                 raise InstallationFault(
                     "The database has the schema of an older mensagod, or none: start the server once,"
                     " which brings it up to date"

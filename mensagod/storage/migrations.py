@@ -120,9 +120,8 @@ def apply_all(connection: Connection, steps: Sequence[Step]) -> list[Step]:
     return applied
 
 
-def pending(connection: Connection, directory: Path) -> list[Step]:
-    """Tell what :func:`migrate` would apply, and change nothing."""
-    steps = read_steps(directory)
+def pending(connection: Connection, steps: Sequence[Step]) -> list[Step]:
+    """Tell what :func:`apply_all` would apply, and change nothing."""
     with connection, connection.cursor() as cursor:
         return _missing(Transaction(cursor), steps)
 

@@ -79,9 +79,9 @@ class MigrateTests(DatabaseTestCase):
     def test_applies_in_order(self) -> None:
         """All steps are applied and recorded, and are then no longer pending."""
         names = ["0001_fruits.sql", "0002_taste.sql"]
-        self.assertEqual(_names(pending(self.connection, self.directory)), names)
+        self.assertEqual(_names(pending(self.connection, read_steps(self.directory))), names)
         self.assertEqual(_names(migrate(self.connection, self.directory)), names)
-        self.assertEqual(pending(self.connection, self.directory), [])
+        self.assertEqual(pending(self.connection, read_steps(self.directory)), [])
         self.assertEqual(migrate(self.connection, self.directory), [])
         self.assertEqual(self.versions(), [(1, "fruits"), (2, "taste")])
 
@@ -112,7 +112,7 @@ class MigrateTests(DatabaseTestCase):
         (self.directory / "0002_taste.sql").unlink()
         for function in (migrate, pending):
             with self.assertRaises(SchemaTooNew) as caught:
-                function(self.connection, self.directory)
+                function(self.connection, read_steps(self.directory))
             self.assertEqual((caught.exception.found, caught.exception.known), (2, 1))
 
     def test_changed(self) -> None:
