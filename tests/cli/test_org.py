@@ -18,6 +18,11 @@ from tests.installation.installed import InstalledTestCase
 from tests.installation.places import field
 
 
+def age(txn: Transaction) -> None:
+    """Let 30 days go by for the keys that were rotated out."""
+    txn.execute("UPDATE organization_keys SET retired = retired - interval '30 days'")
+
+
 class OrgTestCase(InstalledTestCase):
     def org(self, *arguments: str) -> Outcome:
         return run("--config", self.config.path, "org", *arguments)
@@ -136,13 +141,26 @@ class RotateTests(OrgTestCase):
         self.assertEqual(previous["key"], str(old))
         self.assertIn(f"Opens still       {old}", self.lines("show"))
 
+    def test_erased(self) -> None:
+        """The old signing key is erased at once, the old encryption key 30 days later; rekey copes."""
+        first = self.current()
+        self.document("rotate")
+        second = self.current()
+        kept = {"signing": {second.primary_key}, "encryption": {first.encryption_key, second.encryption_key}}
+        self.assertEqual(self.kept(), kept)
+        self.assertTrue(self.document("rekey")["changed"])
+        self.assertEqual(self.kept(), kept)
+        self.do(age)
+        self.document("rotate")
+        third = self.current()
+        self.assertEqual(
+            self.kept(),
+            {"signing": {third.primary_key}, "encryption": {second.encryption_key, third.encryption_key}},
+        )
+
     def test_old_key_goes(self) -> None:
         """After 30 days the old key is used no longer."""
         self.document("rotate")
-
-        def age(txn: Transaction) -> None:
-            txn.execute("UPDATE organization_keys SET retired = retired - interval '30 days'")
-
         self.do(age)
         self.assertEqual(len(self.keyring().encryption), 1)
         self.assertEqual(self.document("show")["previous_encryption_keys"], [])
@@ -202,6 +220,9 @@ class RevokeTests(OrgTestCase):
         self.assertEqual((card[2].revokes, card[2].secondary_key), (card[1].hash, None))
         self.assertEqual((document["action"], document["svk"]), ("revoke", None))
         self.assertNotIn("svk=", document["steps"][0]["records"][0]["value"])
+        self.assertEqual(
+            self.kept(), {"signing": {card[2].primary_key}, "encryption": {card[2].encryption_key}}
+        )
         self.assertEqual(len(self.keyring().encryption), 1)
         revoked = {before.signing.public, *(pair.public for pair in before.encryption)}
         self.assertEqual(len(revoked), 3)
