@@ -130,9 +130,14 @@ def reencrypt(txn: Transaction, old: SecretKey, new: SecretKey) -> None:
         keys.replace_private(txn, key.public, new.seal(old.open(key.private)))
 
 
-def lacking_entries(txn: Transaction) -> Iterator[Holder]:
-    """List the workspaces whose current entry was signed with a key that was revoked since (spec 03)."""
+def lacking_entries(txn: Transaction, *, after_revocation: bool = False) -> Iterator[Holder]:
+    """List the workspaces whose current entry was signed with a key that was revoked since (spec 03).
+
+    :param after_revocation: whether to list what that would be after the current key is revoked.
+    """
     history = read_history(txn)
+    if after_revocation:
+        history = history.revoked()
     if not any(period.revoked for period in history.periods):
         return
     last = ORGANIZATION

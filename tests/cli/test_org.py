@@ -5,7 +5,9 @@ import pty
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mensagod.crypto.sealing import EncryptionPair
+from mensagod import organization
+from mensagod.crypto.sealing import EncryptionPair, SecretKey
+from mensagod.installation.organization_key import write_next
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.making import UserKeys
 from mensagod.keycards.signatures import fingerprint
@@ -168,13 +170,16 @@ class RotateTests(OrgTestCase):
     def test_without_key_file(self) -> None:
         """Without the right organization.key nothing is changed."""
         self.key_file.unlink()
-        outcome = self.org("rotate")
-        self.assertEqual(outcome.status, 1)
-        self.assertIn("organization.key is missing", outcome.complaint)
-        self.write_key(f"{SECRET}\n".encode())
-        for verb in (["rotate"], ["revoke", "--yes"]):
+        for verb in (["rotate"], ["rotate", "--dry-run"], ["rekey", "--dry-run"]):
             outcome = self.org(*verb)
             self.assertEqual(outcome.status, 1)
+            self.assertIn("organization.key is missing", outcome.complaint)
+        self.assertTrue(self.document("revoke", "--new-key", "--dry-run")["dry_run"])
+        self.write_key(f"{SECRET}\n".encode())
+        verbs = (["rotate"], ["rotate", "--dry-run"], ["rekey", "--dry-run"], ["revoke", "--dry-run"])
+        for verb in (*verbs, ["revoke", "--yes"]):
+            outcome = self.org(*verb)
+            self.assertEqual((outcome.status, outcome.out), (1, ""))
             self.assertIn("organization.key does not open", outcome.complaint)
         self.assertEqual(len(self.card()), 1)
 
@@ -235,7 +240,14 @@ class RevokeTests(OrgTestCase):
         alice = self.add_person("alice", early)
         self.document("rotate")
         bob = self.add_person("bob", late)
+        planned = self.document("revoke", "--dry-run")["need_entries"]
+        self.assertIn(
+            f"Who would need a new keycard entry (1):\n\n  {bob}", self.lines("revoke", "--dry-run")
+        )
+        self.assertEqual(self.document("rotate", "--dry-run")["need_entries"], [])
+        self.assertEqual(self.document("show")["need_entries"], [])
         document = self.document("revoke", "--yes")
+        self.assertEqual(document["need_entries"], planned)
         expected = {"workspace_id": str(bob), "domain": "example.com", "user_id": "bob"}
         self.assertEqual(document["need_entries"], [expected])
         self.assertIn(f"{bob}/example.com  bob/example.com", self.lines("show"))
@@ -244,9 +256,11 @@ class RevokeTests(OrgTestCase):
         self.assertEqual(self.document("show")["need_entries"], [])
 
     def test_text(self) -> None:
-        """A person reads whom to tell."""
+        """A person reads whom to tell, if there is anybody."""
+        self.assertNotIn("everybody listed", self.lines("revoke", "--yes"))
         alice = self.add_person("alice")
         shown = self.lines("revoke", "--yes")
+        self.assertIn("everybody listed", shown)
         self.assertIn("The organization's keys are revoked", shown)
         self.assertIn(f"Who needs a new keycard entry (1):\n\n  {alice}/example.com", shown)
 
@@ -283,6 +297,14 @@ class RekeyTests(OrgTestCase):
         old = self.master
         self.assertFalse(self.document("rekey", "--dry-run")["changed"])
         self.assertEqual(self.master, old)
+
+    def test_dry_run_after_an_interruption(self) -> None:
+        """--dry-run says that an interrupted change would be completed, and leaves it as it is."""
+        new = SecretKey.generate()
+        write_next(self.key_file, new)
+        self.do(organization.reencrypt, self.master, new)
+        self.assertIn("would be completed", self.lines("rekey", "--dry-run"))
+        self.assertNotEqual(self.master, new)
 
     def test_rotation_after(self) -> None:
         """The keys made afterwards are encrypted with the new key, too."""
