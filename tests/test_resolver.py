@@ -173,7 +173,34 @@ class LocalResolverTests(DatabaseTestCase):
         assert part is not None
         assert not isinstance(part, Extent)
         self.assertEqual([entry.number for entry in part], [3, 4])
+        self.assertEqual(self.resolver.cache.bytes_held, 0)
+
+    async def test_large_current(self) -> None:
+        """Of a large card only the newest entry is read, again and again, until it changes."""
+        await self.database.run(add_card, self.owner, 1000, 100)
+        await until(lambda: self.changes.is_current)
+        await self.changes.ask()
+        await self.resolver.current(self.owner)
+        reads = self.count_reads()
+        for _ in range(3):
+            current = await self.resolver.current(self.owner)
+            assert current is not None
+            self.assertEqual(current.number, 100)
+            newest = await self.resolver.excerpt(self.owner, 0, None)
+            self.assertEqual(newest, [current])
+        self.assertEqual(set(reads), {keycards.current_entry})
+        self.assertEqual(self.resolver.cache.bytes_held, 0)
+        await self.database.run(keycards.add_entry, self.owner, stored(101))
+        self.changes.tell(frozenset({self.owner}))
         self.assertEqual(len(self.resolver.cache), 0)
+        current = await self.resolver.current(self.owner)
+        assert current is not None
+        self.assertEqual(current.number, 101)
+
+    async def test_many_entries(self) -> None:
+        """A card of very many entries is large, however short they are."""
+        await self.database.run(add_card, self.owner, 1, CACHEABLE // 64 + 1)
+        self.assertEqual(await self.database.read(keycards.read_card, self.owner), [])
 
     async def test_change_elsewhere(self) -> None:
         """What another process adds is seen within a second."""
