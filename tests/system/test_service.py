@@ -59,11 +59,19 @@ class ReadAgainTests(ConnectionTestCase):
         other = await self.greeted(source="127.0.0.2")
         self.assertEqual((await in_thread(other.ask, request("ECHO", A="x" * 4096))).status, 414)
 
+    async def test_warnings(self) -> None:
+        """What is odd about the configuration is in the log, and disturbs nobody who reads it."""
+        self.write_configuration('listen = ["tcp:2001:interface=127.0.0.1"]', "port = 2002")
+        lines = self.read_again()
+        self.assertEqual(len([line for line in lines if "network.port has no effect" in line]), 1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     async def test_few_descriptors(self) -> None:
         """Where the limit of open files allows fewer clients than configured, the log says so."""
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         resource.setrlimit(resource.RLIMIT_NOFILE, (1000, limits[1]))
+        self.write_configuration()
         lines = self.read_again()
         usable = usable_clients(self.service.server.config)
         self.assertLess(usable, 1000)
