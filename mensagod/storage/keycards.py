@@ -1,6 +1,6 @@
 """Keycard entries as they were signed, byte for byte (spec 03)."""
 
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 
 from attrs import frozen
 
@@ -106,6 +106,16 @@ def current_entry(txn: Transaction, owner: WorkspaceID) -> StoredEntry | None:
         (owner.uuid,),
     )
     return maybe(StoredEntry.from_row, txn)
+
+
+def has_grown(txn: Transaction, owner: WorkspaceID, count: int, window: timedelta) -> bool:
+    """Tell whether a card got ``count`` entries or more within ``window``; it looks at one of them."""
+    txn.execute(
+        "SELECT 1 FROM keycard_entries WHERE owner = %(owner)s AND created > now() - %(window)s"
+        " AND number = (SELECT max(number) FROM keycard_entries WHERE owner = %(owner)s) - %(count)s + 1",
+        {"owner": owner.uuid, "window": window, "count": count},
+    )
+    return txn.fetchone() is not None
 
 
 def hold_organization(txn: Transaction) -> StoredEntry | None:
