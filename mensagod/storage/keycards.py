@@ -1,9 +1,11 @@
 """Keycard entries as they were signed, byte for byte (spec 03)."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
 
 from attrs import frozen
 
+from mensagod.crypto.cryptostring import CryptoString
 from mensagod.identity import SERVER_WORKSPACE, WorkspaceID
 from mensagod.keycards.entries import Entry
 from mensagod.storage.rows import Row, Transaction, many, maybe, one
@@ -114,6 +116,17 @@ def has_grown(txn: Transaction, owner: WorkspaceID, count: int, window: timedelt
         "SELECT 1 FROM keycard_entries WHERE owner = %(owner)s AND created > now() - %(window)s"
         " AND number = (SELECT max(number) FROM keycard_entries WHERE owner = %(owner)s) - %(count)s + 1",
         {"owner": owner.uuid, "window": window, "count": count},
+    )
+    return txn.fetchone() is not None
+
+
+def has_held(txn: Transaction, owner: WorkspaceID, keys: Iterable[CryptoString], count: int) -> bool:
+    """Tell whether any of ``keys`` stands in the last ``count`` entries of a card."""
+    txn.execute(
+        "SELECT 1 FROM keycard_entries, unnest(%(keys)s::text[]) AS key WHERE owner = %(owner)s"
+        " AND number > (SELECT max(number) FROM keycard_entries WHERE owner = %(owner)s) - %(count)s"
+        " AND strpos(text, ':' || key || E'\\r\\n') > 0 LIMIT 1",
+        {"owner": owner.uuid, "keys": [str(key) for key in keys], "count": count},
     )
     return txn.fetchone() is not None
 

@@ -150,7 +150,8 @@ class AddEntryTests(IdentityTestCase):
             ({"Hash": "MD5:abcdefgh"}, Status.ALGORITHM_NOT_SUPPORTED),
             ({"Hash": "?"}, Status.BAD_REQUEST),
             ({"User-Signature": "?"}, Status.BAD_REQUEST),
-            ({"User-Signature": "BLAKE2B-256:abcde"}, BAD),
+            ({"User-Signature": "BLAKE2B-256:abcde"}, Status.ALGORITHM_NOT_SUPPORTED),
+            ({"User-Signature": "ED25519:abcde"}, BAD),
             ({"User-Signature": "flipped"}, Status.INVALID_SIGNATURE),
         ):
             answer = await self.begin(self.client_, base.text)
@@ -393,6 +394,24 @@ class RevokeTests(IdentityTestCase):
         signature = rotation.fields["Custody-Signature"]
         text = base.text + f"Custody-Signature:{signature}\r\n"
         await self.refuse(self.client_, BAD, text, password)
+
+    async def test_old_keys(self) -> None:
+        """The keys of a revocation differ from each other, and none ever stood in the card."""
+        for _ in range(3):
+            await self.add(self.client_, self.alice)
+        password = self.alice.person.password
+        base = self.alice.revocation(self.keys)
+        for one, other in (
+            ("Verification-Key", "Contact-Request-Verification-Key"),
+            ("Encryption-Key", "Contact-Request-Encryption-Key"),
+        ):
+            same = base.with_line(one, base.fields[other])
+            await self.refuse(self.client_, NONCOMPLIANT, same.text, password)
+            for line in (one, other):
+                old = base.with_line(line, self.alice.card[0].fields[one])
+                await self.refuse(self.client_, NONCOMPLIANT, old.text, password)
+        await self.revoke(self.client_, self.alice)
+        await self.assert_card(self.alice)
 
     async def test_nothing_to_revoke(self) -> None:
         """Without a card there is nothing to revoke."""
