@@ -27,6 +27,7 @@ MEAN_SIZE: Final = 8192
 _ROW: Final = 600  # what a StoredEntry takes beside its text, generously
 _PAGE: Final = 32
 _DAY: Final = 86_400
+_MEMORY: Final = 1.0  # seconds: nobody is told when a workspace is archived
 
 
 @frozen
@@ -119,20 +120,25 @@ class LocalResolver:
         self._database = database
         self._changes = changes
         self.cache = CardCache(most)
-        self._domains: dict[WorkspaceID, Domain] = {}
+        self._domains: dict[WorkspaceID, tuple[Domain, float]] = {}
         changes.watch(self.cache.forget)
 
-    async def is_in(self, workspace: WorkspaceID, domain: Domain) -> bool:
-        """Tell whether a workspace is there and in a domain. Where it is never changes, and is remembered."""
-        known = self._domains.get(workspace)
-        if known is None:
+    async def is_in(self, workspace: WorkspaceID, domain: Domain | None) -> bool:
+        """Tell whether a workspace is registered, not archived, and in a domain; remember it for a second.
+
+        :param domain: ``None`` means any.
+        """
+        now = self._reactor.seconds()
+        known, until = self._domains.get(workspace, (None, now))
+        if known is None or now >= until:
             known = await self._database.read(workspaces.find_domain, workspace)
             if known is None:
+                self._domains.pop(workspace, None)
                 return False
             if len(self._domains) >= self.cache.most:
                 self._domains.clear()
-            self._domains[workspace] = known
-        return known == domain
+            self._domains[workspace] = known, now + _MEMORY
+        return domain is None or known == domain
 
     async def current(self, owner: WorkspaceID) -> StoredEntry | None:
         """Give the newest entry of a card, if it has any."""

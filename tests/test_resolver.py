@@ -29,7 +29,7 @@ def stored(number: int, size: int = 100) -> StoredEntry:
 
 def add_card(txn: Transaction, owner: WorkspaceID, size: int, count: int) -> None:
     txn.execute(
-        "INSERT INTO workspaces (id, domain, status) VALUES (%s, 'example.com', 'preregistered')"
+        "INSERT INTO workspaces (id, domain, status, password_hash) VALUES (%s, 'example.com', 'active', 'x')"
         " ON CONFLICT DO NOTHING",
         (owner.uuid,),
     )
@@ -234,7 +234,9 @@ class LocalResolverTests(DatabaseTestCase):
         self.assertEqual(current.number, 2)
 
     async def test_domain(self) -> None:
-        """In which domain a workspace is, is read once; that one is not there is not remembered."""
+        """In which domain a workspace is, is read once a second; that one is not there is not remembered."""
+        clock = Clock()
+        _, self.resolver = self.make(clock)
         here, elsewhere = Domain.from_text("example.com"), Domain.from_text("example.net")
         late = WorkspaceID.random()
         self.assertFalse(await self.resolver.is_in(late, here))
@@ -245,6 +247,14 @@ class LocalResolverTests(DatabaseTestCase):
             self.assertTrue(await self.resolver.is_in(self.owner, here))
             self.assertFalse(await self.resolver.is_in(self.owner, elsewhere))
         self.assertEqual(len(reads), 1)
+        await self.database.run(
+            lambda txn: txn.execute(
+                "UPDATE workspaces SET status = 'archived', password_hash = NULL WHERE id = %s",
+                (self.owner.uuid,),
+            )
+        )
+        clock.advance(1)
+        self.assertFalse(await self.resolver.is_in(self.owner, here))
         for _ in range(30):
             owner = WorkspaceID.random()
             await self.database.run(add_card, owner, 1, 0)

@@ -80,8 +80,11 @@ def find_workspace(txn: Transaction, workspace: WorkspaceID) -> Workspace | None
 
 
 def find_domain(txn: Transaction, workspace: WorkspaceID) -> Domain | None:
-    """Tell in which domain a workspace is, whatever its state; that never changes."""
-    txn.execute("SELECT domain FROM workspaces WHERE id = %s", (workspace.uuid,))
+    """Tell in which domain a workspace is, unless it is archived or not registered yet."""
+    txn.execute(
+        "SELECT domain FROM workspaces WHERE id = %s AND status NOT IN ('archived', 'preregistered')",
+        (workspace.uuid,),
+    )
     return maybe(lambda row: Domain(row.domain), txn)
 
 
