@@ -5,6 +5,7 @@ import sys
 from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
@@ -122,7 +123,7 @@ class DropinTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make a plugin package of one directory."""
         parent = Path(self.mktemp()).absolute()
-        self.name = f"dropins_{id(self)}"
+        self.name = f"dropins_{uuid4().hex}"
         self.directory = parent / self.name
         self.directory.mkdir(parents=True)
         (self.directory / "__init__.py").touch()

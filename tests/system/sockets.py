@@ -1,5 +1,6 @@
 """Plain sockets of clients, used from threads, because some clients are no good ones."""
 
+import select
 import socket
 import ssl
 from contextlib import suppress
@@ -44,6 +45,40 @@ class Plug:
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
+
+    def send_some(self, data: bytes) -> bytes:
+        """Send until the server has taken nothing more for a second; give the rest."""
+        self.socket.settimeout(0)
+        while data and select.select([], [self.socket], [], 1)[1]:
+            data = data[self._send_now(data) :]
+        self.socket.settimeout(SECONDS)
+        return data
+
+    def exchange(self, data: bytes, answers: int) -> list[Response]:
+        """Send ``data`` and read answers meanwhile: in one thread, as TLS of one socket is not for two."""
+        found: list[Response] = []
+        self.socket.settimeout(0)
+        while len(found) < answers:
+            if not any(select.select([self.socket], [self.socket] if data else [], [], SECONDS)):
+                raise TimeoutError
+            data = data[self._send_now(data) :]
+            self._read_now()
+            while (message := self._decoder.next_message()) is not None:
+                found.append(Response.from_bytes(message))
+        self.socket.settimeout(SECONDS)
+        return found
+
+    def _send_now(self, data: bytes) -> int:
+        try:
+            return self.socket.send(data[:16384]) if data else 0
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return 0
+
+    def _read_now(self) -> None:
+        with suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            while data := self.socket.recv(65536):
+                self._decoder.receive(data)
+            raise EOFError
 
     def answer(self) -> Response:
         """Read one answer."""
