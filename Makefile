@@ -49,8 +49,11 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis
 
 # What the quick suite leaves out crosses a socket or asks a real PostgreSQL.
-QUICK := tests.wire tests.crypto tests.keycards tests.config tests.delivery tests.client tests.test_identity \
-	tests.test_paths tests.test_times tests.test_vectors
+QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client \
+	$(addprefix tests.delivery.test_,envelopes labels reference tags) \
+	$(addprefix tests.commands.test_,policy registry sessions) \
+	$(addprefix tests.test_,docs identity layers limits log_lines logs paths protocol raw secrets session threads \
+	times turns vectors)
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "mensagod needs Python 3.11 or newer: install it, or set PYTHON" >&2; exit 1; }

@@ -1,7 +1,7 @@
 """Start `make serve` as a newcomer would, talk to it through its printed port, stop it, and kill it.
 
-Another command that serves can be given as arguments. Uses nothing but Python's own library, and stops what it
-started by its own process id.
+Another command that serves can be given as arguments. Uses nothing but the standard library, and stops what
+it started by its own process id.
 """
 
 import json

@@ -13,10 +13,10 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from mensagod.changes import ChangeWatch
-from mensagod.identity import WorkspaceID
+from mensagod.identity import Domain, WorkspaceID
 from mensagod.keycards.entries import Entry
 from mensagod.keycards.errors import KeycardFault
-from mensagod.storage import keycards
+from mensagod.storage import keycards, workspaces
 from mensagod.storage.database import Database
 from mensagod.storage.keycards import Extent, StoredEntry
 
@@ -114,7 +114,20 @@ class LocalResolver:
         self._database = database
         self._changes = changes
         self.cache = CardCache(most)
+        self._domains: dict[WorkspaceID, Domain] = {}
         changes.watch(self.cache.forget)
+
+    async def is_in(self, workspace: WorkspaceID, domain: Domain) -> bool:
+        """Tell whether a workspace is there and in a domain. Where it is never changes, and is remembered."""
+        known = self._domains.get(workspace)
+        if known is None:
+            known = await self._database.read(workspaces.find_domain, workspace)
+            if known is None:
+                return False
+            if len(self._domains) >= self.cache.most:
+                self._domains.clear()
+            self._domains[workspace] = known
+        return known == domain
 
     async def current(self, owner: WorkspaceID) -> StoredEntry | None:
         """Give the newest entry of a card, if it has any."""

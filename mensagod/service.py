@@ -145,11 +145,10 @@ class MensagoService(Service):
         """Say what is odd about the configuration."""
         config = self.server.config
         for warning in config.warnings:
-            # A field "warning" would make it one of Python's warnings.
-            self._log.warn("{text}", text=warning)
+            self._log.warn("{sentence}", sentence=warning)
         fallback = fallback_warning(config.global_.user, self.account)
         if fallback is not None:
-            self._log.warn("{text}", text=fallback, event="fallback_account")
+            self._log.warn("{sentence}", sentence=fallback, event="fallback_account")
         wanted, usable = config.performance.max_clients, usable_clients(config)
         if usable < wanted:
             self._log.warn(

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.changes import ChangeWatch
-from mensagod.identity import WorkspaceID
+from mensagod.identity import Domain, WorkspaceID
 from mensagod.resolver import MEAN_SIZE, Card, CardCache, LocalResolver
 from mensagod.storage import changes, keycards
 from mensagod.storage.keycards import CACHEABLE, Extent, StoredEntry
@@ -205,6 +205,24 @@ class LocalResolverTests(DatabaseTestCase):
         current = await self.resolver.current(self.owner)
         assert current is not None
         self.assertEqual(current.number, 2)
+
+    async def test_domain(self) -> None:
+        """In which domain a workspace is, is read once; that one is not there is not remembered."""
+        here, elsewhere = Domain.from_text("example.com"), Domain.from_text("example.net")
+        late = WorkspaceID.random()
+        self.assertFalse(await self.resolver.is_in(late, here))
+        await self.database.run(add_card, late, 1, 0)
+        self.assertTrue(await self.resolver.is_in(late, here))
+        reads = self.count_reads()
+        for _ in range(2):
+            self.assertTrue(await self.resolver.is_in(self.owner, here))
+            self.assertFalse(await self.resolver.is_in(self.owner, elsewhere))
+        self.assertEqual(len(reads), 1)
+        for _ in range(30):
+            owner = WorkspaceID.random()
+            await self.database.run(add_card, owner, 1, 0)
+            self.assertTrue(await self.resolver.is_in(owner, here))
+        self.assertLessEqual(len(self.resolver._domains), 10)
 
     async def test_not_asked(self) -> None:
         """A process that cannot ask what changed takes nothing from memory."""

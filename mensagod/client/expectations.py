@@ -1,5 +1,6 @@
 """What a client waits for next on its connection: a message, or raw bytes (spec 01, *Raw data phases*)."""
 
+from abc import ABC, abstractmethod
 from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -22,7 +23,7 @@ class Sink(Protocol):
         """Take some bytes."""
 
 
-class Expectation(Generic[T]):
+class Expectation(ABC, Generic[T]):
     """What comes next, once all that was expected before has come.
 
     :ivar done: fires with what came, or fails.
@@ -33,13 +34,13 @@ class Expectation(Generic[T]):
         self.done: Deferred[T] = Deferred()
         self.deadline = deadline
 
+    @abstractmethod
     def read(self, decoder: FrameDecoder) -> bool:
         """Take what was expected from ``decoder``; tell whether all of it was there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def complete(self) -> None:
         """Pass on what came, once :meth:`read` has said that all of it was there."""
-        raise NotImplementedError
 
     def fail(self, reason: Failure) -> None:
         """It will not come."""

@@ -21,6 +21,8 @@ from mensagod.wire.status import Status
 MAX_LISTING = 16_000_000
 """The longest list of names in one answer, in characters."""
 
+_SHORTEST_NAME = len("0.0.00000000-0000-0000-0000-000000000000")
+
 
 def parse_directory(text: str) -> ServerPath:
     """Read the path of a directory."""
@@ -107,9 +109,11 @@ class List:
 
     async def _names(self, path: ServerPath, since: int, session: Session) -> list[str]:
         database = session.server.database
+        # One name more than fits, so that it shows: a million names would only be thrown away.
+        most = MAX_LISTING // (_SHORTEST_NAME + 1) + 2
         if path.area == "out" and path.workspace is not None and path.depth == 2:
-            return await database.read(queue.list_outgoing, path.workspace, since)
-        names = await database.read(files.list_files, path, since)
+            return await database.read(queue.list_outgoing, path.workspace, since, most)
+        names = await database.read(files.list_files, path, since, most)
         if names is None:
             raise NotFound("No such directory")
         return names

@@ -69,7 +69,7 @@ class GetCard:
     async def _find_owner(self, owner: Owner, session: Session) -> WorkspaceID:
         """Find whose card is asked for.
 
-        :raises NotFound: if nobody here has that name or domain.
+        :raises NotFound: if nobody here has that name or domain, or has it in another domain.
         """
         if isinstance(owner, WorkspaceID):
             return owner
@@ -80,6 +80,8 @@ class GetCard:
             return ORGANIZATION
         if isinstance(owner.id, UserID):
             return await find_workspace(owner.id, domain, session)
+        if owner.id != ORGANIZATION and not await session.server.resolver.is_in(owner.id, domain):
+            raise NotFound("No such keycard owner")
         return owner.id
 
     def _offer(self, entries: Sequence[str], session: Session) -> Response:

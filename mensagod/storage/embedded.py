@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import psycopg2
+from psycopg2 import sql
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
@@ -153,7 +154,7 @@ class EmbeddedPostgres:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,))
                 if cursor.rowcount == 0:
-                    cursor.execute(f"CREATE DATABASE {DATABASE}")
+                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
         finally:
             connection.close()
 

@@ -6,16 +6,16 @@ from mensagod.storage import folders, updates
 from mensagod.storage.rows import Transaction, changed, many
 
 
-def list_files(txn: Transaction, directory: ServerPath, since: int) -> list[str] | None:
-    """Give the names of a directory's files, sorted; ``None`` if there is no such directory.
+def list_files(txn: Transaction, directory: ServerPath, since: int, most: int) -> list[str] | None:
+    """Give the first ``most`` names of a directory's files, sorted; ``None`` if there is no such directory.
 
     :param since: Unix seconds; files whose name tells an earlier time are left out.
     """
     txn.execute(
         "SELECT files.name FROM folders LEFT JOIN files"
         " ON files.folder = folders.id AND files.state = 'live' AND files.time >= %s"
-        " WHERE folders.path = %s ORDER BY files.name",
-        (since, str(directory)),
+        " WHERE folders.path = %s ORDER BY files.name LIMIT %s",
+        (since, str(directory), most),
     )
     names = many(lambda row: row.name, txn)
     if not names:

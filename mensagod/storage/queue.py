@@ -252,15 +252,15 @@ def claimed_bytes(txn: Transaction, workspace: WorkspaceID, message: UUID) -> in
     return one(lambda row: int(row.bytes), txn)
 
 
-def list_outgoing(txn: Transaction, sender: WorkspaceID, since: int) -> list[str]:
-    """Give the names of a workspace's messages that are not delivered yet, sorted.
+def list_outgoing(txn: Transaction, sender: WorkspaceID, since: int, most: int) -> list[str]:
+    """Give the first ``most`` names of a workspace's messages that are not delivered yet, sorted.
 
     :param since: Unix seconds; messages whose name tells an earlier time are left out.
     """
     txn.execute(
         "SELECT name FROM queue WHERE sender = %s AND state <> 'pending'"
-        " AND split_part(name, '.', 1)::bigint >= %s ORDER BY name",
-        (sender.uuid, since),
+        " AND split_part(name, '.', 1)::bigint >= %s ORDER BY name LIMIT %s",
+        (sender.uuid, since, most),
     )
     return many(lambda row: row.name, txn)
 

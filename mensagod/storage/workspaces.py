@@ -76,6 +76,12 @@ def find_workspace(txn: Transaction, workspace: WorkspaceID) -> Workspace | None
     return maybe(Workspace.from_row, txn)
 
 
+def find_domain(txn: Transaction, workspace: WorkspaceID) -> Domain | None:
+    """Tell in which domain a workspace is, whatever its state; that never changes."""
+    txn.execute("SELECT domain FROM workspaces WHERE id = %s", (workspace.uuid,))
+    return maybe(lambda row: Domain(row.domain), txn)
+
+
 def find_registered(txn: Transaction, user_id: UserID, domain: Domain) -> WorkspaceID | None:
     """Find the workspace that a name leads to: its own name or an alias (spec 04, GETWID).
 

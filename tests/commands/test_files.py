@@ -1,6 +1,7 @@
 """SELECT, LIST, EXISTS, DOWNLOAD and who may do what (spec 04, *Files*)."""
 
 import os
+from typing import Any
 from uuid import UUID, uuid4
 
 from attrs import evolve
@@ -217,6 +218,32 @@ class DirectoryTests(FilesTestCase):
         await self.assert_answer(self.client_, "LIST", fields, Status.LIMIT_REACHED)
         answer = await self.assert_answer(self.client_, "LIST", {**fields, "Time": "1001"}, Status.OK)
         self.assertEqual(answer.data["FileCount"], "1")
+
+    async def test_far_too_long_list(self) -> None:
+        """Of many more names than fit no more are fetched than show that."""
+        paths = [await self.put(self.alice, time=1000) for _ in range(9)]
+        out = ServerPath.outgoing(self.alice.workspace)
+        await self.change(
+            "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due)"
+            " SELECT gen_random_uuid(), %s, %s, 'example.com', 'example.org', '1.1.' || gen_random_uuid(), 1,"
+            " 'queued', 'infinity' FROM generate_series(1, 9)",
+            self.alice.workspace.uuid,
+            UUID(int=1),
+        )
+        fetched: list[int] = []
+        self.patch(commands, "MAX_LISTING", 100)
+        read = self.service.server.database.read
+
+        async def counting(*args: Any) -> Any:
+            result = await read(*args)
+            if isinstance(result, list):
+                fetched.append(len(result))
+            return result
+
+        self.patch(self.service.server.database, "read", counting)
+        for directory in (paths[0].directory, out):
+            await self.assert_answer(self.client_, "LIST", {"Path": directory}, Status.LIMIT_REACHED)
+        self.assertEqual(fetched, [4, 4])
 
     async def test_outgoing(self) -> None:
         """What waits for delivery is listed below out; what is only being written is not."""

@@ -2,7 +2,11 @@
 
 from datetime import UTC, datetime
 
+from attrs import evolve
+
 from mensagod.client.lookups import get_card
+from mensagod.config import Config
+from mensagod.identity import Domain, WorkspaceID
 from mensagod.keycards.carddata import compose_card_data
 from mensagod.storage import keycards
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry
@@ -11,6 +15,7 @@ from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import ADMIN, DOMAIN
 
+EXTRA = Domain.from_text("example.net")
 NOW = datetime.now(UTC)
 MISMATCH = "Session state mismatch"
 
@@ -158,3 +163,29 @@ class GetCardTests(CommandTestCase):
         await self.assert_answer(client, "GETCARD", {"Start-Index": "1"}, Status.TRANSFER)
         await self.assert_answer(client, "GETCARD", {"Start-Index": "1"}, Status.BAD_REQUEST, MISMATCH)
         await self.assert_answer(client, "TRANSFER", {}, Status.BAD_REQUEST)
+
+
+class DomainsTests(CommandTestCase):
+    """A server of two domains."""
+
+    def configure(self, config: Config) -> Config:
+        return evolve(config, global_=evolve(config.global_, extra_domains=(EXTRA,)))
+
+    async def test_other_domain(self) -> None:
+        """An address leads to the card of a workspace in its own domain only, whether by ID or by name."""
+        client = await self.client()
+        people = [await self.settle("alice"), await self.settle("bob", domain=EXTRA)]
+        for person in people:
+            await self.database.run(keycards.add_entry, person.workspace, entry(1))
+        for person in people:
+            for domain in (DOMAIN, EXTRA, DOMAIN):
+                status = Status.TRANSFER if domain == person.domain else Status.NOT_FOUND
+                for user in (person.workspace, person.user_id):
+                    fields = {"Owner": f"{user}/{domain}", "Start-Index": "1"}
+                    answer = await self.assert_answer(client, "GETCARD", fields, status)
+                    if answer.status is Status.TRANSFER:
+                        await self.assert_answer(client, "TRANSFER", {}, Status.OK)
+        nobody = {"Owner": f"{WorkspaceID.random()}/{DOMAIN}", "Start-Index": "1"}
+        await self.assert_answer(client, "GETCARD", nobody, Status.NOT_FOUND)
+        organization = {"Owner": f"{ORGANIZATION}/{DOMAIN}", "Start-Index": "1"}
+        await self.assert_answer(client, "GETCARD", organization, Status.TRANSFER)

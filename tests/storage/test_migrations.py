@@ -14,6 +14,7 @@ from mensagod.storage.migrations import (
     SchemaTooNew,
     Step,
     StepChanged,
+    apply_all,
     migrate,
     pending,
     read_steps,
@@ -110,7 +111,7 @@ class MigrateTests(DatabaseTestCase):
         """A schema newer than the program is refused, with both versions."""
         migrate(self.connection, self.directory)
         (self.directory / "0002_taste.sql").unlink()
-        for function in (migrate, pending):
+        for function in (apply_all, pending):
             with self.assertRaises(SchemaTooNew) as caught:
                 function(self.connection, read_steps(self.directory))
             self.assertEqual((caught.exception.found, caught.exception.known), (2, 1))

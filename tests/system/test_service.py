@@ -59,6 +59,13 @@ class ReadAgainTests(ConnectionTestCase):
         other = await self.greeted(source="127.0.0.2")
         self.assertEqual((await in_thread(other.ask, request("ECHO", A="x" * 4096))).status, 414)
 
+    async def test_warnings(self) -> None:
+        """What is odd about the configuration is in the log, and disturbs nobody who reads it."""
+        self.write_configuration('listen = ["tcp:2001:interface=127.0.0.1"]', "port = 2002")
+        lines = self.read_again()
+        self.assertEqual(len([line for line in lines if "network.port has no effect" in line]), 1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     async def test_few_descriptors(self) -> None:
         """Where the limit of open files allows fewer clients than configured, the log says so."""
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
