@@ -82,13 +82,16 @@ class UserID:
     def check_grantable(self) -> None:
         """Refuse a name that can never belong to a user.
 
-        :raises BadValue: for the form of a RandomID, the operator's own names, and
-            letters of scripts that do not go together.
+        :raises BadValue: for the form of a RandomID, the operator's own names in whatever
+            form, invisible characters, a mark in front, and letters of scripts that do
+            not go together.
         """
         if self.workspace is not None:
             raise BadValue("a user ID must not have the form of a workspace ID")
-        if self.text in RESERVED_NAMES:
+        if names.skeleton(self.text) in RESERVED_NAMES:
             raise BadValue("this user ID belongs to the operator")
+        if not names.is_all_visible(self.text):
+            raise BadValue("a user ID must not have invisible characters, or begin with a mark")
         if not names.is_single_script(self.text):
             raise BadValue("a user ID must not mix scripts")
 

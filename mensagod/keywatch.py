@@ -53,7 +53,7 @@ class KeyWatch(Service):
     read_masters: Callable[[], tuple[SecretKey, ...]]
     keyring: Keyring | None = field(default=None, init=False)
     _stored: Sequence[StoredKey] = field(factory=list, init=False)
-    _complaint: str | None = field(default=None, init=False)
+    _complaints: dict[str, str] = field(factory=dict, init=False)
     _loops: list[LoopingCall] = field(factory=list, init=False)
     _turn: DeferredLock = field(factory=DeferredLock, init=False)
 
@@ -91,13 +91,19 @@ class KeyWatch(Service):
         return change
 
     async def warn(self) -> None:
-        """Log what the operator must know: that the entry ends soon, or that organization.key is lost."""
+        """Log what the operator must know: that the entry ends soon, or that organization.key is lost.
+
+        This daily turn also erases the private keys whose time is over, should nobody have done it.
+        """
         entry = await self.database.read(organization.current_entry)
         warning = organization.expiry_warning(entry, datetime.now(UTC))
         if warning is not None:
             days = organization.days_left(entry, datetime.now(UTC))
             self._log.warn("{text}", text=warning, event="organization_expires", days=days)
-        await self._read_masters_again(self._stored)
+        fault = await self._read_masters_again(self._stored)
+        if self.keyring is not None:
+            self._tell_of_file(fault)
+        await self.database.run(keys.erase_retired, KEEP_DAYS)
 
     def startService(self) -> None:
         """Begin to follow the database; the keys are loaded already."""
@@ -113,18 +119,23 @@ class KeyWatch(Service):
         self._loops.clear()
 
     async def _take_over(self, stored: Sequence[StoredKey]) -> None:
-        await self._read_masters_again(stored)
+        fault = await self._read_masters_again(stored)
         try:
             self.keyring = Keyring.from_stored(stored, *self.masters, known=self.keyring)
         except KeyringFault as error:
             self.keyring = None
-            self._complain(f"the organization's keys have changed, and cannot be used: {error}")
+            self._complain(
+                "keys", f"the organization's keys have changed, and cannot be used: {fault or error}"
+            )
             return
+        self._complain("keys", None)
+        self._tell_of_file(fault)
         self._stored = stored
         self._log.info("the organization's keys have changed", event="keys_changed")
+        await self.database.run(keys.erase_retired, KEEP_DAYS)
 
-    async def _read_masters_again(self, stored: Sequence[StoredKey]) -> None:
-        """Read ``organization.key`` anew, and complain of one with which the next start would fail.
+    async def _read_masters_again(self, stored: Sequence[StoredKey]) -> KeyringFault | None:
+        """Read ``organization.key`` anew, and give what would let the next start fail with it.
 
         What is wrong with it does not take away what was read before.
         """
@@ -133,13 +144,19 @@ class KeyWatch(Service):
             self.masters = tuple(dict.fromkeys((*found, *self.masters)))
             choose_master(stored, found)
         except KeyringFault as fault:
-            self._complain(f"the server goes on, but could not start again: {fault}")
-        else:
-            self._complaint = None
+            return fault
+        return None
 
-    def _complain(self, complaint: str) -> None:
-        if complaint != self._complaint:
-            self._complaint = complaint
+    def _tell_of_file(self, fault: KeyringFault | None) -> None:
+        complaint = f"the server goes on, but could not start again: {fault}"
+        self._complain("file", None if fault is None else complaint)
+
+    def _complain(self, kind: str, complaint: str | None) -> None:
+        """Log a complaint, unless the last one of its kind was the same; ``None`` settles it."""
+        if complaint is None:
+            self._complaints.pop(kind, None)
+        elif self._complaints.get(kind) != complaint:
+            self._complaints[kind] = complaint
             self._log.critical("{complaint}", complaint=complaint, event="keys_faulty")
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -19,6 +19,32 @@ _FORBIDDEN: Final = frozenset(' /\\"')
 _NEUTRAL: Final = frozenset({"Common", "Inherited"})
 _MIXABLE: Final = frozenset({"Latin", "Han", "Hiragana", "Katakana", "Hangul", "Bopomofo"})
 
+# What Unicode calls Default_Ignorable_Code_Point, in ranges; and the blank of braille.
+_INVISIBLE: Final = frozenset(
+    chr(code)
+    for first, last in (
+        (0xAD, 0xAD),
+        (0x34F, 0x34F),
+        (0x61C, 0x61C),
+        (0x115F, 0x1160),
+        (0x17B4, 0x17B5),
+        (0x180B, 0x180F),
+        (0x200B, 0x200F),
+        (0x202A, 0x202E),
+        (0x2060, 0x206F),
+        (0x2800, 0x2800),
+        (0x3164, 0x3164),
+        (0xFE00, 0xFE0F),
+        (0xFEFF, 0xFEFF),
+        (0xFFA0, 0xFFA0),
+        (0xFFF0, 0xFFF8),
+        (0x1BCA0, 0x1BCA3),
+        (0x1D173, 0x1D17A),
+        (0xE0000, 0xE0FFF),
+    )
+    for code in range(first, last + 1)
+)
+
 
 def normal_form(text: str) -> str:
     """Give the normal form of a user ID: NFC of the lower-cased NFC of ``text``.
@@ -41,6 +67,16 @@ def normal_form(text: str) -> str:
     if normal.startswith(".") or normal.endswith(".") or ".." in normal:
         raise BadValue("a user ID has single dots only, none at either end")
     return normal
+
+
+def is_all_visible(text: str) -> bool:
+    """Tell whether every character of a name is seen, and stands for itself: no mark comes first."""
+    return _INVISIBLE.isdisjoint(text) and not unicodedata.category(text[0]).startswith("M")
+
+
+def skeleton(text: str) -> str:
+    """Give what a name comes to without differences of width and form: NFKC, case-folded."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def is_single_script(text: str) -> bool:

@@ -17,7 +17,7 @@ from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.errors import KeycardFault, RevokedOrganizationKey
 from mensagod.keycards.making import OrganizationKeys, revoke_organization, rotate_organization
 from mensagod.keycards.organizations import OrganizationHistory
-from mensagod.keyring import Keyring, KeyringFault, choose_master, protect
+from mensagod.keyring import KEEP_DAYS, Keyring, KeyringFault, choose_master, protect
 from mensagod.storage import keycards, keys
 from mensagod.storage.holders import Holder, holders_after
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry
@@ -73,7 +73,9 @@ def read_history(txn: Transaction) -> OrganizationHistory:
 
 
 def rotate(txn: Transaction, masters: Sequence[SecretKey], expected: CryptoString, now: datetime) -> Change:
-    """Give the organization new keys; the old ones go on opening what was sealed to them, for 30 days.
+    """Give the organization new keys; the old one goes on opening what was sealed to it, for 30 days.
+
+    The private signing key is erased: nothing but the new entry is ever signed with it again.
 
     :param masters: keys of which one opens the private keys.
     :param expected: the hash of the entry that the caller saw as the current one.
@@ -87,12 +89,13 @@ def rotate(txn: Transaction, masters: Sequence[SecretKey], expected: CryptoStrin
     new = OrganizationKeys()
     entry = rotate_organization(before, old, new, max(now, before.timestamp))
     keys.retire_current(txn)
+    keys.erase_retired(txn, KEEP_DAYS)
     _add(txn, entry, new, master)
     return Change(before, entry)
 
 
 def revoke(txn: Transaction, masters: Sequence[SecretKey], expected: CryptoString, now: datetime) -> Change:
-    """Revoke the organization's current entry; no key that it ever had is used again.
+    """Revoke the organization's current entry; no key that it ever had is used again, or kept.
 
     Those rotated out before are revoked with it: whoever came by the current ones found these beside them.
 
@@ -118,7 +121,7 @@ def revoke_anew(txn: Transaction, master: SecretKey, expected: CryptoString, now
 
 
 def reencrypt(txn: Transaction, old: SecretKey, new: SecretKey) -> None:
-    """Encrypt all private keys but the revoked ones with ``new``; the caller holds the lock.
+    """Encrypt all private keys that are kept with ``new``; the caller holds the lock.
 
     :raises KeyringFault: if ``old`` does not open them.
     """
@@ -127,9 +130,14 @@ def reencrypt(txn: Transaction, old: SecretKey, new: SecretKey) -> None:
         keys.replace_private(txn, key.public, new.seal(old.open(key.private)))
 
 
-def lacking_entries(txn: Transaction) -> Iterator[Holder]:
-    """List the workspaces whose current entry was signed with a key that was revoked since (spec 03)."""
+def lacking_entries(txn: Transaction, *, after_revocation: bool = False) -> Iterator[Holder]:
+    """List the workspaces whose current entry was signed with a key that was revoked since (spec 03).
+
+    :param after_revocation: whether to list what that would be after the current key is revoked.
+    """
     history = read_history(txn)
+    if after_revocation:
+        history = history.revoked()
     if not any(period.revoked for period in history.periods):
         return
     last = ORGANIZATION

@@ -6,6 +6,7 @@ at a time.
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
+from math import inf
 from sys import getsizeof
 from typing import Final
 
@@ -26,13 +27,14 @@ MEAN_SIZE: Final = 8192
 _ROW: Final = 600  # what a StoredEntry takes beside its text, generously
 _PAGE: Final = 32
 _DAY: Final = 86_400
+_MEMORY: Final = 1.0  # seconds: nobody is told when a workspace is archived
 
 
 @frozen
 class Card:
-    """A small card.
+    """A small card, or that a card is not small.
 
-    :ivar entries: all of them, in order.
+    :ivar entries: all of them, in order; none of a card that is too large to be kept.
     :ivar until: when a resolver may no longer keep it, by the reactor's clock.
     """
 
@@ -49,6 +51,10 @@ class Card:
         if start <= 0:
             return self.entries[-1:]
         return self.entries[start - 1 : end]
+
+
+_LARGE: Final = Card((), inf)
+"""That a card is large stays true until it changes, and so is not asked again."""
 
 
 @define(eq=False)
@@ -114,27 +120,32 @@ class LocalResolver:
         self._database = database
         self._changes = changes
         self.cache = CardCache(most)
-        self._domains: dict[WorkspaceID, Domain] = {}
+        self._domains: dict[WorkspaceID, tuple[Domain, float]] = {}
         changes.watch(self.cache.forget)
 
-    async def is_in(self, workspace: WorkspaceID, domain: Domain) -> bool:
-        """Tell whether a workspace is there and in a domain. Where it is never changes, and is remembered."""
-        known = self._domains.get(workspace)
-        if known is None:
+    async def is_in(self, workspace: WorkspaceID, domain: Domain | None) -> bool:
+        """Tell whether a workspace is registered, not archived, and in a domain; remember it for a second.
+
+        :param domain: ``None`` means any.
+        """
+        now = self._reactor.seconds()
+        known, until = self._domains.get(workspace, (None, now))
+        if known is None or now >= until:
             known = await self._database.read(workspaces.find_domain, workspace)
             if known is None:
+                self._domains.pop(workspace, None)
                 return False
             if len(self._domains) >= self.cache.most:
                 self._domains.clear()
-            self._domains[workspace] = known
-        return known == domain
+            self._domains[workspace] = known, now + _MEMORY
+        return domain is None or known == domain
 
     async def current(self, owner: WorkspaceID) -> StoredEntry | None:
         """Give the newest entry of a card, if it has any."""
         card = await self._small_card(owner)
         if card is not None:
             return card.entries[-1]
-        return await self._database.read(keycards.current_entry, owner)
+        return await self._newest(owner)
 
     async def excerpt(
         self, owner: WorkspaceID, start: int, end: int | None
@@ -147,6 +158,9 @@ class LocalResolver:
         card = await self._small_card(owner)
         if card is not None:
             return card.excerpt(start, end) or None
+        if start <= 0:
+            newest = await self._newest(owner)
+            return None if newest is None else [newest]
         extent = await self._database.read(keycards.measure, owner, start, end)
         if extent is None or extent.size > keycards.CACHEABLE:
             return extent
@@ -161,10 +175,11 @@ class LocalResolver:
 
     async def _small_card(self, owner: WorkspaceID) -> Card | None:
         """Give a card that is small enough to be kept."""
-        if self._changes.is_current:
-            known = self.cache.find(owner, self._reactor.seconds())
-            if known is not None:
-                return known
+        known = self.cache.find(owner, self._reactor.seconds())
+        if known is _LARGE:
+            return None
+        if known is not None and self._changes.is_current:
+            return known
         generation = self._changes.generation
         entries = await self._database.read(keycards.read_card, owner)
         if not entries:
@@ -174,6 +189,14 @@ class LocalResolver:
         if generation == self._changes.generation:
             self.cache.keep(owner, card)
         return card
+
+    async def _newest(self, owner: WorkspaceID) -> StoredEntry | None:
+        """Read the newest entry of a card that is not small, and remember that it is not."""
+        generation = self._changes.generation
+        entry = await self._database.read(keycards.current_entry, owner)
+        if entry is not None and generation == self._changes.generation:
+            self.cache.keep(owner, _LARGE)
+        return entry
 
 
 def _time_to_live(entry: StoredEntry) -> int:

@@ -145,10 +145,11 @@ class MensagoService(Service):
         """Say what is odd about the configuration."""
         config = self.server.config
         for warning in config.warnings:
-            self._log.warn("{sentence}", sentence=warning)
+            # A field "warning" would make it one of Python's warnings.
+            self._log.warn("{text}", text=warning)
         fallback = fallback_warning(config.global_.user, self.account)
         if fallback is not None:
-            self._log.warn("{sentence}", sentence=fallback, event="fallback_account")
+            self._log.warn("{text}", text=fallback, event="fallback_account")
         wanted, usable = config.performance.max_clients, usable_clients(config)
         if usable < wanted:
             self._log.warn(

@@ -127,6 +127,15 @@ class UserIDTests(RefusingCase):
         for text in (WID.upper(), "Admin", "ABUSE", "support", "pаypal", "aα", "东京москва", "גa", "aⅼб"):
             self.assertRaises(BadValue, UserID.from_text(text).check_grantable)
 
+    def test_lookalikes_are_never_given_out(self) -> None:
+        """Nothing invisible, no mark in front, and the operator's names in no form at all."""
+        for code in (0x34F, 0x115F, 0x1160, 0x17B4, 0x180B, 0x2800, 0x3164, 0xFE00, 0xFE0F, 0xFFA0, 0xE01EF):
+            for text in (f"ali{chr(code)}ce", f"alice{chr(code)}", chr(code)):
+                self.assertRaises(BadValue, UserID.from_text(text).check_grantable)
+        for text in ("\u0301alice", "ａｄｍｉｎ", "ⓐdmin", "𝐬𝐮𝐩𝐩𝐨𝐫𝐭", "abuſe"):
+            self.assertRaises(BadValue, UserID.from_text(text).check_grantable)
+        UserID.from_text("हिन्दी").check_grantable()
+
     def test_a_workspace_id_as_a_name(self) -> None:
         self.assertEqual(UserID.from_text(WID.upper()).workspace, WorkspaceID.from_text(WID))
 

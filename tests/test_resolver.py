@@ -29,7 +29,7 @@ def stored(number: int, size: int = 100) -> StoredEntry:
 
 def add_card(txn: Transaction, owner: WorkspaceID, size: int, count: int) -> None:
     txn.execute(
-        "INSERT INTO workspaces (id, domain, status) VALUES (%s, 'example.com', 'preregistered')"
+        "INSERT INTO workspaces (id, domain, status, password_hash) VALUES (%s, 'example.com', 'active', 'x')"
         " ON CONFLICT DO NOTHING",
         (owner.uuid,),
     )
@@ -173,7 +173,34 @@ class LocalResolverTests(DatabaseTestCase):
         assert part is not None
         assert not isinstance(part, Extent)
         self.assertEqual([entry.number for entry in part], [3, 4])
+        self.assertEqual(self.resolver.cache.bytes_held, 0)
+
+    async def test_large_current(self) -> None:
+        """Of a large card only the newest entry is read, again and again, until it changes."""
+        await self.database.run(add_card, self.owner, 1000, 100)
+        await until(lambda: self.changes.is_current)
+        await self.changes.ask()
+        await self.resolver.current(self.owner)
+        reads = self.count_reads()
+        for _ in range(3):
+            current = await self.resolver.current(self.owner)
+            assert current is not None
+            self.assertEqual(current.number, 100)
+            newest = await self.resolver.excerpt(self.owner, 0, None)
+            self.assertEqual(newest, [current])
+        self.assertEqual(set(reads), {keycards.current_entry})
+        self.assertEqual(self.resolver.cache.bytes_held, 0)
+        await self.database.run(keycards.add_entry, self.owner, stored(101))
+        self.changes.tell(frozenset({self.owner}))
         self.assertEqual(len(self.resolver.cache), 0)
+        current = await self.resolver.current(self.owner)
+        assert current is not None
+        self.assertEqual(current.number, 101)
+
+    async def test_many_entries(self) -> None:
+        """A card of very many entries is large, however short they are."""
+        await self.database.run(add_card, self.owner, 1, CACHEABLE // 64 + 1)
+        self.assertEqual(await self.database.read(keycards.read_card, self.owner), [])
 
     async def test_change_elsewhere(self) -> None:
         """What another process adds is seen within a second."""
@@ -207,7 +234,9 @@ class LocalResolverTests(DatabaseTestCase):
         self.assertEqual(current.number, 2)
 
     async def test_domain(self) -> None:
-        """In which domain a workspace is, is read once; that one is not there is not remembered."""
+        """In which domain a workspace is, is read once a second; that one is not there is not remembered."""
+        clock = Clock()
+        _, self.resolver = self.make(clock)
         here, elsewhere = Domain.from_text("example.com"), Domain.from_text("example.net")
         late = WorkspaceID.random()
         self.assertFalse(await self.resolver.is_in(late, here))
@@ -218,6 +247,14 @@ class LocalResolverTests(DatabaseTestCase):
             self.assertTrue(await self.resolver.is_in(self.owner, here))
             self.assertFalse(await self.resolver.is_in(self.owner, elsewhere))
         self.assertEqual(len(reads), 1)
+        await self.database.run(
+            lambda txn: txn.execute(
+                "UPDATE workspaces SET status = 'archived', password_hash = NULL WHERE id = %s",
+                (self.owner.uuid,),
+            )
+        )
+        clock.advance(1)
+        self.assertFalse(await self.resolver.is_in(self.owner, here))
         for _ in range(30):
             owner = WorkspaceID.random()
             await self.database.run(add_card, owner, 1, 0)

@@ -79,6 +79,8 @@ def verify(
 
     Exit status 1 if it does not verify. A card that has ended verifies still, which is told.
     """
+    if organization is not None and organization is file:
+        raise click.UsageError("Only one of the two cards can come from the standard input")
     now = at or datetime.now(UTC)
     texts = _read(file)
     history = None if organization is None else UsableHistory.of(_read(organization), now)

@@ -33,5 +33,4 @@ def as_lines(records: Sequence[Record]) -> Iterable[str]:
     """Write DNS records for a person to copy."""
     width = max((len(record.name) for record in records), default=0)
     for record in records:
-        value = f'"{record.value}"' if record.type == "TXT" else record.value
-        yield f"  {record.name:<{width}}  {record.type}  {value}"
+        yield f"  {record.name:<{width}}  {record.type}  {record.zone_data}"

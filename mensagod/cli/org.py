@@ -2,7 +2,7 @@
 
 import sys
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -10,17 +10,21 @@ from mensagod import organization
 from mensagod.cli import organizations, output
 from mensagod.cli.founded import as_lines
 from mensagod.cli.verbs import Invocation, VerbGroup, pass_invocation
+from mensagod.config import Config
+from mensagod.crypto.sealing import SecretKey
 from mensagod.installation import dns_changes
 from mensagod.installation.certificates import read_pins
 from mensagod.installation.dns_changes import Task
 from mensagod.installation.dns_records import Record, make_records, public_port
 from mensagod.installation.opened import open_installation, transaction
 from mensagod.installation.organization_key import read_candidates
+from mensagod.installation.rekeying import is_unfinished, revoke_with_new_key
 from mensagod.installation.rekeying import rekey as replace_key
-from mensagod.installation.rekeying import revoke_with_new_key
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.signatures import fingerprint
+from mensagod.keyring import choose_master
 from mensagod.organization import Change, ChangeStep
+from mensagod.storage import keys
 from mensagod.storage.connections import Connection
 
 DRY_RUN: Final = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
@@ -90,16 +94,17 @@ def rekey(invocation: Invocation, *, dry_run: bool) -> None:
     """
     config = invocation.load()
     path = config.organization_key
-    done = False
-    text = f"{path} would be replaced, and all private keys encrypted anew."
-    if not dry_run:
-        with open_installation(config) as connection:
-            done = replace_key(config, connection)
-        text = (
-            f"{path} is new. {AFTERWARDS}"
-            if done
-            else f"{path} is complete: its change had been interrupted. {AFTERWARDS}"
-        )
+    with open_installation(config) as connection:
+        completes = is_unfinished(config, connection)
+        done = not dry_run and replace_key(config, connection)
+    if dry_run and completes:
+        text = f"The change of {path}, which was interrupted, would be completed."
+    elif dry_run:
+        text = f"{path} would be replaced, and all private keys encrypted anew."
+    elif done:
+        text = f"{path} is new. {AFTERWARDS}"
+    else:
+        text = f"{path} is complete: its change had been interrupted. {AFTERWARDS}"
     if invocation.as_json:
         output.show_document({"organization_key": str(path), "changed": done, "dry_run": dry_run})
     else:
@@ -116,11 +121,13 @@ def _change(invocation: Invocation, step: ChangeStep, *, dry_run: bool, new_key:
     with open_installation(config) as connection:
         with transaction(connection) as txn:
             before = organization.current_entry(txn)
-        old = make_records(before, domains, pins, port)
+        masters = () if new_key else _read_masters(config, connection)
         if dry_run:
-            _show_plan(invocation, before, old, revokes=revokes)
+            old = make_records(before, domains, pins, port)
+            _show_plan(
+                invocation, before, old, _lacking(connection, after_revocation=revokes), revokes=revokes
+            )
             return
-        masters = () if new_key else read_candidates(config.organization_key)
         if revokes:
             _confirm(invocation)
         now = datetime.now(UTC)
@@ -130,8 +137,28 @@ def _change(invocation: Invocation, step: ChangeStep, *, dry_run: bool, new_key:
             with transaction(connection) as txn:
                 change = step(txn, masters, before.hash, now)
         records = make_records(change.entry, domains, pins, port)
-        after = dns_changes.after_revocation if revokes else dns_changes.after_rotation
-        _show_change(invocation, connection, change, after(records, now))
+        lacking = _lacking(connection)
+        tasks = (
+            dns_changes.after_revocation(records, now, anybody=bool(lacking))
+            if revokes
+            else dns_changes.after_rotation(records, now)
+        )
+        _show_change(invocation, change, tasks, lacking)
+
+
+def _read_masters(config: Config, connection: Connection) -> tuple[SecretKey, ...]:
+    """Read organization.key, which must open the private keys."""
+    masters = read_candidates(config.organization_key)
+    with transaction(connection) as txn:
+        choose_master(keys.usable_keys(txn, 0), masters)
+    return masters
+
+
+def _lacking(connection: Connection, *, after_revocation: bool = False) -> list[dict[str, Any]]:
+    """List who needs a new keycard entry, or would need one."""
+    with transaction(connection) as txn:
+        holders = organization.lacking_entries(txn, after_revocation=after_revocation)
+        return [organizations.holder_document(holder) for holder in holders]
 
 
 def _confirm(invocation: Invocation) -> None:
@@ -143,7 +170,12 @@ def _confirm(invocation: Invocation) -> None:
 
 
 def _show_plan(
-    invocation: Invocation, before: OrganizationEntry, old: list[Record], *, revokes: bool
+    invocation: Invocation,
+    before: OrganizationEntry,
+    old: list[Record],
+    lacking: list[dict[str, Any]],
+    *,
+    revokes: bool,
 ) -> None:
     tasks = [] if revokes else [dns_changes.before_rotation()]
     texts = [record for record in old if record.type == "TXT"]
@@ -156,19 +188,21 @@ def _show_plan(
                 "index": before.index + 1,
                 "replaces": [dns_changes.record_document(record) for record in texts],
                 "steps": [dns_changes.as_document(task) for task in tasks],
+                "need_entries": lacking,
             }
         )
         return
     lines = [f"Entry {before.index + 1} of the organization's keycard would {verb} entry {before.index}."]
     lines += ["", *(task.text for task in tasks)] if tasks else []
     lines += ["", "These records would have to be replaced:", "", *as_lines(texts)]
+    lines += organizations.lacking_lines(lacking, "Who would need a new keycard entry")
     output.show("\n".join(lines))
 
 
-def _show_change(invocation: Invocation, connection: Connection, change: Change, tasks: list[Task]) -> None:
+def _show_change(
+    invocation: Invocation, change: Change, tasks: list[Task], lacking: list[dict[str, Any]]
+) -> None:
     revokes = change.entry.revokes is not None
-    with transaction(connection) as txn:
-        lacking = [organizations.holder_document(holder) for holder in organization.lacking_entries(txn)]
     if invocation.as_json:
         document = {
             "action": "revoke" if revokes else "rotate",

@@ -128,7 +128,9 @@ def holder_document(holder: Holder) -> dict[str, Any]:
     return {"workspace_id": str(holder.workspace), "domain": holder.domain, "user_id": holder.user_id}
 
 
-def lacking_lines(lacking: Sequence[dict[str, Any]]) -> list[str]:
+def lacking_lines(
+    lacking: Sequence[dict[str, Any]], title: str = "Who needs a new keycard entry"
+) -> list[str]:
     """Write who needs a new keycard entry for a person."""
     if not lacking:
         return []
@@ -137,7 +139,7 @@ def lacking_lines(lacking: Sequence[dict[str, Any]]) -> list[str]:
         + ("" if one["user_id"] is None else f"  {one['user_id']}/{one['domain']}")
         for one in lacking
     ]
-    return ["", f"Who needs a new keycard entry ({len(who)}):", "", *who]
+    return ["", f"{title} ({len(who)}):", "", *who]
 
 
 def _key_fault(config: Config, connection: Connection) -> str | None:

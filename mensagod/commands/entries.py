@@ -7,11 +7,12 @@ from attrs import frozen
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from mensagod.commands.lookups import count_wish
 from mensagod.commands.passwords import require_password
 from mensagod.commands.policy import LoggedIn, member_of
-from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.hashing import parse_hash
 from mensagod.crypto.passwords import parse_password_hash
+from mensagod.crypto.signing import parse_signature
 from mensagod.errors import BadValue, ServerUnavailable
 from mensagod.imensagod import ICommand
 from mensagod.keycards.compliance import check_base, check_sealed, check_time
@@ -21,13 +22,15 @@ from mensagod.keycards.links import check_successor
 from mensagod.keycards.making import countersign, finish_user
 from mensagod.session import Member, Outcome, Session, Step
 from mensagod.storage.additions import Basis, add_user_entry, read_basis
-from mensagod.storage.keycards import StoredEntry
+from mensagod.storage.keycards import StoredEntry, has_held
 from mensagod.storage.workspaces import Taken
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 
 _ADMIN = "admin"
 _TRIES = 3
+REMEMBERED = 1000
+"""In how many of a card's last entries a revocation's keys are looked for."""
 
 
 @implementer(IPlugin, ICommand)
@@ -83,6 +86,8 @@ async def _offer(action: str, base: UserEntry, session: Session) -> Response:
     basis, organization = await _read_basis(base, session)
     previous = None if basis.previous is None else UserEntry.from_text(basis.previous.text)
     check_successor(base, previous)
+    await _check_fresh(base, session)
+    await _count_name(base, basis, session)
     _check_name(base, basis, member)
     entry = countersign(base, session.server.keyring.signing, organization, previous)
     session.expect(Step(action, ("User-Signature",), partial(_finish, entry, basis)))
@@ -106,6 +111,25 @@ async def _read_basis(base: UserEntry, session: Session) -> tuple[Basis, Organiz
         # Another process has just changed them.
         await server.keys.refresh()
     raise ServerUnavailable
+
+
+async def _check_fresh(entry: UserEntry, session: Session) -> None:
+    """Check that the keys of a revocation are new to the card; what it gains until the second step ends that.
+
+    :raises NoncompliantKeycard: if one stood in any of the last :data:`REMEMBERED` entries.
+    """
+    if entry.revokes is None:
+        return
+    if await session.server.database.read(has_held, entry.workspace, entry.keys, REMEMBERED):
+        raise NoncompliantKeycard("A revocation has keys that the card never had")
+
+
+async def _count_name(entry: UserEntry, basis: Basis, session: Session) -> None:
+    """Count a name that is not the workspace's own as looked up: it tells who has which name."""
+    holder, user_id = basis.holder, entry.user_id
+    if user_id is None or (holder is not None and holder.workspace == entry.workspace):
+        return
+    await count_wish(user_id, entry.domain, holder is not None, session)
 
 
 def _check_name(entry: UserEntry, basis: Basis, member: Member) -> None:
@@ -133,7 +157,7 @@ async def _finish(entry: UserEntry, basis: Basis, request: Request, session: Ses
     """Add the entry with the user's signature, if nobody was faster."""
     complete = finish_user(
         entry,
-        request.required("User-Signature", CryptoString.from_text),
+        request.required("User-Signature", parse_signature),
         own_hash=request.optional("Hash", parse_hash),
         previous_hash=request.optional("Previous-Hash", parse_hash),
     )

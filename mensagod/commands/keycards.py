@@ -14,7 +14,7 @@ from mensagod.imensagod import ICommand
 from mensagod.keycards.carddata import FRAME_ESCAPES, FRAME_SIZE, compose_card_data, frame_entry
 from mensagod.session import Outcome, Session, Step
 from mensagod.storage.keycards import ORGANIZATION, Extent
-from mensagod.times import MAX_INTEGER, parse_integer
+from mensagod.times import MAX_INTEGER
 from mensagod.wire.messages import LongResponse, Request, Response
 from mensagod.wire.status import Status
 
@@ -23,11 +23,21 @@ _INDEX = re.compile(r"-?[0-9]{1,32}")
 Owner = MAddress | WorkspaceID | Domain
 
 
+_END = re.compile(r"[0-9]{1,32}")
+
+
 def parse_index(text: str) -> int:
     """Read a Start-Index: ASCII digits, a minus sign allowed; all that is not positive is 0."""
     if _INDEX.fullmatch(text) is None:
         raise BadValue("an index is ASCII digits, a minus sign allowed")
     return max(0, min(int(text), MAX_INTEGER))
+
+
+def parse_end(text: str) -> int:
+    """Read an End-Index: ASCII digits; beyond any card means to the end."""
+    if _END.fullmatch(text) is None:
+        raise BadValue("an end is ASCII digits")
+    return min(int(text), MAX_INTEGER)
 
 
 def parse_owner(text: str) -> Owner:
@@ -44,18 +54,20 @@ class GetCard:
 
     :ivar name: ``GETCARD``, or an older name.
     :ivar last_status: of the second answer; older clients require another one.
+    :ivar has_owner: whether a request must have an Owner, or must not; ``None`` if it may.
     """
 
     name: str = "GETCARD"
     last_status: Status = Status.OK
+    has_owner: bool | None = None
 
     demands = ()
 
     async def perform(self, request: Request, session: Session) -> Outcome:
         """Answer 104 with ``Item-Count`` and ``Total-Size``, and wait for TRANSFER."""
-        owner = request.optional("Owner", parse_owner) or session.server.domain
+        owner = self._read_owner(request) or session.server.domain
         start = request.required("Start-Index", parse_index)
-        end = request.optional("End-Index", parse_integer)
+        end = request.optional("End-Index", parse_end)
         if end is not None and end < start:
             raise BadRequest("End-Index is before Start-Index")
         workspace = await self._find_owner(owner, session)
@@ -66,13 +78,21 @@ class GetCard:
             return self._offer_long(workspace, found, session)
         return self._offer([entry.text for entry in found], session)
 
-    async def _find_owner(self, owner: Owner, session: Session) -> WorkspaceID:
-        """Find whose card is asked for.
+    def _read_owner(self, request: Request) -> Owner | None:
+        if self.has_owner:
+            return request.required("Owner", parse_owner)
+        owner = request.optional("Owner", parse_owner)
+        if owner is not None and self.has_owner is False:
+            raise BadRequest(f"{self.name} has no Owner")
+        return owner
 
-        :raises NotFound: if nobody here has that name or domain, or has it in another domain.
+    async def _find_owner(self, owner: Owner, session: Session) -> WorkspaceID:
+        """Find whose card is asked for; the organization only a domain means, no ID.
+
+        :raises NotFound: if nobody here has that ID, name or domain, or has it in another domain.
         """
         if isinstance(owner, WorkspaceID):
-            return owner
+            return await self._find_workspace(owner, None, session)
         domain = owner if isinstance(owner, Domain) else owner.domain
         if not session.server.is_local(domain):
             raise NotFound("No such keycard owner")
@@ -80,9 +100,14 @@ class GetCard:
             return ORGANIZATION
         if isinstance(owner.id, UserID):
             return await find_workspace(owner.id, domain, session)
-        if owner.id != ORGANIZATION and not await session.server.resolver.is_in(owner.id, domain):
+        return await self._find_workspace(owner.id, domain, session)
+
+    async def _find_workspace(
+        self, workspace: WorkspaceID, domain: Domain | None, session: Session
+    ) -> WorkspaceID:
+        if not await session.server.resolver.is_in(workspace, domain):
             raise NotFound("No such keycard owner")
-        return owner.id
+        return workspace
 
     def _offer(self, entries: Sequence[str], session: Session) -> Response:
         """Tell the size of the card as it is now, and keep it for the second step."""

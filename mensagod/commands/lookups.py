@@ -24,13 +24,28 @@ async def find_workspace(user_id: UserID, domain: Domain, session: Session) -> W
     :raises mensagod.commands.lockouts.LockedOut: while the source is locked out.
     :raises mensagod.errors.Terminated: if this miss is one too many.
     """
-    database = session.server.database
-    found = await database.read(look_up, user_id, domain, session.source, ALLOWANCE)
+    found = await _look_up(user_id, domain, session)
+    if found is not None and session.server.is_local(domain):
+        return found
+    await count_failure(ALLOWANCE.misses, session)
+    raise NotFound("No such user ID")
+
+
+async def count_wish(user_id: UserID, domain: Domain, is_taken: bool, session: Session) -> None:
+    """Count that a client asks for a name: what it hears tells whether somebody has it.
+
+    :param is_taken: whether it hears that it cannot have the name, which counts as a miss.
+    :raises mensagod.errors.CommandError: as :func:`find_workspace`, but never ``NotFound``.
+    """
+    await _look_up(user_id, domain, session)
+    if is_taken:
+        await count_failure(ALLOWANCE.misses, session)
+
+
+async def _look_up(user_id: UserID, domain: Domain, session: Session) -> WorkspaceID | None:
+    found = await session.server.database.read(look_up, user_id, domain, session.source, ALLOWANCE)
     if found.is_locked:
         await refuse_locked(ALLOWANCE.misses, session)
     if not found.is_counted:
         raise LimitReached("Too many lookups within a minute")
-    if found.workspace is not None and session.server.is_local(domain):
-        return found.workspace
-    await count_failure(ALLOWANCE.misses, session)
-    raise NotFound("No such user ID")
+    return found.workspace

@@ -14,6 +14,17 @@ _KEY_SIZE: Final = 32
 _SIGNATURE_SIZE: Final = 64
 
 
+def parse_signature(text: str) -> CryptoString:
+    """Read a signature; its length is not looked at.
+
+    :raises UnsupportedAlgorithm: if it is not of ED25519.
+    :raises BadValue: if it is no CryptoString.
+    """
+    signature = CryptoString.from_text(text)
+    signature.require([ED25519])
+    return signature
+
+
 @frozen
 class VerifyKey:
     """The public half of a signing pair.

@@ -57,8 +57,17 @@ def after_rotation(records: Sequence[Record], now: datetime) -> list[Task]:
     ]
 
 
-def after_revocation(records: Sequence[Record], now: datetime) -> list[Task]:
-    """Write what a revocation at ``now`` demands."""
+def after_revocation(records: Sequence[Record], now: datetime, *, anybody: bool) -> list[Task]:
+    """Write what a revocation at ``now`` demands.
+
+    :param anybody: whether there is somebody who needs a new keycard entry.
+    """
+    renew = Task(
+        now,
+        "At once: have everybody listed here make a new keycard entry; until then nobody can verify them."
+        " Others may hold the old keycards for as many days as their Time-To-Live says",
+    )
+    look = "look with `mensagod org show` who still has no new entry, and " if anybody else ""
     return [
         Task(
             now,
@@ -66,15 +75,8 @@ def after_revocation(records: Sequence[Record], now: datetime) -> list[Task]:
             " a day at most, other servers refuse the new keycard: mail to and from them waits",
             _texts(records),
         ),
-        Task(
-            now,
-            "At once: have everybody listed here make a new keycard entry; until then nobody can verify them."
-            " Others may hold the old keycards for as many days as their Time-To-Live says",
-        ),
-        Task(
-            now + LONGEST_CACHED,
-            "Then: look with `mensagod org show` who still has no new entry, and rotate again as usual",
-        ),
+        *([renew] if anybody else []),
+        Task(now + LONGEST_CACHED, f"Then: {look}rotate again as usual"),
     ]
 
 

@@ -26,6 +26,13 @@ class Record:
     name: str
     value: str
 
+    @property
+    def zone_data(self) -> str:
+        """The value as a zone file has it: a text in strings of a field each, for one ends at 255 bytes."""
+        if self.type != "TXT":
+            return self.value
+        return " ".join(f'"{part}"' for part in self.value.split(" "))
+
 
 def host_name(domain: Domain) -> str:
     """Name the host of an organization's server."""
@@ -62,6 +69,9 @@ def management_text(entry: OrganizationEntry, pins: Iterable[CryptoString]) -> s
 
 
 def public_port(listeners: Sequence[Listener]) -> int:
-    """Choose the port to publish: of the first TLS listener, else of the first with a port."""
+    """Choose the port to publish: of the first TLS listener, else of the first with a port.
+
+    Port 0 is any that is free at the start, which cannot be published.
+    """
     ordered = sorted(listeners, key=lambda listener: not listener.is_tls)
-    return next((listener.port for listener in ordered if listener.port is not None), DEFAULT_PORT)
+    return next((listener.port for listener in ordered if listener.port), DEFAULT_PORT)

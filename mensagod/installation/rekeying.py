@@ -4,6 +4,7 @@ In this order: the next key goes to disk beside the present one; one transaction
 with it; it takes the place of the present one. Wherever that stops, one of the two files opens the database.
 """
 
+from contextlib import suppress
 from datetime import datetime
 
 from mensagod import organization
@@ -49,6 +50,9 @@ def revoke_with_new_key(
     """
     path = config.organization_key
     with changing(path):
+        # If this is interrupted, what an earlier change left may be all that opens the database.
+        with suppress(KeyringFault):
+            finish(config, connection)
         with transaction(connection) as txn:
             new = SecretKey.generate()
             change = organization.revoke_anew(txn, new, expected, now)

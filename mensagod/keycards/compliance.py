@@ -17,6 +17,8 @@ MAX_LIFETIME: Final = 1095
 CLOCK_SLACK: Final = timedelta(days=1)
 """How far an entry's Timestamp may be off (spec 03, *Chain rules*; 04, ADDENTRY)."""
 
+_USER_KEYS: Final = 4
+
 
 def check_body(entry: Entry) -> None:
     """Check that the body is complete and in range.
@@ -94,6 +96,8 @@ def check_base(entry: UserEntry, *, revocation: bool = False) -> None:
         raise NoncompliantKeycard("Missing required field Revoke")
     if "Custody-Signature" in required_authentication(entry) and "Custody-Signature" not in entry.fields:
         raise NoncompliantKeycard("Missing required field Custody-Signature")
+    if revocation and len(entry.keys) < _USER_KEYS:
+        raise NoncompliantKeycard("The keys of a revocation differ from each other")
     check_encryption_keys(entry)
 
 

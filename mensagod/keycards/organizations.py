@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.keycards.compliance import CLOCK_SLACK
@@ -63,6 +63,10 @@ class OrganizationHistory:
                 periods[-1] = Period(last.hash, last.key, last.since, entry.revokes is not None)
             periods.append(Period(entry.hash, entry.primary_key, since, revoked=False))
         return cls(tuple(periods))
+
+    def revoked(self) -> Self:
+        """Give what the history becomes once the current key is revoked."""
+        return type(self)((*self.periods[:-1], evolve(self.periods[-1], revoked=True)))
 
     def check_signature(self, entry: UserEntry) -> None:
         """Check the Organization-Signature of a complete user entry, and the anchor of a first one.

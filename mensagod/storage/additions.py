@@ -1,7 +1,11 @@
 """Adding an entry to a user's card: what it builds on, and the change of state (spec 04, ADDENTRY)."""
 
+from datetime import timedelta
+from typing import Final
+
 from attrs import frozen
 
+from mensagod.errors import LimitReached
 from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.keycards.entries import UserEntry
 from mensagod.keycards.errors import NoncompliantKeycard
@@ -9,6 +13,12 @@ from mensagod.storage import keycards, workspaces
 from mensagod.storage.keycards import StoredEntry
 from mensagod.storage.rows import Transaction
 from mensagod.storage.workspaces import HeldName, WorkspaceStatus
+
+MOST_ENTRIES: Final = 60
+"""How many entries a card may grow by within :data:`ENTRIES_WINDOW`."""
+MORE_REVOCATIONS: Final = 10
+"""How many revocations may come on top: who adds too much may be a thief."""
+ENTRIES_WINDOW: Final = timedelta(hours=1)
 
 
 @frozen
@@ -39,12 +49,16 @@ def add_user_entry(txn: Transaction, entry: UserEntry, stored: StoredEntry, basi
 
     :raises NoncompliantKeycard: if somebody else changed the card, or the organization's, since ``basis``.
     :raises mensagod.storage.workspaces.Taken: if somebody else has the name meanwhile.
+    :raises LimitReached: if the card grew too much lately, or the workspace had too many names.
     """
     status = workspaces.lock(txn, entry.workspace)
     if status in {None, WorkspaceStatus.ARCHIVED}:
         raise NoncompliantKeycard("The workspace is no longer there")
     if keycards.current_entry(txn, entry.workspace) != basis.previous:
         raise NoncompliantKeycard("Another entry was added meanwhile: begin again")
+    most = MOST_ENTRIES if entry.revokes is None else MOST_ENTRIES + MORE_REVOCATIONS
+    if keycards.has_grown(txn, entry.workspace, most, ENTRIES_WINDOW):
+        raise LimitReached("Too many entries within an hour")
     if keycards.hold_organization(txn) != basis.organization:
         raise NoncompliantKeycard("The organization's keycard has changed meanwhile: begin again")
     keycards.add_entry(txn, entry.workspace, stored)

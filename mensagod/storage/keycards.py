@@ -1,12 +1,15 @@
 """Keycard entries as they were signed, byte for byte (spec 03)."""
 
-from datetime import UTC, datetime, time
+from collections.abc import Iterable
+from datetime import UTC, datetime, time, timedelta
 
 from attrs import frozen
 
+from mensagod.crypto.cryptostring import CryptoString
 from mensagod.identity import SERVER_WORKSPACE, WorkspaceID
 from mensagod.keycards.entries import Entry
 from mensagod.storage.rows import Row, Transaction, many, maybe, one
+from mensagod.times import MAX_INTEGER
 
 ORGANIZATION = SERVER_WORKSPACE
 """The owner of the organization's keycard."""
@@ -14,6 +17,8 @@ ORGANIZATION = SERVER_WORKSPACE
 
 CACHEABLE = 64 * 1024
 """The largest card that :func:`read_card` gives, in bytes."""
+
+_MOST_ENTRIES = CACHEABLE // 64  # no entry is shorter
 
 
 @frozen
@@ -105,6 +110,27 @@ def current_entry(txn: Transaction, owner: WorkspaceID) -> StoredEntry | None:
     return maybe(StoredEntry.from_row, txn)
 
 
+def has_grown(txn: Transaction, owner: WorkspaceID, count: int, window: timedelta) -> bool:
+    """Tell whether a card got ``count`` entries or more within ``window``; it looks at one of them."""
+    txn.execute(
+        "SELECT 1 FROM keycard_entries WHERE owner = %(owner)s AND created > now() - %(window)s"
+        " AND number = (SELECT max(number) FROM keycard_entries WHERE owner = %(owner)s) - %(count)s + 1",
+        {"owner": owner.uuid, "window": window, "count": count},
+    )
+    return txn.fetchone() is not None
+
+
+def has_held(txn: Transaction, owner: WorkspaceID, keys: Iterable[CryptoString], count: int) -> bool:
+    """Tell whether any of ``keys`` stands in the last ``count`` entries of a card."""
+    txn.execute(
+        "SELECT 1 FROM keycard_entries, unnest(%(keys)s::text[]) AS key WHERE owner = %(owner)s"
+        " AND number > (SELECT max(number) FROM keycard_entries WHERE owner = %(owner)s) - %(count)s"
+        " AND strpos(text, ':' || key || E'\\r\\n') > 0 LIMIT 1",
+        {"owner": owner.uuid, "keys": [str(key) for key in keys], "count": count},
+    )
+    return txn.fetchone() is not None
+
+
 def hold_organization(txn: Transaction) -> StoredEntry | None:
     """Give the organization's current entry, and keep it the current one until the transaction ends.
 
@@ -129,11 +155,16 @@ def lock_organization(txn: Transaction) -> None:
 
 
 def read_card(txn: Transaction, owner: WorkspaceID) -> list[StoredEntry]:
-    """Give all entries of a card, in order; none if they are more than :data:`CACHEABLE` bytes."""
+    """Give all entries of a card, in order; none if they are more than :data:`CACHEABLE` bytes.
+
+    Finding that out costs no more for a card of any length than for one of a thousand entries.
+    """
     txn.execute(
         "SELECT number, text, hash, signed, expires FROM keycard_entries WHERE owner = %(owner)s"
-        " AND (SELECT sum(size) FROM keycard_entries WHERE owner = %(owner)s) <= %(most)s ORDER BY number",
-        {"owner": owner.uuid, "most": CACHEABLE},
+        " AND NOT EXISTS (SELECT FROM keycard_entries WHERE owner = %(owner)s AND number > %(count)s)"
+        " AND (SELECT sum(size) FROM keycard_entries WHERE owner = %(owner)s AND number <= %(count)s)"
+        " <= %(most)s AND number <= %(count)s ORDER BY number",
+        {"owner": owner.uuid, "most": CACHEABLE, "count": _MOST_ENTRIES},
     )
     return many(StoredEntry.from_row, txn)
 
@@ -141,15 +172,13 @@ def read_card(txn: Transaction, owner: WorkspaceID) -> list[StoredEntry]:
 def measure(txn: Transaction, owner: WorkspaceID, start: int, end: int | None) -> Extent | None:
     """Tell how much the entries from number ``start`` to ``end`` are; ``None`` if there are none.
 
-    :param start: 0 or less means the newest entry only.
     :param end: ``None`` means to the end.
     """
     txn.execute(
         "SELECT min(number) AS first, max(number) AS last, sum(size)::bigint AS size,"
-        " sum(escapes)::bigint AS escapes FROM keycard_entries WHERE owner = %(owner)s"
-        " AND CASE WHEN %(start)s > 0 THEN number >= %(start)s AND (%(end)s IS NULL OR number <= %(end)s)"
-        " ELSE number = (SELECT max(number) FROM keycard_entries WHERE owner = %(owner)s) END",
-        {"owner": owner.uuid, "start": start, "end": end},
+        " sum(escapes)::bigint AS escapes FROM keycard_entries WHERE owner = %s"
+        " AND number BETWEEN %s AND %s",
+        (owner.uuid, start, MAX_INTEGER if end is None else end),
     )
     return one(Extent.from_row, txn)
 

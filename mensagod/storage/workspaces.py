@@ -5,9 +5,12 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
-from mensagod.errors import ResourceExists
+from mensagod.errors import LimitReached, ResourceExists
 from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.storage.rows import Row, Transaction, changed, maybe
+
+MOST_FORMER_NAMES = 5
+"""How many names a workspace may have given up; they stay reserved to it."""
 
 
 class WorkspaceStatus(StrEnum):
@@ -77,8 +80,11 @@ def find_workspace(txn: Transaction, workspace: WorkspaceID) -> Workspace | None
 
 
 def find_domain(txn: Transaction, workspace: WorkspaceID) -> Domain | None:
-    """Tell in which domain a workspace is, whatever its state; that never changes."""
-    txn.execute("SELECT domain FROM workspaces WHERE id = %s", (workspace.uuid,))
+    """Tell in which domain a workspace is, unless it is archived or not registered yet."""
+    txn.execute(
+        "SELECT domain FROM workspaces WHERE id = %s AND status NOT IN ('archived', 'preregistered')",
+        (workspace.uuid,),
+    )
     return maybe(lambda row: Domain(row.domain), txn)
 
 
@@ -204,6 +210,7 @@ def rename(txn: Transaction, user_id: UserID, domain: Domain, workspace: Workspa
     The caller holds the lock of the workspace.
 
     :raises Taken: if the name is another's, or was, or is an alias.
+    :raises LimitReached: if the workspace would have more than :data:`MOST_FORMER_NAMES` behind it.
     """
     if current_name(txn, workspace) == user_id:
         return
@@ -224,6 +231,14 @@ def rename(txn: Transaction, user_id: UserID, domain: Domain, workspace: Workspa
     )
     if not changed(txn):
         raise Taken("User-ID")
+    txn.execute(
+        "SELECT 1 FROM names WHERE workspace = %s AND kind = 'former' OFFSET %s LIMIT 1",
+        (workspace.uuid, MOST_FORMER_NAMES),
+    )
+    if txn.fetchone() is not None:
+        raise LimitReached(
+            f"A workspace keeps at most {MOST_FORMER_NAMES} former names; one can be taken back"
+        )
 
 
 def lock(txn: Transaction, workspace: WorkspaceID) -> WorkspaceStatus | None:

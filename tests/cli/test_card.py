@@ -117,6 +117,12 @@ class VerifyTests(VerifyTestCase):
         self.assertEqual(self.verify(card, at="2001-01-01").status, 1)
         self.assertEqual(self.verify(card, at="yesterday").status, 2)
 
+    def test_one_input(self) -> None:
+        """Two cards cannot both come from the standard input."""
+        outcome = self.verify("-", "--organization", "-")
+        self.assertEqual(outcome.status, 2)
+        self.assertIn("Only one of the two cards", outcome.complaint)
+
     def test_other_organization(self) -> None:
         """An organization's card of another domain, a broken one and a user's are not accepted."""
         user = self.file(*OURS["user"])

@@ -5,7 +5,9 @@ import pty
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mensagod.crypto.sealing import EncryptionPair
+from mensagod import organization
+from mensagod.crypto.sealing import EncryptionPair, SecretKey
+from mensagod.installation.organization_key import write_next
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.making import UserKeys
 from mensagod.keycards.signatures import fingerprint
@@ -16,6 +18,11 @@ from tests.cli.processes import Command
 from tests.cli.running import Outcome, run
 from tests.installation.installed import InstalledTestCase
 from tests.installation.places import field
+
+
+def age(txn: Transaction) -> None:
+    """Let 30 days go by for the keys that were rotated out."""
+    txn.execute("UPDATE organization_keys SET retired = retired - interval '30 days'")
 
 
 class OrgTestCase(InstalledTestCase):
@@ -136,13 +143,26 @@ class RotateTests(OrgTestCase):
         self.assertEqual(previous["key"], str(old))
         self.assertIn(f"Opens still       {old}", self.lines("show"))
 
+    def test_erased(self) -> None:
+        """The old signing key is erased at once, the old encryption key 30 days later; rekey copes."""
+        first = self.current()
+        self.document("rotate")
+        second = self.current()
+        kept = {"signing": {second.primary_key}, "encryption": {first.encryption_key, second.encryption_key}}
+        self.assertEqual(self.kept(), kept)
+        self.assertTrue(self.document("rekey")["changed"])
+        self.assertEqual(self.kept(), kept)
+        self.do(age)
+        self.document("rotate")
+        third = self.current()
+        self.assertEqual(
+            self.kept(),
+            {"signing": {third.primary_key}, "encryption": {second.encryption_key, third.encryption_key}},
+        )
+
     def test_old_key_goes(self) -> None:
         """After 30 days the old key is used no longer."""
         self.document("rotate")
-
-        def age(txn: Transaction) -> None:
-            txn.execute("UPDATE organization_keys SET retired = retired - interval '30 days'")
-
         self.do(age)
         self.assertEqual(len(self.keyring().encryption), 1)
         self.assertEqual(self.document("show")["previous_encryption_keys"], [])
@@ -150,13 +170,16 @@ class RotateTests(OrgTestCase):
     def test_without_key_file(self) -> None:
         """Without the right organization.key nothing is changed."""
         self.key_file.unlink()
-        outcome = self.org("rotate")
-        self.assertEqual(outcome.status, 1)
-        self.assertIn("organization.key is missing", outcome.complaint)
-        self.write_key(f"{SECRET}\n".encode())
-        for verb in (["rotate"], ["revoke", "--yes"]):
+        for verb in (["rotate"], ["rotate", "--dry-run"], ["rekey", "--dry-run"]):
             outcome = self.org(*verb)
             self.assertEqual(outcome.status, 1)
+            self.assertIn("organization.key is missing", outcome.complaint)
+        self.assertTrue(self.document("revoke", "--new-key", "--dry-run")["dry_run"])
+        self.write_key(f"{SECRET}\n".encode())
+        verbs = (["rotate"], ["rotate", "--dry-run"], ["rekey", "--dry-run"], ["revoke", "--dry-run"])
+        for verb in (*verbs, ["revoke", "--yes"]):
+            outcome = self.org(*verb)
+            self.assertEqual((outcome.status, outcome.out), (1, ""))
             self.assertIn("organization.key does not open", outcome.complaint)
         self.assertEqual(len(self.card()), 1)
 
@@ -202,6 +225,9 @@ class RevokeTests(OrgTestCase):
         self.assertEqual((card[2].revokes, card[2].secondary_key), (card[1].hash, None))
         self.assertEqual((document["action"], document["svk"]), ("revoke", None))
         self.assertNotIn("svk=", document["steps"][0]["records"][0]["value"])
+        self.assertEqual(
+            self.kept(), {"signing": {card[2].primary_key}, "encryption": {card[2].encryption_key}}
+        )
         self.assertEqual(len(self.keyring().encryption), 1)
         revoked = {before.signing.public, *(pair.public for pair in before.encryption)}
         self.assertEqual(len(revoked), 3)
@@ -214,7 +240,14 @@ class RevokeTests(OrgTestCase):
         alice = self.add_person("alice", early)
         self.document("rotate")
         bob = self.add_person("bob", late)
+        planned = self.document("revoke", "--dry-run")["need_entries"]
+        self.assertIn(
+            f"Who would need a new keycard entry (1):\n\n  {bob}", self.lines("revoke", "--dry-run")
+        )
+        self.assertEqual(self.document("rotate", "--dry-run")["need_entries"], [])
+        self.assertEqual(self.document("show")["need_entries"], [])
         document = self.document("revoke", "--yes")
+        self.assertEqual(document["need_entries"], planned)
         expected = {"workspace_id": str(bob), "domain": "example.com", "user_id": "bob"}
         self.assertEqual(document["need_entries"], [expected])
         self.assertIn(f"{bob}/example.com  bob/example.com", self.lines("show"))
@@ -223,9 +256,11 @@ class RevokeTests(OrgTestCase):
         self.assertEqual(self.document("show")["need_entries"], [])
 
     def test_text(self) -> None:
-        """A person reads whom to tell."""
+        """A person reads whom to tell, if there is anybody."""
+        self.assertNotIn("everybody listed", self.lines("revoke", "--yes"))
         alice = self.add_person("alice")
         shown = self.lines("revoke", "--yes")
+        self.assertIn("everybody listed", shown)
         self.assertIn("The organization's keys are revoked", shown)
         self.assertIn(f"Who needs a new keycard entry (1):\n\n  {alice}/example.com", shown)
 
@@ -262,6 +297,14 @@ class RekeyTests(OrgTestCase):
         old = self.master
         self.assertFalse(self.document("rekey", "--dry-run")["changed"])
         self.assertEqual(self.master, old)
+
+    def test_dry_run_after_an_interruption(self) -> None:
+        """--dry-run says that an interrupted change would be completed, and leaves it as it is."""
+        new = SecretKey.generate()
+        write_next(self.key_file, new)
+        self.do(organization.reencrypt, self.master, new)
+        self.assertIn("would be completed", self.lines("rekey", "--dry-run"))
+        self.assertNotEqual(self.master, new)
 
     def test_rotation_after(self) -> None:
         """The keys made afterwards are encrypted with the new key, too."""

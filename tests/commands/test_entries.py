@@ -14,6 +14,8 @@ from mensagod.crypto.hashing import hash_bytes
 from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.keycards.making import UserKeys, sign_user
 from mensagod.keycards.signatures import add_hash
+from mensagod.storage import additions
+from mensagod.storage.workspaces import MOST_FORMER_NAMES
 from mensagod.times import format_date, format_timestamp
 from mensagod.wire.status import Status
 from tests.commands.identity_cases import Holder, IdentityTestCase, flipped, without
@@ -148,7 +150,8 @@ class AddEntryTests(IdentityTestCase):
             ({"Hash": "MD5:abcdefgh"}, Status.ALGORITHM_NOT_SUPPORTED),
             ({"Hash": "?"}, Status.BAD_REQUEST),
             ({"User-Signature": "?"}, Status.BAD_REQUEST),
-            ({"User-Signature": "BLAKE2B-256:abcde"}, BAD),
+            ({"User-Signature": "BLAKE2B-256:abcde"}, Status.ALGORITHM_NOT_SUPPORTED),
+            ({"User-Signature": "ED25519:abcde"}, BAD),
             ({"User-Signature": "flipped"}, Status.INVALID_SIGNATURE),
         ):
             answer = await self.begin(self.client_, base.text)
@@ -214,6 +217,34 @@ class AddEntryTests(IdentityTestCase):
         self.alice.took(prepared[won][1], prepared[won][2])
         await self.assert_card(self.alice)
 
+    async def finish(self, revoke: bool = False) -> Status:
+        """Add or revoke by hand; give the status of the second step."""
+        action, keys = "REVOKE" if revoke else "ADDENTRY", UserKeys()
+        base = self.alice.revocation(keys) if revoke else self.alice.next(keys)
+        fields: dict[str, object] = {"Base-Entry": base.text}
+        if revoke:
+            fields["Password-Hash"] = self.alice.person.password
+        answer = await self.assert_answer(self.client_, action, fields, Status.CONTINUE)
+        entry = self.signed(base, answer, keys)
+        answer = await self.ask(self.client_, action, {"User-Signature": entry.fields["User-Signature"]})
+        if answer.status is Status.OK:
+            self.alice.took(entry, keys)
+        return answer.status
+
+    async def test_growth(self) -> None:
+        """A card grows by at most so many entries an hour; a thief's cannot keep the owner from revoking."""
+        self.patch(additions, "MOST_ENTRIES", 3)
+        self.patch(additions, "MORE_REVOCATIONS", 1)
+        for _ in range(3):
+            self.assertEqual(await self.finish(), Status.OK)
+        self.assertEqual(await self.finish(), Status.LIMIT_REACHED)
+        self.assertEqual(await self.finish(revoke=True), Status.OK)
+        self.assertEqual(await self.finish(revoke=True), Status.LIMIT_REACHED)
+        await self.change("UPDATE keycard_entries SET created = created - interval '1 hour' WHERE number < 3")
+        self.assertEqual(await self.finish(), Status.OK)
+        self.assertEqual(await self.finish(), Status.LIMIT_REACHED)
+        await self.assert_card(self.alice)
+
 
 class NameTests(IdentityTestCase):
     """The workspace's user ID follows its entries."""
@@ -241,6 +272,22 @@ class NameTests(IdentityTestCase):
         await self.add(client, alice, User_ID="alice")
         self.assertEqual((await self.found("alicia"), await self.found("alice")), (None, wid))
         await self.assert_card(alice)
+
+    async def test_former(self) -> None:
+        """Of former names a workspace has at most five; it can go back to one of them."""
+        client, alice = await self.holder("alice")
+        for number in range(MOST_FORMER_NAMES):
+            await self.add(client, alice, User_ID=f"alice{number}")
+        keys = UserKeys()
+        base = alice.rotation(keys, User_ID="alicia")
+        entry = self.signed(base, await self.begin(client, base.text), keys)
+        signature = {"User-Signature": entry.fields["User-Signature"]}
+        await self.assert_answer(client, "ADDENTRY", signature, Status.LIMIT_REACHED)
+        await self.assert_card(alice)
+        await self.add(client, alice, User_ID="alice")
+        self.assertEqual(
+            (await self.found("alice"), await self.found("alicia")), (alice.person.workspace, None)
+        )
 
     async def test_without(self) -> None:
         """An entry without a name changes nothing."""
@@ -347,6 +394,24 @@ class RevokeTests(IdentityTestCase):
         signature = rotation.fields["Custody-Signature"]
         text = base.text + f"Custody-Signature:{signature}\r\n"
         await self.refuse(self.client_, BAD, text, password)
+
+    async def test_old_keys(self) -> None:
+        """The keys of a revocation differ from each other, and none ever stood in the card."""
+        for _ in range(3):
+            await self.add(self.client_, self.alice)
+        password = self.alice.person.password
+        base = self.alice.revocation(self.keys)
+        for one, other in (
+            ("Verification-Key", "Contact-Request-Verification-Key"),
+            ("Encryption-Key", "Contact-Request-Encryption-Key"),
+        ):
+            same = base.with_line(one, base.fields[other])
+            await self.refuse(self.client_, NONCOMPLIANT, same.text, password)
+            for line in (one, other):
+                old = base.with_line(line, self.alice.card[0].fields[one])
+                await self.refuse(self.client_, NONCOMPLIANT, old.text, password)
+        await self.revoke(self.client_, self.alice)
+        await self.assert_card(self.alice)
 
     async def test_nothing_to_revoke(self) -> None:
         """Without a card there is nothing to revoke."""

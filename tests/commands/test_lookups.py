@@ -4,17 +4,18 @@ from attrs import evolve
 
 from mensagod.client.connection import ClientConnection
 from mensagod.config.listeners import parse_listener
+from mensagod.keycards.making import UserKeys
 from mensagod.service import MensagoService
 from mensagod.times import parse_timestamp
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
-from tests.commands.cases import CommandTestCase
+from tests.commands.identity_cases import IdentityTestCase
 
 NOBODY = {"User-ID": "nobody"}
 OWNER = {"Owner": "nobody/example.com", "Start-Index": "1"}
 
 
-class LookupLimitTests(CommandTestCase):
+class LookupLimitTests(IdentityTestCase):
     """Who collects names is slowed down, then locked out."""
 
     async def lookups(
@@ -83,6 +84,34 @@ class LookupLimitTests(CommandTestCase):
             lock_time = parse_timestamp(answer.data["Lock-Time"])
             self.assertLess(abs((lock_time - until).total_seconds()), 30)
         await self.assert_answer(client, "GETCARD", {"Start-Index": "1"}, Status.TRANSFER)
+
+    async def test_wishes(self) -> None:
+        """A name that is asked for in ADDENTRY counts as looked up, one that is taken as a miss."""
+        await self.settle("bob")
+        client, alice = await self.holder("alice")
+        keys = UserKeys()
+        for name in ("alice", None, "free"):
+            base = alice.root(keys, **({} if name is None else {"User_ID": name}))
+            await self.begin(client, base.text)
+            await self.assert_answer(client, "CANCEL", {}, Status.OK)
+        self.assertEqual(await self.value("SELECT cardinality(recent) FROM lookups"), 1)
+        taken, free = (alice.root(keys, User_ID=name).text for name in ("bob", "carol"))
+        for _ in range(49):
+            await self.assert_answer(client, "ADDENTRY", {"Base-Entry": taken}, Status.RESOURCE_EXISTS)
+        await self.assert_answer(client, "ADDENTRY", {"Base-Entry": taken}, Status.TERMINATED)
+        client = await self.enter(alice.person)
+        for text in (taken, free):
+            await self.assert_answer(client, "ADDENTRY", {"Base-Entry": text}, Status.UNAVAILABLE)
+        await self.assert_answer(client, "GETWID", {"User-ID": "bob"}, Status.UNAVAILABLE)
+        own = alice.root(keys, User_ID="alice").text
+        await self.begin(client, own)
+
+    async def test_wishes_a_minute(self) -> None:
+        """The 101st name that is asked for within a minute is 414."""
+        client, alice = await self.holder("alice")
+        await self.lookups(client, 100, "alice", Status.OK)
+        base = alice.root(UserKeys(), User_ID="free").text
+        await self.assert_answer(client, "ADDENTRY", {"Base-Entry": base}, Status.LIMIT_REACHED)
 
     async def test_lock_ends(self) -> None:
         """After the lockout all is as before."""

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.config import Config
+from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import SecretKey
 from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.installation.founding import Founded, found
@@ -62,6 +63,13 @@ class InstalledTestCase(SynchronousTestCase):
     def card(self) -> list[OrganizationEntry]:
         entries = self.do(keycards.list_entries, keycards.ORGANIZATION, 1, None)
         return [OrganizationEntry.from_text(entry.text) for entry in entries]
+
+    def kept(self) -> dict[str, set[CryptoString]]:
+        """Give the public keys whose private ones are in the database, by their purpose."""
+        found: dict[str, set[CryptoString]] = {"signing": set(), "encryption": set()}
+        for key in self.do(keys.live_keys):
+            found[key.purpose].add(key.public)
+        return found
 
     def add_person(self, name: str, pairs: UserKeys | None = None) -> WorkspaceID:
         """Make a workspace with a name and a keycard."""

@@ -4,10 +4,12 @@ from datetime import UTC, datetime
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from mensagod.cli.founded import as_lines
 from mensagod.config.listeners import parse_listener
 from mensagod.crypto.hashing import hash_bytes
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.identity import Domain, WAddress, WorkspaceID
+from mensagod.installation.dns_changes import record_document
 from mensagod.installation.dns_records import Record, make_records, public_port
 from mensagod.keycards.making import OrganizationKeys, make_organization_root, rotate_organization
 
@@ -55,6 +57,19 @@ class RecordTests(SynchronousTestCase):
         keys = [f"pvk={new.primary.public}", f"ek={new.encryption.public}", f"svk={self.keys.primary.public}"]
         self.assertEqual(record.value.split(" "), [*keys, f"tls={PIN}"])
 
+    def test_zone_data(self) -> None:
+        """In a zone each field is a string of its own, however long the text; a program gets the bare text."""
+        pins = [hash_bytes(bytes([number])) for number in range(5)]
+        text, server = make_records(self.entry, [MAIN], pins, 2001)
+        self.assertGreater(len(text.value), 255)
+        strings = text.zone_data.split(" ")
+        self.assertEqual(strings[0], f'"pvk={self.keys.primary.public}"')
+        self.assertEqual([string.strip('"') for string in strings], text.value.split(" "))
+        self.assertEqual(text.zone_data.count('"'), 2 * len(strings))
+        self.assertEqual(server.zone_data, server.value)
+        self.assertEqual(record_document(text)["value"], text.value)
+        self.assertEqual([line.split("TXT  ")[1] for line in as_lines([text])], [text.zone_data])
+
 
 class PortTests(SynchronousTestCase):
     def test_port(self) -> None:
@@ -63,6 +78,8 @@ class PortTests(SynchronousTestCase):
             ("tcp:1", "tls:2", "tls:3"): 2,
             ("unix:/run/mensagod", "tcp:4"): 4,
             ("unix:/run/mensagod",): 2001,
+            ("tls:0", "tcp:4"): 4,
+            ("tls:0",): 2001,
         }
         for texts, port in cases.items():
             self.assertEqual(public_port(list(map(parse_listener, texts))), port)

@@ -129,7 +129,7 @@ class SuccessionTests(KeyWatchTestCase):
         self.assertEqual((await self.current()).index, 2)
 
     async def test_old_key_goes(self) -> None:
-        """A running server uses an old key for 30 days, not longer."""
+        """A running server uses an old key for 30 days, not longer, and then erases it."""
         await self.follow(organization.rotate)
         await until(lambda: len(self.service.server.keyring.encryption) == 2)
 
@@ -139,6 +139,27 @@ class SuccessionTests(KeyWatchTestCase):
         await self.database.run(age)
         await until(lambda: len(self.service.server.keyring.encryption) == 1)
         self.assertTrue(self.service.server.ready)
+        await self.erased(2)
+
+    async def erased(self, left: int) -> None:
+        """Wait until the database holds no more private keys than that."""
+        while len(await self.database.read(keys.live_keys)) != left:
+            await deferLater(reactor, 0.02)
+
+    async def test_daily_turn(self) -> None:
+        """What nobody noticed the end of is erased by the daily turn."""
+        await self.follow(organization.rotate)
+        await until(lambda: len(self.service.server.keyring.encryption) == 2)
+        watch = self.service.server.keys
+        watch.stopService()
+
+        def age(txn: Transaction) -> None:
+            txn.execute("UPDATE organization_keys SET retired = retired - interval '31 days'")
+
+        await self.database.run(age)
+        self.assertEqual(len(await self.database.read(keys.live_keys)), 3)
+        await watch.warn()
+        self.assertEqual(len(await self.database.read(keys.live_keys)), 2)
 
 
 class KeyFileTests(KeyWatchTestCase):
@@ -184,7 +205,12 @@ class KeyFileTests(KeyWatchTestCase):
         await self.log_in_again(person)
         await self.follow(organization.revoke, new)
         await until(lambda: not self.service.server.ready)
-        self.assertIn("cannot be used", self.logged("keys_faulty")[1]["complaint"])
+        for _ in range(3):
+            await self.service.server.keys.refresh()
+            await self.service.server.keys.warn()
+        [_, unusable] = self.logged("keys_faulty")
+        self.assertIn("cannot be used", unusable["complaint"])
+        self.assertNotIn("goes on", unusable["complaint"])
         self.key_file.write_bytes(right)
         await until(lambda: self.service.server.ready)
 

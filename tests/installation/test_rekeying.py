@@ -1,8 +1,11 @@
 """A new organization.key, and all the places where making it can stop."""
 
 import os
+from datetime import UTC, datetime
 
 from mensagod import organization
+from mensagod.crypto.cryptostring import CryptoString
+from mensagod.crypto.hashing import hash_bytes
 from mensagod.crypto.sealing import SecretKey
 from mensagod.installation.faults import InstallationFault
 from mensagod.installation.opened import open_installation
@@ -14,9 +17,10 @@ from mensagod.installation.organization_key import (
     read_candidates,
     write_next,
 )
-from mensagod.installation.rekeying import is_unfinished, rekey
+from mensagod.installation.rekeying import is_unfinished, rekey, revoke_with_new_key
 from mensagod.keyring import Keyring, KeyringFault
 from mensagod.storage import keys
+from mensagod.storage.rows import Transaction
 from tests.installation.installed import InstalledTestCase
 
 
@@ -87,6 +91,51 @@ class CrashTests(RekeyingTestCase):
         self.assert_starts()
         self.assertFalse(self.rekey())
         self.assert_settled()
+
+
+class RevocationTests(RekeyingTestCase):
+    """A new file for revoked keys, where a rekey stopped after the commit."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        old, self.waiting = self.master, SecretKey.generate()
+        write_next(self.key_file, self.waiting)
+        self.do(organization.reencrypt, old, self.waiting)
+
+    def revoke(self, expected: CryptoString) -> None:
+        with open_installation(self.config) as connection:
+            revoke_with_new_key(self.config, connection, expected, datetime.now(UTC))
+
+    def test_interrupted(self) -> None:
+        """If the revocation stops before the commit, the key that opens the database is there still."""
+
+        def refuse(txn: Transaction) -> None:
+            txn.execute(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+                " 'BEGIN RAISE EXCEPTION ''no''; END'"
+            )
+            txn.execute(
+                "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON keycard_entries"
+                " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
+            )
+
+        self.do(refuse)
+        self.assertRaises(InstallationFault, self.revoke, self.card()[0].hash)
+        self.assert_starts()
+        self.assertIn(self.waiting, read_candidates(self.key_file))
+
+    def test_overtaken(self) -> None:
+        """If somebody else was faster, too."""
+        self.assertRaises(InstallationFault, self.revoke, hash_bytes(b"another"))
+        self.assert_starts()
+
+    def test_whole(self) -> None:
+        """Else the file is that of the new keys, and no other is left."""
+        self.revoke(self.card()[0].hash)
+        self.assertNotEqual(self.master, self.waiting)
+        self.publics = self.public_keys(self.master)
+        self.assert_settled()
+        self.assertEqual(self.publics[0], str(self.card()[1].primary_key))
 
 
 class RefusalTests(RekeyingTestCase):

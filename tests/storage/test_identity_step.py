@@ -13,8 +13,10 @@ from tests.databases import DatabaseTestCase
 from tests.keycards.cards import Organization, User
 
 
-class IdentityStepTests(DatabaseTestCase):
-    """0002: sizes of entries, changes, lookups and failures."""
+class StepTestCase(DatabaseTestCase):
+    """Begins with an empty database, and the steps before the one that is tested."""
+
+    steps_before = 1
 
     def make_template(self) -> str:
         return "template1"
@@ -22,9 +24,13 @@ class IdentityStepTests(DatabaseTestCase):
     async def prepare(self) -> None:
         self.first = Path(self.mktemp())
         self.first.mkdir()
-        name = read_steps(schema.DIRECTORY)[0].file_name
-        (self.first / name).write_bytes((schema.DIRECTORY / name).read_bytes())
+        for step in read_steps(schema.DIRECTORY)[: self.steps_before]:
+            (self.first / step.file_name).write_bytes((schema.DIRECTORY / step.file_name).read_bytes())
         self.connection = self.connect()
+
+
+class IdentityStepTests(StepTestCase):
+    """0002: sizes of entries, changes, lookups and failures."""
 
     def insert(self, workspace: UUID, text: str) -> None:
         with self.connection, self.connection.cursor() as cursor:
@@ -68,3 +74,34 @@ class IdentityStepTests(DatabaseTestCase):
                 self.assertEqual(cursor.fetchone(), (len(encode(text)) - 2,))
 
         check()
+
+
+class ErasedKeysStepTests(StepTestCase):
+    """0003: private keys that nothing is done with are erased."""
+
+    steps_before = 2
+
+    def test_old_rows(self) -> None:
+        """Every row of before stays; only what signs, or opens still, keeps its private key."""
+        migrate(self.connection, self.first)
+        rows = [
+            ("a", "signing", "current", None),
+            ("b", "encryption", "current", None),
+            ("c", "signing", "previous", 1),
+            ("d", "encryption", "previous", 29),
+            ("e", "encryption", "previous", 31),
+            ("f", "signing", "revoked", 1),
+            ("g", "encryption", "revoked", 1),
+        ]
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO organization_keys (public, purpose, private, status, retired)"
+                " VALUES (%s, %s, 'x', %s, now() - %s * interval '1 day')",
+                rows,
+            )
+        migrate(self.connection, schema.DIRECTORY)
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute("SELECT public, private FROM organization_keys ORDER BY public")
+            self.assertEqual(
+                dict(cursor.fetchall()), dict.fromkeys("abcdefg") | {"a": "x", "b": "x", "d": "x"}
+            )

@@ -129,12 +129,27 @@ class ConstraintTests(DatabaseTestCase):
         self.assert_refused(errors.CheckViolation, "updates", **{**row, "workspace": B, "type": "TOUCH"})
 
     def test_organization_keys(self) -> None:
-        """One current key for a purpose; what is not current says since when."""
+        """One current key for a purpose; what is not current says since when, and has no key to sign with."""
         row = {"public": "a", "purpose": "signing", "private": "x", "status": "current"}
         self.insert("organization_keys", **row)
         self.assert_refused(errors.UniqueViolation, "organization_keys", **{**row, "public": "b"})
-        for wrong in ({"purpose": "sealing"}, {"status": "lost"}, {"status": "previous"}):
+        retired = {"retired": "2030-01-01"}
+        for wrong in (
+            {"purpose": "sealing"},
+            {"status": "lost"},
+            {"status": "previous", "private": None},
+            {"status": "previous", **retired},
+            {"status": "revoked", **retired},
+            {"status": "revoked", "purpose": "encryption", **retired},
+            {"purpose": "encryption", "private": None},
+        ):
             self.assert_refused(errors.CheckViolation, "organization_keys", **{**row, "public": "b", **wrong})
+        for public, right in (
+            ("c", {"status": "previous", "private": None}),
+            ("d", {"status": "revoked", "private": None}),
+            ("e", {"status": "previous", "purpose": "encryption"}),
+        ):
+            self.insert("organization_keys", **{**row, "public": public, **right, **retired})
         self.insert("organization_keys", **{**row, "public": "b", "purpose": "encryption"})
 
     def test_keycards(self) -> None:
