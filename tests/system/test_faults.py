@@ -14,6 +14,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.interfaces import IReactorTime
 
 from mensagod.accounts import service_account
+from mensagod.config import Config
 from mensagod.storage import schema
 from mensagod.storage.connections import connect
 from mensagod.storage.migrations import migrate
@@ -145,9 +146,13 @@ class CrowdTests(ConnectionTestCase):
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, max(hard, wanted)))
 
+    def configure(self, config: Config) -> Config:
+        """Make room before the server counts how many clients it can have."""
+        self.open_files()
+        return super().configure(config)
+
     async def test_silent(self) -> None:
         """5,000 connections that say nothing are greeted and cost little; others are served meanwhile."""
-        self.open_files()
         self.crowd: list[Plug] = []
         stack = ExitStack()
         self.addCleanup(stack.close)
