@@ -58,7 +58,7 @@ class RecordTests(SynchronousTestCase):
         self.assertEqual(record.value.split(" "), [*keys, f"tls={PIN}"])
 
     def test_zone_data(self) -> None:
-        """In a zone each field is a string of its own, however long the text; a program gets the bare text."""
+        """In a zone each field is a string of its own; a program gets the bare text."""
         pins = [hash_bytes(bytes([number])) for number in range(5)]
         text, server = make_records(self.entry, [MAIN], pins, 2001)
         self.assertGreater(len(text.value), 255)
