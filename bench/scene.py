@@ -19,7 +19,14 @@ from bench.wire import open_socket
 from mensagod.storage.connections import connect
 
 START_SECONDS = 60
-TWISTD = "from twisted.scripts.twistd import run; run()"
+TWISTD = """
+from attrs import evolve
+from mensagod.commands import lookups
+from twisted.scripts.twistd import run
+# A hundred lookups a minute are counted as ever, but thousands must be let through to be measured.
+lookups.ALLOWANCE = evolve(lookups.ALLOWANCE, per_minute=10**9)
+run()
+"""
 
 
 @frozen
