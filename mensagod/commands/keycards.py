@@ -126,6 +126,7 @@ class GetCard:
         sizes = {"Item-Count": str(extent.count), "Total-Size": str(size)}
 
         async def transfer(request: Request, session: Session) -> Outcome:
+            """Read the entries one by one, while the client takes them."""
             texts = session.server.resolver.texts(owner, extent)
             return LongResponse(
                 Response(self.last_status, data=sizes),

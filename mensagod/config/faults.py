@@ -10,7 +10,7 @@ _LONGEST = 60
 
 
 class FaultCode(StrEnum):
-    """The stable code of each kind of fault, as ``mensagod check`` prints it."""
+    """The stable code of each kind of fault, for programs to know it by."""
 
     UNREADABLE = "MGD-C101"
     SYNTAX = "MGD-C102"

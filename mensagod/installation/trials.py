@@ -155,6 +155,7 @@ def _await_orphans(directory: Path) -> None:
     """Wait for an ``initdb`` that outlived us: it would write into the next cluster."""
     end = time.monotonic() + _SECONDS_TO_END
     while _is_being_made(directory) and time.monotonic() < end:
+        # No reactor runs yet, and who is waited for is nobody's child of ours.
         time.sleep(_POLL_SECONDS)
 
 

@@ -93,6 +93,7 @@ class ServerProcess:
         while _exists(pid):
             if time.monotonic() > deadline:
                 return False
+            # In a thread; a server that was taken over is no child of ours that could be waited for.
             time.sleep(_POLL)
         return True
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import Any
@@ -165,18 +166,22 @@ class LeaseTests(MailTestCase):
         self.assertEqual(await self.delivered(self.bob.workspace), [placed.path.name])
         await self.assert_consistent()
 
-    async def test_taken_over_by_the_same_process(self) -> None:
-        """A process that was held up and claims its own message again delivers it once, to one place."""
+    def gate(self) -> tuple[threading.Event, threading.Event, Callable[[ServerPath], None]]:
+        """Make what holds up the first who comes: what lets it go on, what tells that it came, and itself."""
         go_on, held = threading.Event(), threading.Event()
         self.addCleanup(go_on.set)
-        watched = self.watch_store()
 
         def hold(path: ServerPath) -> None:
             if not held.is_set():
                 held.set()
                 go_on.wait(30)
 
-        watched.before_open = hold
+        return go_on, held, hold
+
+    async def test_taken_over_by_the_same_process(self) -> None:
+        """A process that was held up and claims its own message again delivers it once, to one place."""
+        go_on, held, hold = self.gate()
+        self.watch_store().before_open = hold
         await self.send()
         while not held.is_set():
             await deferLater(reactor, 0.01)
@@ -192,16 +197,8 @@ class LeaseTests(MailTestCase):
 
     async def test_held_up_before_the_move(self) -> None:
         """A worker that is held up before it moves the file finds it moved, and doubles nothing."""
-        go_on, held = threading.Event(), threading.Event()
-        self.addCleanup(go_on.set)
-        watched = self.watch_store()
-
-        def hold(path: ServerPath) -> None:
-            if not held.is_set():
-                held.set()
-                go_on.wait(30)
-
-        watched.before_move = hold
+        go_on, held, hold = self.gate()
+        self.watch_store().before_move = hold
         await self.send()
         while not held.is_set():
             await deferLater(reactor, 0.01)
