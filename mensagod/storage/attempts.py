@@ -63,7 +63,7 @@ class Mode(Enum):
 class _Phase(Enum):
     WAITING = "waiting for a thread"
     RUNNING = "running"
-    COMMITTING = "commit sent"
+    COMMITTING = "a commit was sent, and not refused"
 
 
 class Attempt(Generic[T]):
@@ -102,9 +102,11 @@ class Attempt(Generic[T]):
         """
         with self._lock:
             self._abandoned = True
+            # Before the thread can see that it is cut off, and go on.
+            reason = CommitUnknown() if self._phase is _Phase.COMMITTING else DatabaseUnavailable()
             if self._connection is not None:
                 hang_up(self._connection)
-            return CommitUnknown() if self._phase is _Phase.COMMITTING else DatabaseUnavailable()
+            return reason
 
     def perform(self) -> T:
         """Run the interaction to its result; blocks."""
@@ -158,16 +160,22 @@ class Attempt(Generic[T]):
 
     @contextmanager
     def _committing(self, connection: Connection) -> Iterator[None]:
-        """Take a connection that is lost meanwhile for a commit of which nobody knows."""
-        self._phase = _Phase.COMMITTING
+        """Take a connection that is lost meanwhile for a commit of which nobody knows.
+
+        What is abandoned before does not come to its commit, and what is abandoned later, also while its
+        result is on its way, is not said to be undone unless the database refused it.
+        """
+        with self._lock:
+            self._raise_if_abandoned()
+            self._phase = _Phase.COMMITTING
         try:
             yield
         except psycopg2.Error as error:
             if self._notes_loss(connection, error):
                 raise CommitUnknown from error
+            with self._lock:
+                self._phase = _Phase.RUNNING
             raise
-        finally:
-            self._phase = _Phase.RUNNING
 
     def _raise_if_abandoned(self) -> None:
         if self._abandoned or self._stopping.is_set():

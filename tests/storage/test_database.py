@@ -4,11 +4,14 @@ from threading import Barrier, Event
 from typing import Any
 
 import psycopg2
+from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
-from mensagod.storage.attempts import SwallowedError
+from mensagod.storage import attempts
+from mensagod.storage.attempts import Attempt, Mode, SwallowedError
+from mensagod.storage.connections import hang_up, prepare
 from mensagod.storage.database import (
     CommitUnknown,
     Contention,
@@ -322,6 +325,52 @@ class LimitTests(NumbersTestCase):
         go_on.set()
         await service.stopService()
         self.assertEqual(begun, [])
+
+    async def test_slow_commit(self) -> None:
+        """Of a commit that takes too long nobody knows, however fast its thread sees that it is given up."""
+        service = self.add_service(limit=0.3)
+        await service.read(total)
+
+        def slowly(connection: Any) -> None:
+            hang_up(connection)
+            Event().wait(0.2)  # the thread goes on before the caller is told
+
+        self.patch(attempts, "hang_up", slowly)
+        with self.assertRaises(CommitUnknown):
+            await service.change(lambda txn: txn.execute("SELECT pg_sleep(60)"))
+
+    async def test_late_result(self) -> None:
+        """What is given up once it is committed is not said to be undone."""
+        for mode in (Mode.TRANSACTION, Mode.STATEMENT):
+            attempt = Attempt(self.pool(), Event(), lambda txn: add(txn, 5), mode)
+            await deferToThread(attempt.perform)
+            self.assertIsInstance(attempt.abandon(), CommitUnknown)
+            self.execute("DELETE FROM numbers")
+
+    async def test_after_statement(self) -> None:
+        """Nor is a change that fails once it is done."""
+
+        def fail(txn: Transaction) -> None:
+            add(txn, 7)
+            raise LookupError
+
+        attempt = Attempt(self.pool(), Event(), fail, Mode.STATEMENT)
+        await self.assertFailure(deferToThread(attempt.perform), LookupError)
+        self.assertIsInstance(attempt.abandon(), CommitUnknown)
+
+    async def test_refused(self) -> None:
+        """What the database refused is undone."""
+        await self.database.run(add, 1)
+        for mode in (Mode.TRANSACTION, Mode.STATEMENT):
+            attempt = Attempt(self.pool(), Event(), lambda txn: add(txn, 1), mode)
+            await self.assertFailure(deferToThread(attempt.perform), psycopg2.IntegrityError)
+            self.assertIs(type(attempt.abandon()), DatabaseUnavailable)
+
+    def pool(self) -> ConnectionPool:
+        """Make a pool of one connection, whose attempts are performed by hand."""
+        pool = ConnectionPool("psycopg2", **self.parameters, cp_openfun=prepare, cp_reactor=reactor)
+        self.addCleanup(pool.close)
+        return pool
 
     async def test_stop(self) -> None:
         """A service that stops lets interactions end."""
