@@ -66,14 +66,16 @@ class Send:
             name=FileName.make(int(time()), len(letter.content)),
             due=letter.due,
         )
-        await server.database.run(queue.reserve, message, server.config.security.max_recipients_per_minute)
+        rate = server.config.security.max_recipients_per_minute
+        if not await server.database.change(queue.reserve, message, rate):
+            await server.database.run(queue.reserve_within_quota, message, rate)
         path = ServerPath.outgoing(member.workspace).child(message.name)
         try:
             await server.files.run(
                 _write, server.store, path, letter.content, server.config.performance.min_free_percent
             )
         except (OSError, ServerUnavailable) as error:
-            await server.database.run(queue.withdraw, message.id, message.lease)
+            await server.database.change(queue.withdraw, message.id, message.lease)
             if isinstance(error, ServerUnavailable):
                 raise
             _log.error(
@@ -84,7 +86,7 @@ class Send:
             )
             raise ServerUnavailable("The message could not be stored") from error
         try:
-            await server.database.run(queue.accept, message.id, message.lease)
+            await server.database.change(queue.accept, message.id, message.lease)
         except LeaseLost as error:
             # Whoever took the message for abandoned may have looked for its file too early.
             await server.files.run(server.store.remove, path)

@@ -1,11 +1,12 @@
 """Update records: what changed in a workspace, for its devices (spec 04, *Update notification*)."""
 
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from attrs import frozen
 
 from mensagod.identity import DeviceID, WorkspaceID
-from mensagod.storage.rows import Row, Transaction, maybe, one
+from mensagod.storage.rows import Row, Transaction, WrongRowCount, maybe, one
 
 MAX_REPLY = 1000
 """How many records one reply of GETUPDATES holds at most."""
@@ -42,20 +43,48 @@ class Updates:
     last: int
 
 
-def record(txn: Transaction, workspace: WorkspaceID, kind: str, data: str, device: DeviceID) -> None:
-    """Note a change. The lock on the workspace's mailbox gives records their order.
+@frozen
+class Change:
+    """Something that happened in a workspace, of which no record is made yet.
 
-    The time is taken under that lock too, so that a later record never has an earlier time.
+    :ivar kind: a type of record (spec 04, *Update notification*), and
+    :ivar data: what was changed, in the form of that type.
+    """
+
+    workspace: WorkspaceID
+    kind: str
+    data: str
+
+
+def record(txn: Transaction, changes: Sequence[Change], device: DeviceID) -> None:
+    """Note changes that a device made. The locks on the mailboxes give the records of each their order.
+
+    The time is taken under these locks too (which is why it is asked of ``counted``), so that a later record
+    never has an earlier time.
     """
     txn.execute(
-        "WITH counted AS ("
-        "  UPDATE mailboxes SET last_update = last_update + 1 WHERE workspace = %s"
-        "  RETURNING workspace, last_update"
+        "WITH new AS ("
+        "  SELECT *, row_number() OVER (PARTITION BY workspace ORDER BY place) AS nth"
+        "  FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[])"
+        "  WITH ORDINALITY AS new (workspace, id, type, data, place)"
+        "), counted AS ("
+        "  UPDATE mailboxes SET last_update = last_update + total FROM ("
+        "    SELECT workspace, count(*) AS total FROM new GROUP BY workspace) AS added"
+        "  WHERE mailboxes.workspace = added.workspace"
+        "  RETURNING mailboxes.workspace, last_update - total AS before"
         ") INSERT INTO updates (workspace, number, id, type, data, time, device)"
-        " SELECT workspace, last_update, %s, %s, %s, clock_timestamp(), %s FROM counted RETURNING number",
-        (workspace.uuid, uuid4(), kind, data, device.uuid),
+        " SELECT workspace, before + nth, id, type, data, (SELECT clock_timestamp() FROM counted LIMIT 1), %s"
+        " FROM new JOIN counted USING (workspace)",
+        (
+            [change.workspace.uuid for change in changes],
+            [uuid4() for _ in changes],
+            [change.kind for change in changes],
+            [change.data for change in changes],
+            device.uuid,
+        ),
     )
-    one(lambda row: row.number, txn)
+    if txn.rowcount != len(changes):
+        raise WrongRowCount("a record for each change", txn.rowcount)
 
 
 def last_number(txn: Transaction, workspace: WorkspaceID) -> int:

@@ -11,6 +11,7 @@ from mensagod.client.files import download, list_files, select
 from mensagod.commands import files as commands
 from mensagod.paths import FileName, ServerPath
 from mensagod.storage import files
+from mensagod.storage.files import Arrival
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import ADMIN, Person
@@ -49,7 +50,7 @@ class FilesTestCase(CommandTestCase):
         path = ServerPath.new_messages(person.workspace).child(name)
         self.service.server.store.write(path, content)
         device = person.device
-        await self.database.run(files.add_delivered, person.workspace, name, device)
+        await self.database.run(files.add_delivered, [Arrival(person.workspace, name)], device)
         return path
 
 
@@ -367,7 +368,7 @@ class PlantedLinkTests(FilesTestCase):
         name = FileName.make(1, 7)
         path = ServerPath.new_messages(self.alice.workspace).child(name)
         self.service.server.store.write(path, b"content")
-        await self.database.run(files.add_delivered, self.alice.workspace, name, self.alice.device)
+        await self.database.run(files.add_delivered, [Arrival(self.alice.workspace, name)], self.alice.device)
         on_disk = self.directory / "data" / "/".join(path.elements)
         on_disk.unlink()
         on_disk.symlink_to(self.directory / "organization.key")

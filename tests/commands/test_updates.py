@@ -7,6 +7,7 @@ from mensagod.client.updates import get_updates
 from mensagod.identity import SERVER_DEVICE, DeviceID, RandomID
 from mensagod.storage import mailboxes, updates
 from mensagod.storage.rows import Transaction
+from mensagod.storage.updates import Change
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import Person
@@ -15,8 +16,10 @@ from tests.serving import Person
 def note(txn: Transaction, person: Person, device: DeviceID, count: int = 1) -> None:
     """Make records, as a change of the workspace does."""
     mailboxes.lock(txn, person.workspace)
-    for number in range(count):
-        updates.record(txn, person.workspace, "CREATE", f"/ wsp {person.workspace} {number}", device)
+    changes = [
+        Change(person.workspace, "CREATE", f"/ wsp {person.workspace} {number}") for number in range(count)
+    ]
+    updates.record(txn, changes, device)
 
 
 class UpdatesTestCase(CommandTestCase):

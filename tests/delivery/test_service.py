@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
 from mensagod.delivery import service as delivery
+from mensagod.delivery.local import Placed
 from mensagod.delivery.service import (
     CLEAN_SECONDS,
     POLL_SECONDS,
@@ -140,16 +141,16 @@ class LeaseTests(MailTestCase):
         await self.expire()
         await self.database.run(queue.claim, 9)
         before = await self.rows("SELECT * FROM queue")
-        name = FileName.make(1, 1)
         for change in (
-            lambda: self.database.run(queue.aim, first.id, first.lease, self.bob.workspace, name),
-            lambda: self.database.run(queue.finish, first.id, first.lease),
             lambda: self.database.run(queue.postpone, first.id, first.lease, seconds=1, code=501, reason="x"),
             lambda: self.database.run(queue.fail, first.id, first.lease, code=501, reason="x"),
             lambda: self.database.run(queue.accept, first.id, first.lease),
         ):
             with self.assertRaises(LeaseLost):
                 await change()
+        aimed = evolve(first, target=self.bob.workspace, target_name=FileName.make(1, 1))
+        self.assertEqual(await self.database.run(queue.aim, [aimed]), set())
+        self.assertEqual(await self.database.run(queue.finish, [first]), set())
         await self.database.run(queue.withdraw, first.id, first.lease)
         self.assertEqual(await self.rows("SELECT * FROM queue"), before)
 
@@ -159,10 +160,11 @@ class LeaseTests(MailTestCase):
         await self.expire()
         (second,) = await self.database.run(queue.claim, 9)
         server = self.service.server
-        with self.assertRaises(LeaseLost):
-            await server.delivery.local.deliver(first, server.keyring)
+        outcomes = await server.delivery.local.deliver([first], server.keyring)
+        self.assertIsInstance(outcomes[first.id], LeaseLost)
         self.assertEqual(self.on_disk("out"), [first.name.text])
-        placed = await server.delivery.local.deliver(second, server.keyring)
+        placed = (await server.delivery.local.deliver([second], server.keyring))[second.id]
+        assert isinstance(placed, Placed)
         self.assertEqual(await self.delivered(self.bob.workspace), [placed.path.name])
         await self.assert_consistent()
 
