@@ -23,6 +23,9 @@ from mensagod.wire.status import Status
 MAX_INLINE = 25_000_000
 """The longest envelope that a request may hold, in characters."""
 
+SMALL = 32 * 1024
+"""Up to so many characters it costs less to check an envelope than to have a thread do it."""
+
 _log = Logger(namespace="mensagod.commands.sending")
 
 
@@ -48,7 +51,10 @@ class Send:
         if len(text) > min(limit, MAX_INLINE):
             raise LimitReached(f"A message has at most {min(limit, MAX_INLINE)} characters")
         sender = WAddress(member.workspace, member.domain)
-        letter = await server.files.run(read_letter, text, sender, domain, server.keyring)
+        if len(text) <= SMALL:
+            letter = read_letter(text, sender, domain, server.keyring)
+        else:
+            letter = await server.files.run(read_letter, text, sender, domain, server.keyring)
         name = await self._enqueue(letter, domain, member, session)
         server.delivery.wake()
         return Response(Status.OK, data={"FileName": str(name)})
