@@ -45,14 +45,18 @@ class Updates:
 def record(txn: Transaction, workspace: WorkspaceID, kind: str, data: str, device: DeviceID) -> None:
     """Note a change. The lock on the workspace's mailbox gives records their order.
 
-    The time is taken under that lock too, so that a later record never has an earlier time.
+    The time is taken under that lock too, and is never before that of the last record, also while the clock
+    is: who goes on from a time would miss the new one.
     """
     txn.execute(
         "WITH counted AS ("
         "  UPDATE mailboxes SET last_update = last_update + 1 WHERE workspace = %s"
         "  RETURNING workspace, last_update"
         ") INSERT INTO updates (workspace, number, id, type, data, time, device)"
-        " SELECT workspace, last_update, %s, %s, %s, clock_timestamp(), %s FROM counted RETURNING number",
+        " SELECT workspace, last_update, %s, %s, %s, greatest(clock_timestamp(),"
+        " (SELECT time FROM updates AS past WHERE past.workspace = counted.workspace"
+        " AND past.number = counted.last_update - 1)), %s"
+        " FROM counted RETURNING number",
         (workspace.uuid, uuid4(), kind, data, device.uuid),
     )
     one(lambda row: row.number, txn)

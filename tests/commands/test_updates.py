@@ -209,6 +209,17 @@ class NumberingTests(UpdatesTestCase):
         self.assertEqual([row.time for row in rows], sorted(row.time for row in rows))
         self.assertEqual([row.id for row in rows], seen)
 
+    async def test_clock_set_back(self) -> None:
+        """While the clock is behind the last record nothing is missed by who goes on from its time."""
+        await self.note(count=2)
+        await self.at({1: "2130-01-01Z", 2: "2130-01-01 00:00:01Z"})
+        last = (await get_updates(self.client_, 0)).records[-1]
+        await self.note(count=2)
+        found = (await get_updates(self.client_, last.time)).records
+        self.assertEqual([int(record.data[-1]) for record in found], [1, 0, 1])
+        self.assertEqual({record.time for record in found}, {last.time})
+        self.assertEqual(await idle(self.client_, last.time), 3)
+
     async def test_record_between_the_statements(self) -> None:
         """A record that is made while an empty answer is composed is not taken for one that was told."""
         found: list[updates.Updates] = []
