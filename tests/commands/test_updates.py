@@ -1,11 +1,14 @@
 """GETUPDATES and what sessions are told of others' changes (spec 04, *Update notification*)."""
 
+from typing import Any
 from uuid import uuid4
+
+from twisted.internet.defer import ensureDeferred
 
 from mensagod.client.control import idle
 from mensagod.client.updates import get_updates
 from mensagod.identity import SERVER_DEVICE, DeviceID, RandomID
-from mensagod.storage import mailboxes, updates
+from mensagod.storage import logins, mailboxes, updates
 from mensagod.storage.rows import Transaction
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
@@ -153,6 +156,23 @@ class PushTests(UpdatesTestCase):
         await self.note()
         answer = await self.assert_answer(client, "IDLE", {}, Status.OK)
         self.assertEqual(answer.data, {"UpdateCount": "1"})
+
+    async def test_while_the_login_is_answered(self) -> None:
+        """What comes right after the login, before its session can be woken, is told all the same."""
+        server = self.service.server
+        run = server.database.run
+
+        async def hold_up(interaction: Any, *args: Any, **kwargs: Any) -> Any:
+            result = await run(interaction, *args, **kwargs)
+            if interaction is logins.log_in:
+                await self.note(count=2)
+            return result
+
+        self.patch(server.database, "run", lambda *args, **kwargs: ensureDeferred(hold_up(*args, **kwargs)))
+        client = await self.enter(self.alice)
+        self.assertEqual(client.update_count, 2)
+        answer = await self.assert_answer(client, "IDLE", {}, Status.OK)
+        self.assertEqual(answer.data, {})
 
     async def test_only_with_200(self) -> None:
         """A refusal, and a first step, carry no news; it comes with the next 200."""
