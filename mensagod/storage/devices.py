@@ -92,12 +92,15 @@ def note_send(txn: Transaction, workspace: WorkspaceID, device: DeviceID, limit:
     """
     if not limit:
         return
+    # What was sent more than a minute from now was sent before the clock was set back.
     txn.execute(
         "UPDATE devices SET recent_sends = ARRAY("
-        "  SELECT sent FROM unnest(recent_sends) AS sent WHERE sent > now() - interval '60 seconds'"
+        "  SELECT sent FROM unnest(recent_sends) AS sent"
+        "  WHERE sent > now() - interval '60 seconds' AND sent < now() + interval '60 seconds'"
         ") || now()"
         " WHERE workspace = %s AND id = %s AND ("
-        "  SELECT count(*) FROM unnest(recent_sends) AS sent WHERE sent > now() - interval '60 seconds'"
+        "  SELECT count(*) FROM unnest(recent_sends) AS sent"
+        "  WHERE sent > now() - interval '60 seconds' AND sent < now() + interval '60 seconds'"
         ") < %s",
         (workspace.uuid, device.uuid, limit),
     )
