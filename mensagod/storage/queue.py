@@ -177,8 +177,8 @@ def claim(txn: Transaction, limit: int) -> list[Queued]:
     """Take messages that are due and that nobody works on, the longest due first.
 
     Each claim has a lease of its own, so that a worker whose lease ran out changes nothing any more even if
-    it is its own process that claimed the message again. A lease that seems to last for a minute is from before
-    the clock was set back.
+    it is its own process that claimed the message again. A lease that seems to last for a minute is from
+    before the clock was set back.
     """
     txn.execute(
         "UPDATE queue SET lease = gen_random_uuid(), lease_until = now() + %s * interval '1 second',"
