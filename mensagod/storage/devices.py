@@ -87,13 +87,18 @@ def note_login(txn: Transaction, workspace: WorkspaceID, device: DeviceID, info:
 
 COUNT_SEND: Final = (
     "UPDATE devices SET recent_sends = ARRAY("
-    "  SELECT sent FROM unnest(recent_sends) AS sent WHERE sent > now() - interval '60 seconds'"
+    "  SELECT sent FROM unnest(recent_sends) AS sent"
+    "  WHERE sent > now() - interval '60 seconds' AND sent < now() + interval '60 seconds'"
     ") || now()"
     " WHERE workspace = %(sender)s AND id = %(device)s AND ("
-    "  SELECT count(*) FROM unnest(recent_sends) AS sent WHERE sent > now() - interval '60 seconds'"
+    "  SELECT count(*) FROM unnest(recent_sends) AS sent"
+    "  WHERE sent > now() - interval '60 seconds' AND sent < now() + interval '60 seconds'"
     ") < %(rate)s"
 )
-"""Changes no row if the device has handed in as many messages as it may."""
+"""Changes no row if the device has handed in as many messages as it may.
+
+What was sent more than a minute from now was sent before the clock was set back.
+"""
 
 
 def note_send(txn: Transaction, workspace: WorkspaceID, device: DeviceID, limit: int) -> None:

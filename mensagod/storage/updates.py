@@ -11,6 +11,9 @@ from mensagod.storage.rows import Row, Transaction, WrongRowCount, maybe, one
 MAX_REPLY = 1000
 """How many records one reply of GETUPDATES holds at most."""
 
+_END_OF_TIME = 253402300800
+"""Unix seconds that PostgreSQL can still read as a time; no record is as late."""
+
 
 @frozen
 class Update:
@@ -59,8 +62,8 @@ class Change:
 def record(txn: Transaction, changes: Sequence[Change], device: DeviceID) -> None:
     """Note changes that a device made. The locks on the mailboxes give the records of each their order.
 
-    The time is taken under these locks too (which is why it is asked of ``counted``), so that a later record
-    never has an earlier time.
+    The time is taken under these locks too (so it is asked of ``counted``), and is never before that of the
+    last record, also while the clock is: who goes on from a time would miss the new one.
     """
     txn.execute(
         "WITH new AS ("
@@ -73,7 +76,10 @@ def record(txn: Transaction, changes: Sequence[Change], device: DeviceID) -> Non
         "  WHERE mailboxes.workspace = added.workspace"
         "  RETURNING mailboxes.workspace, last_update - total AS before"
         ") INSERT INTO updates (workspace, number, id, type, data, time, device)"
-        " SELECT workspace, before + nth, id, type, data, (SELECT clock_timestamp() FROM counted LIMIT 1), %s"
+        " SELECT workspace, before + nth, id, type, data, greatest("
+        "  (SELECT clock_timestamp() FROM counted LIMIT 1),"
+        "  (SELECT time FROM updates AS past"
+        "   WHERE past.workspace = counted.workspace AND past.number = before)), %s"
         " FROM new JOIN counted USING (workspace)",
         (
             [change.workspace.uuid for change in changes],
@@ -97,8 +103,8 @@ def count_since(txn: Transaction, workspace: WorkspaceID, time: int) -> tuple[in
     """Count the records made at or after a Unix time; also give the newest number."""
     txn.execute(
         "SELECT last_update, (SELECT count(*) FROM updates WHERE updates.workspace = mailboxes.workspace"
-        " AND floor(extract(epoch FROM time)) >= %s) AS count FROM mailboxes WHERE workspace = %s",
-        (time, workspace.uuid),
+        " AND time >= to_timestamp(%s)) AS count FROM mailboxes WHERE workspace = %s",
+        (min(time, _END_OF_TIME), workspace.uuid),
     )
     return one(lambda row: (row.count, row.last_update), txn)
 
@@ -117,12 +123,13 @@ def list_since_time(txn: Transaction, workspace: WorkspaceID, time: int) -> Upda
     """Give the records made at or after a Unix time, oldest first."""
     # Asked before the records are: what is made in between counts as not seen rather than as seen.
     newest = last_number(txn, workspace)
+    # Times follow the numbers, so that the first by time is the first by number.
     txn.execute(
-        "SELECT min(number) AS first FROM updates"
-        " WHERE workspace = %s AND floor(extract(epoch FROM time)) >= %s",
-        (workspace.uuid, time),
+        "SELECT number FROM updates WHERE workspace = %s AND time >= to_timestamp(%s)"
+        " ORDER BY time, number LIMIT 1",
+        (workspace.uuid, min(time, _END_OF_TIME)),
     )
-    first = one(lambda row: row.first, txn)
+    first = maybe(lambda row: int(row.number), txn)
     return Updates([], 0, newest) if first is None else _list_after(txn, workspace, first - 1)
 
 
@@ -134,14 +141,16 @@ def list_since_record(txn: Transaction, workspace: WorkspaceID, record_id: UUID)
 
 
 def _list_after(txn: Transaction, workspace: WorkspaceID, number: int) -> Updates:
-    # One statement sees one moment: the newest number belongs to the records listed.
+    # One statement sees one moment: the newest number belongs to the records listed. No number is left out,
+    # so that it tells how many come after them.
     txn.execute(
-        "SELECT id, type, data, floor(extract(epoch FROM time))::bigint AS time, device,"
-        " count(*) OVER () AS matching, max(number) OVER () AS last"
-        " FROM updates WHERE workspace = %s AND number > %s ORDER BY number LIMIT %s",
+        "SELECT id, type, data, floor(extract(epoch FROM time))::bigint AS time, device, number, last_update"
+        " FROM updates JOIN mailboxes USING (workspace)"
+        " WHERE workspace = %s AND number > %s ORDER BY number LIMIT %s",
         (workspace.uuid, number, MAX_REPLY),
     )
     rows = txn.fetchall()
     if not rows:
         return Updates([], 0, number)
-    return Updates([Update.from_row(row) for row in rows], rows[0].matching - len(rows), rows[0].last)
+    last = rows[-1]
+    return Updates([Update.from_row(row) for row in rows], last.last_update - last.number, last.last_update)

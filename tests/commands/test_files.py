@@ -12,8 +12,10 @@ from mensagod.commands import files as commands
 from mensagod.paths import FileName, ServerPath
 from mensagod.storage import files
 from mensagod.storage.files import Arrival
+from mensagod.storage.store import MailboxStore
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
+from tests.delivery.stores import WatchedStore
 from tests.serving import ADMIN, Person
 
 ACTIONS = ("SELECT", "LIST", "EXISTS", "DOWNLOAD")
@@ -253,13 +255,15 @@ class DirectoryTests(FilesTestCase):
         self.assertEqual(answer.data, {"FileCount": "0"})
         for time, state in ((30, "queued"), (20, "failed"), (40, "pending")):
             await self.change(
-                "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due)"
-                " VALUES (%s, %s, %s, 'example.com', 'example.org', %s, 1, %s, 'infinity')",
+                "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due,"
+                " lease, lease_until)"
+                " VALUES (%s, %s, %s, 'example.com', 'example.org', %s, 1, %s, 'infinity', %s, now())",
                 uuid4(),
                 self.alice.workspace.uuid,
                 UUID(int=1),
                 f"{time}.1.{NOBODY}",
                 state,
+                uuid4(),
             )
         names = [str(name) for name in await list_files(self.client_, ServerPath.from_text(path))]
         self.assertEqual(names, [f"20.1.{NOBODY}", f"30.1.{NOBODY}"])
@@ -342,9 +346,27 @@ class DownloadTests(FilesTestCase):
         await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.NOT_FOUND)
 
     async def test_lost_content(self) -> None:
-        """A file whose content has gone from the disk is not found; the session goes on."""
+        """A file whose content has gone from the disk is there all the same: that is a fault of ours."""
         path = await self.put(self.alice)
         self.service.server.store.remove(path)
+        await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.INTERNAL_SERVER_ERROR)
+        self.assertEqual(len(self.flushLoggedErrors(FileNotFoundError)), 1)
+        await self.assert_answer(self.client_, "EXISTS", {"Path": path}, Status.OK)
+
+    async def test_deleted_before_it_is_opened(self) -> None:
+        """A file that somebody deletes just now is not found."""
+        path = await self.put(self.alice)
+        server = self.service.server
+        assert isinstance(server.store, MailboxStore)
+        server.store = store = WatchedStore(server.store)
+        connection = self.connect()
+
+        def delete(path: ServerPath) -> None:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("DELETE FROM files")
+            store.remove(path)
+
+        store.before_open = delete
         await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.NOT_FOUND)
 
     async def test_given_up(self) -> None:
