@@ -367,6 +367,14 @@ class BrokenStreamTests(ConversationTestCase):
         self.wait(1)
         self.assertTrue(peer.wire.aborted)
 
+    def test_lets_go(self) -> None:
+        """What had come of a message is let go of when the connection is closed, not when it has ended."""
+        peer = self.member()
+        peer.send(multipart(1_000_000, 65532))
+        self.assertEqual(peer.protocol._decoder.buffered, 65532)
+        peer.protocol.finish()
+        self.assertEqual(peer.protocol._decoder.buffered, 0)
+
     def test_limit_before_login(self) -> None:
         """65532 bytes before login, in one frame or more."""
         peer = self.connect()

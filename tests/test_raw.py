@@ -185,6 +185,23 @@ class SendTests(RawTestCase):
         self.assertEqual(self.source.closed, 1)
         self.assertLess(len(self.peer.stream), 3_000_000)
 
+    def test_lost_while_it_waits(self) -> None:
+        """Nor while it waits for the peer, and a thread already reads what comes next."""
+        self.prepare_source(3_000_000)
+        self.peer.wire.is_slow = True
+        self.peer.ask("GET", Size="3000000")
+        first: Deferred[None] = Deferred()
+        second: Deferred[None] = Deferred()
+        self.server.files.gate = first
+        self.peer.wire.take()
+        self.server.files.gate = second
+        first.callback(None)
+        self.assertTrue(self.peer.wire.producer_paused)
+        self.peer.lose()
+        self.assertEqual(self.source.closed, 0)
+        second.callback(None)
+        self.assertEqual(self.source.closed, 1)
+
     def test_lost_before(self) -> None:
         """So does one that is lost before the first byte."""
         self.prepare_source(1000)

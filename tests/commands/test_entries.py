@@ -395,6 +395,12 @@ class RevokeTests(IdentityTestCase):
         text = base.text + f"Custody-Signature:{signature}\r\n"
         await self.refuse(self.client_, BAD, text, password)
 
+    async def test_wrong_password_takes_its_time(self) -> None:
+        """The refusal of a wrong password comes after the delay of the configuration."""
+        await self.add(self.client_, self.alice)
+        fields = {"Base-Entry": self.alice.revocation(self.keys).text, "Password-Hash": "wrong" * 4}
+        await self.assert_delayed(self.client_, "REVOKE", fields, Status.UNAUTHORIZED)
+
     async def test_old_keys(self) -> None:
         """The keys of a revocation differ from each other, and none ever stood in the card."""
         for _ in range(3):

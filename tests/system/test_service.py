@@ -3,11 +3,9 @@
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from attrs import evolve
@@ -28,6 +26,7 @@ from mensagod.tap import assemble
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.conversations import request
+from tests.directories import scratch_of
 from tests.system.connections import ConnectionTestCase, in_thread
 from tests.system.test_faults import OwnCluster
 from tests.waiting import until
@@ -129,10 +128,7 @@ class ProcessTests(ConnectionTestCase):
 
     def mktemp(self) -> str:
         """Name a place that every account can reach."""
-        parent = tempfile.mkdtemp(prefix="mensagod-test-")
-        self.addCleanup(shutil.rmtree, parent)
-        Path(parent).chmod(0o755)
-        return f"{parent}/home"
+        return str(scratch_of(self, "process") / "home")
 
     async def serve(self, config: Config) -> MensagoService:
         """Start ``twistd`` beside the server of the test, and wait until it listens."""
@@ -186,7 +182,7 @@ class ProcessTests(ConnectionTestCase):
         self.assertEqual((await in_thread(plug.ask, IDLE)).status, 200)
         self.process.send_signal(signal.SIGTERM)
         self.assertTrue(await in_thread(plug.ends))
-        self.assertEqual(await in_thread(self.process.wait, 20), 0, self.log.read_text())
+        self.assertEqual(await in_thread(self.process.wait, 60), 0, self.log.read_text())
 
 
 class EarlyClientTests(ConnectionTestCase):
