@@ -283,9 +283,10 @@ class MensagoProtocol(Protocol):
             await self._answer(outcome.response)
             if not self._open:
                 receipt.end()
-            return await receipt.run()
+            answer = await receipt.run()
         finally:
             self._receipt = None
+        return await self.session.add_update_count(answer) if isinstance(answer, Response) else answer
 
     def _want_more(self) -> None:
         """The receipt has taken what there was, or waits for more."""
