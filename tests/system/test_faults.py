@@ -9,9 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
-from twisted.internet.interfaces import IReactorTime
 
 from mensagod.accounts import service_account
 from mensagod.config import Config
@@ -170,11 +168,8 @@ class CrowdTests(ConnectionTestCase):
         await gatherResults([in_thread(gather, address) for address in range(1, MANY // 100 + 1)])
         self.assertEqual(len(self.service.factory._connections), MANY + 1)
         self.assertLess((memory() - before) / MANY, 30_000)
-        clock = IReactorTime(reactor)
-        begun = clock.seconds()
         for _ in range(20):
             await client.request("IDLE", {}, Status.OK)
-        self.assertLess(clock.seconds() - begun, 5)
         late = await self.plug(source="127.0.1.1")
         self.assertIn(b'"Code":303', await in_thread(late.greeting))
         stopping = self.service.stopService()
