@@ -230,7 +230,7 @@ class MensagoProtocol(Protocol):
         """Give an answer as pieces to write."""
         try:
             return split_message(response.to_bytes())
-        except (TypeError, ValueError):
+        except Exception:
             return split_message(self.session.report_incident("an answer").to_bytes())
 
     async def _write(self, data: bytes) -> None:
