@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class IClientTransport(ITCPTransport, IConsumer, IPushProducer):
-    """What connections of every kind can do: TCP, TLS and, but for the last two, Unix sockets."""
+    """What connections of every kind can do; only those of Unix sockets know no TCP_NODELAY."""
 
 
 @implementer(IPushProducer)
