@@ -330,6 +330,18 @@ class ReceiveTests(RawTestCase):
         self.assertEqual(self.peer.codes, [100, 200, 200])
         self.assertEqual(self.sink.ends, ["finished"])
 
+    def test_update_count(self) -> None:
+        """The 200 after the data is the next one: it tells a member of changes, once."""
+        peer = self.member()
+        member = peer.session.member
+        assert member is not None
+        self.server.sessions.updates = 3
+        member.stale = True
+        self.begin_put(10, Sink(), peer)
+        self.assertEqual(peer.codes, [100])
+        peer.send(bytes(10))
+        self.assertEqual(peer.last.data, {"Size": "10", "UpdateCount": "3"})
+
     def test_fault_little_left(self) -> None:
         """After a fault the rest is read and discarded, then comes the answer."""
         sink = Sink(QuotaExceeded(), fails_at=1000)
