@@ -1,21 +1,23 @@
 """The organization's keys change under running servers with connected clients."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
-from attrs import evolve
+from attrs import define, evolve
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from mensagod import organization
+from mensagod.changes import ChangeWatch
 from mensagod.client.connection import ClientConnection
 from mensagod.client.errors import RequestRefused
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import EncryptionPair, SecretKey
 from mensagod.delivery.envelopes import seal_message
-from mensagod.identity import WAddress
+from mensagod.identity import WAddress, WorkspaceID
 from mensagod.installation.organization_key import adopt_next, read_organization_key, write_next
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keyring import KeyringFault
@@ -23,6 +25,9 @@ from mensagod.keywatch import KeyWatch
 from mensagod.organization import Change, ChangeStep, Overtaken
 from mensagod.service import MensagoService
 from mensagod.storage import keys
+from mensagod.storage.attempts import CommitUnknown, DatabaseUnavailable
+from mensagod.storage.database import Database
+from mensagod.storage.keycards import ORGANIZATION
 from mensagod.storage.rows import Transaction
 from mensagod.wire.status import Status
 from tests.serving import DOMAIN, Person, ServerTestCase
@@ -160,6 +165,49 @@ class SuccessionTests(KeyWatchTestCase):
         self.assertEqual(len(await self.database.read(keys.live_keys)), 3)
         await watch.warn()
         self.assertEqual(len(await self.database.read(keys.live_keys)), 2)
+
+
+@define
+class LeavingDatabase:
+    """A database that goes away once a change is committed.
+
+    :ivar tells: whether it still says that it was.
+    """
+
+    database: Database
+    tells: bool
+
+    async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        result = await self.database.run(work, *arguments)
+        if not self.tells:
+            raise CommitUnknown
+        return result
+
+    async def read(self, *_: Any) -> Any:
+        raise DatabaseUnavailable
+
+
+class LeavingTests(KeyWatchTestCase):
+    def watch(self, tells: bool) -> KeyWatch:
+        """Give one whose database goes away; what it tells of is in ``told``."""
+        self.told: list[frozenset[WorkspaceID] | None] = []
+        changes = ChangeWatch(reactor, self.database)
+        changes.watch(self.told.append)
+        database = cast(Database, LeavingDatabase(self.database, tells))
+        return KeyWatch(reactor, database, changes, (self.master,), lambda: (self.master,))
+
+    async def test_after_the_commit(self) -> None:
+        """A change is given, although the new keys cannot be read yet."""
+        change = await self.watch(tells=True).change(organization.revoke, (await self.current()).hash)
+        self.assertEqual(change.entry.text, (await self.current()).text)
+        self.assertEqual(self.told, [frozenset({ORGANIZATION})])
+
+    async def test_during_the_commit(self) -> None:
+        """A change of which nobody knows whether it was made is told of, as if it had been."""
+        changing = self.watch(tells=False).change(organization.rotate, (await self.current()).hash)
+        with self.assertRaises(CommitUnknown):
+            await changing
+        self.assertEqual(self.told, [frozenset({ORGANIZATION})])
 
 
 class KeyFileTests(KeyWatchTestCase):
