@@ -62,7 +62,7 @@ class ConnectionLimits:
 
 @define(eq=False)
 class BufferLedger:
-    """The memory that unfinished multipart messages hold (spec 01, *Frames*).
+    """The memory that multipart messages hold until they are answered (spec 01, *Frames*).
 
     :ivar total: the most in all, in bytes; 0 is no limit.
     """

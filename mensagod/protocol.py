@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mensagod.errors import CommandError
+from mensagod.identity import WorkspaceID
 from mensagod.raw import RawReceipt, send_raw
 from mensagod.session import Hangup, ReceiveRaw, SendRaw, Session
 from mensagod.wire.frames import MAX_PAYLOAD, FrameDecoder, MessageEncoder, split_message
@@ -70,6 +71,7 @@ class MensagoProtocol(Protocol):
         self._reading = True
         self._turn: IDelayedCall | None = None
         self._held = 0
+        self._holder: WorkspaceID | None = None  # to whom it was charged
         self._mark = 0  # what an unfinished message held when it last counted as progress
         self._receipt: RawReceipt | None = None
         self._writable: Deferred[None] | None = None
@@ -107,7 +109,7 @@ class MensagoProtocol(Protocol):
         self._lost = True
         self.session.gone = True
         self.factory.forget(self)
-        self._hold(0)
+        self._let_go()
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
@@ -158,7 +160,7 @@ class MensagoProtocol(Protocol):
         while self._open and not self._busy and not self._paused:
             self._decoder.max_message = self.session.max_message
             message = self._decoder.next_message() if left else None
-            self._hold(self._decoder.held)
+            self._hold(self._decoder.held if message is None else _weight(message))
             if message is not None:
                 left -= 1
                 self._begin(message)
@@ -195,6 +197,7 @@ class MensagoProtocol(Protocol):
     def _done(self, _: None) -> None:
         """Go on with the next request, if there is anybody left to answer."""
         self._busy = False
+        self._let_go()
         self._touch()
         if self._lost:
             self.session.leave()
@@ -263,7 +266,7 @@ class MensagoProtocol(Protocol):
         """
         self._open = False
         self._closing_since = self.factory.reactor.seconds()
-        self._hold(0)
+        self._let_go()
         self._decoder = FrameDecoder(0)
         self.transport.unregisterProducer()
         self.transport.resumeProducing()
@@ -296,17 +299,22 @@ class MensagoProtocol(Protocol):
     # Limits.
 
     def _hold(self, amount: int) -> None:
-        """Note how much an unfinished message holds now; the ledger refuses what is too much."""
+        """Note how much a message of several frames holds now; the ledger refuses what is too much."""
         if amount != self._held:
-            member = self.session.member
-            self.factory.ledger.change(
-                self.session.source, member.workspace if member else None, amount - self._held
-            )
+            if not self._held:
+                # Who is logged in may change before it is given back.
+                self._holder = self.session.member.workspace if self.session.member else None
+            self.factory.ledger.change(self.session.source, self._holder, amount - self._held)
             self._held = amount
             # A message in tiny parts must not last for ever: what counts is a full frame's worth.
             if amount < self._mark or amount - self._mark >= MAX_PAYLOAD:
                 self._mark = amount
                 self._touch()
+
+    def _let_go(self) -> None:
+        """Hold nothing more, but for the message that is being answered: its command still has it."""
+        if not self._busy:
+            self._hold(0)
 
     def _throttle(self) -> None:
         """Stop reading while enough waits to be answered."""
@@ -355,3 +363,8 @@ class MensagoProtocol(Protocol):
     def end(self) -> None:
         """Cut the connection at once."""
         self.transport.abortConnection()
+
+
+def _weight(message: bytes) -> int:
+    """Tell what a whole message counts until it is answered: nothing, if a single frame could carry it."""
+    return len(message) if len(message) > MAX_PAYLOAD else 0

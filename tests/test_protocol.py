@@ -410,7 +410,7 @@ class BrokenStreamTests(ConversationTestCase):
 
 
 class LedgerTests(ConversationTestCase):
-    """What unfinished messages may hold."""
+    """What multipart messages may hold until they are answered."""
 
     def fill(self, peer: Peer, megabytes: int) -> None:
         """Send the beginning of a message."""
@@ -441,7 +441,7 @@ class LedgerTests(ConversationTestCase):
         self.assertEqual(late.codes, [])
 
     def test_all(self) -> None:
-        """``network.max_buffered`` in all; a single frame is not counted, a finished message no more."""
+        """``network.max_buffered`` in all; a single frame is not counted, an answered message no more."""
         self.change("network", max_buffered=1, max_request_size=2_000_000)
         first = self.connect("192.0.2.1")
         whole = request("ECHO", A="x" * 1_000_000)
@@ -455,6 +455,28 @@ class LedgerTests(ConversationTestCase):
         second.send(whole)
         self.assertEqual(second.codes, [200, 200, 303])
         self.assertEqual(first.codes, [200])
+
+    def test_until_answered(self) -> None:
+        """A whole message counts while its command runs, for that has it; also when its sender is gone."""
+        peers = [self.member() for _ in range(3)]
+        peers[0].ask("HOLD", A="x" * 25_000_000)
+        peers[1].ask("HOLD", A="x" * 25_000_000)
+        peers[1].lose()
+        self.fill(peers[2], 20)
+        self.assertEqual(peers[2].codes, [303])
+        for gate in self.held.gates:
+            gate.callback(Response(Status.OK))
+        self.assertEqual(peers[0].codes, [200])
+        self.assertEqual(self.factory.ledger.held, 0)
+
+    def test_released_to_whom_it_was_taken_from(self) -> None:
+        """Who logs out by a message of many frames leaves nothing behind in the workspace's account."""
+        member = make_member()
+        for _ in range(2):
+            peer = self.connect()
+            peer.session.enter(make_member(member.workspace))
+            peer.ask("LOGOUT", A="x" * 20_000_000)
+            self.assertEqual(peer.codes, [200])
 
     def test_released_at_once(self) -> None:
         """Who was sent away holds nothing while the answer is on its way."""

@@ -181,7 +181,7 @@ class NetworkTable:
     max_buffered: int = key(
         _MEBIBYTES,
         256,
-        "What unfinished multipart messages of all connections may hold in memory.",
+        "What multipart messages of all connections may hold in memory until they are answered.",
         unit="MiB",
     )
     transfer_timeout: int = key(
@@ -205,7 +205,7 @@ class NetworkTable:
 
     @property
     def max_buffered_bytes(self) -> int:
-        """The limit of all unfinished messages in bytes; 0 is none."""
+        """The limit of all multipart messages in bytes; 0 is none."""
         return self.max_buffered * MEBIBYTE
 
 
