@@ -12,7 +12,7 @@ from mensagod.service import MensagoService
 from mensagod.storage.store import MailboxStore
 from tests.commands.cases import CommandTestCase
 from tests.delivery.letters import letter
-from tests.delivery.stores import WatchedStore
+from tests.delivery.stores import Gate, WatchedStore
 from tests.serving import Person
 
 
@@ -48,6 +48,12 @@ class MailTestCase(CommandTestCase):
         store = WatchedStore(server.store)
         server.store = server.delivery.local.store = store
         return store
+
+    def gate(self) -> Gate:
+        """Make a gate, which is open at the end of the test."""
+        gate = Gate()
+        self.addCleanup(gate.open)
+        return gate
 
     async def until(self, sql: str, *parameters: object) -> None:
         """Wait until a question to the database has a true answer."""

@@ -1,8 +1,11 @@
 """A mailbox store whose steps a test can watch, hold up or break."""
 
 from collections.abc import Callable, Generator, Sequence
+from threading import Event
 
 from attrs import define, field
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from mensagod.imensagod import IMailboxStore
@@ -12,6 +15,27 @@ from mensagod.storage.store import MailboxStore, StoredFile
 
 def nothing(path: ServerPath) -> None:
     """Let the step be done."""
+
+
+class Gate:
+    """Holds up the first step that comes to it."""
+
+    def __init__(self) -> None:
+        self._held, self._opened = Event(), Event()
+
+    def __call__(self, path: ServerPath) -> None:
+        if not self._held.is_set():
+            self._held.set()
+            self._opened.wait(30)
+
+    async def holds(self) -> None:
+        """Wait until a step has come."""
+        while not self._held.is_set():
+            await deferLater(reactor, 0.01)
+
+    def open(self) -> None:
+        """Let it go on."""
+        self._opened.set()
 
 
 @implementer(IMailboxStore)

@@ -1,8 +1,6 @@
 """Working the queue: leases, retries, several processes (spec 05, *The queue*)."""
 
 import os
-import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import Any
@@ -16,6 +14,7 @@ from mensagod.delivery import service as delivery
 from mensagod.delivery.local import Placed
 from mensagod.delivery.service import (
     CLEAN_SECONDS,
+    PAUSE_SECONDS,
     POLL_SECONDS,
     RENEW_SECONDS,
     SWEEP_AGE,
@@ -174,30 +173,17 @@ class LeaseTests(MailTestCase):
         self.assertEqual(await self.delivered(self.bob.workspace), [placed.path.name])
         await self.assert_consistent()
 
-    def gate(self) -> tuple[threading.Event, threading.Event, Callable[[ServerPath], None]]:
-        """Make what holds up the first who comes: what lets it go on, what tells that it came, and itself."""
-        go_on, held = threading.Event(), threading.Event()
-        self.addCleanup(go_on.set)
-
-        def hold(path: ServerPath) -> None:
-            if not held.is_set():
-                held.set()
-                go_on.wait(30)
-
-        return go_on, held, hold
-
     async def test_taken_over_by_the_same_process(self) -> None:
         """A process that was held up and claims its own message again delivers it once, to one place."""
-        go_on, held, hold = self.gate()
-        self.watch_store().before_open = hold
+        gate = self.gate()
+        self.watch_store().before_open = gate
         await self.send()
-        while not held.is_set():
-            await deferLater(reactor, 0.01)
+        await gate.holds()
         await self.expire()
         delivery = self.service.server.delivery
         delivery.wake()
         await self.until("SELECT count(*) = 0 FROM queue")
-        go_on.set()
+        gate.open()
         while delivery._running:
             await deferLater(reactor, 0.01)
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
@@ -205,15 +191,14 @@ class LeaseTests(MailTestCase):
 
     async def test_held_up_before_the_move(self) -> None:
         """A worker that is held up before it moves the file finds it moved, and doubles nothing."""
-        go_on, held, hold = self.gate()
-        self.watch_store().before_move = hold
+        gate = self.gate()
+        self.watch_store().before_move = gate
         await self.send()
-        while not held.is_set():
-            await deferLater(reactor, 0.01)
+        await gate.holds()
         await self.expire()
         other = await self.serve(self.service.server.config)
         await self.until("SELECT count(*) = 0 FROM queue")
-        go_on.set()
+        gate.open()
         while self.service.server.delivery._running or other.server.delivery._running:
             await deferLater(reactor, 0.01)
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
@@ -259,16 +244,25 @@ class ServiceTests(MailTestCase):
         await service.stopService()
 
     async def test_told(self) -> None:
-        """What is handed in is delivered at once, and not only at the next look."""
-        _, service = await self.clocked()
+        """What is handed in is delivered after a pause that gathers more, and not only at the next look."""
+        clock, service = await self.clocked()
         server = self.service.server
         usual, server.delivery = server.delivery, service
         service.startService()
         await self.settled(service)
         await self.send()
+        self.assertEqual(await self.value("SELECT attempts FROM queue"), 0)
+        clock.advance(PAUSE_SECONDS)
+        await self.until("SELECT count(*) = 0 FROM queue")
+        await self.settled(service)
+        # After a while of rest there is no pause.
+        clock.advance(PAUSE_SECONDS)
+        await self.send()
+        clock.advance(0)
         await self.until("SELECT count(*) = 0 FROM queue")
         await self.settled(service)
         await service.stopService()
+        self.assertEqual(clock.getDelayedCalls(), [])
         server.delivery = usual
 
     async def settled(self, service: DeliveryService) -> None:
@@ -278,26 +272,19 @@ class ServiceTests(MailTestCase):
     async def test_renews_what_it_works_on(self) -> None:
         """While a delivery lasts its lease is prolonged."""
         clock, service = await self.clocked()
-        go_on, held = threading.Event(), threading.Event()
-        self.addCleanup(go_on.set)
-
-        def hold(path: ServerPath) -> None:
-            held.set()
-            go_on.wait(30)
-
-        self.watch_store().before_move = hold
+        gate = self.gate()
+        self.watch_store().before_move = gate
         service.local = self.service.server.delivery.local
         await self.send()
         service.startService()
-        while not held.is_set():
-            await deferLater(reactor, 0.01)
+        await gate.holds()
         await self.change("UPDATE queue SET lease_until = now() + interval '1 second'")
         clock.advance(RENEW_SECONDS)
         await self.until("SELECT lease_until > now() + interval '5 seconds' FROM queue")
         # Stopping waits for what runs.
         stopped = service.stopService()
         self.assertFalse(stopped.called)
-        go_on.set()
+        gate.open()
         await stopped
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         self.assertEqual(clock.getDelayedCalls(), [])
@@ -305,25 +292,18 @@ class ServiceTests(MailTestCase):
     async def test_stops_in_time(self) -> None:
         """What does not end in ten seconds is left to whoever takes it over."""
         clock, service = await self.clocked()
-        go_on, held = threading.Event(), threading.Event()
-        self.addCleanup(go_on.set)
-
-        def hold(path: ServerPath) -> None:
-            held.set()
-            go_on.wait(30)
-
-        self.watch_store().before_move = hold
+        gate = self.gate()
+        self.watch_store().before_move = gate
         await self.send()
         service.startService()
-        while not held.is_set():
-            await deferLater(reactor, 0.01)
+        await gate.holds()
         stopped = service.stopService()
         clock.advance(9)
         self.assertFalse(stopped.called)
         clock.advance(1)
         self.assertTrue(stopped.called)
         await stopped
-        go_on.set()
+        gate.open()
         await self.settled(service)
 
     async def test_cleans(self) -> None:
