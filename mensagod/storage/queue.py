@@ -177,13 +177,14 @@ def claim(txn: Transaction, limit: int) -> list[Queued]:
     """Take messages that are due and that nobody works on, the longest due first.
 
     Each claim has a lease of its own, so that a worker whose lease ran out changes nothing any more even if
-    it is its own process that claimed the message again.
+    it is its own process that claimed the message again. A lease that seems to last for a minute is from
+    before the clock was set back.
     """
     txn.execute(
         "UPDATE queue SET lease = gen_random_uuid(), lease_until = now() + %s * interval '1 second',"
         " attempts = attempts + 1 WHERE id IN ("
         "  SELECT id FROM queue WHERE state = 'queued' AND due <= now()"
-        "  AND (lease_until IS NULL OR lease_until < now())"
+        "  AND (lease_until IS NULL OR lease_until NOT BETWEEN now() AND now() + interval '1 minute')"
         "  ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED"
         ") RETURNING id, lease, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
         (LEASE_SECONDS, limit),

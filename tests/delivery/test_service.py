@@ -122,6 +122,14 @@ class LeaseTests(MailTestCase):
         self.assertEqual((second.id, second.attempts), (first.id, 2))
         self.assertNotEqual(second.lease, first.lease)
 
+    async def test_clock_set_back(self) -> None:
+        """A lease from before the clock was set back, which would last for hours, has ended."""
+        first = await self.claimed()
+        await self.change("UPDATE queue SET lease_until = lease_until + interval '1 hour'")
+        (second,) = await self.database.run(queue.claim, 9)
+        self.assertEqual((second.id, second.attempts), (first.id, 2))
+        self.assertEqual(await self.database.run(queue.claim, 9), [])
+
     async def test_renewal(self) -> None:
         """A renewed lease holds on; one that was lost is not renewed."""
         first = await self.claimed()
