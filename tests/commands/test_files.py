@@ -254,13 +254,15 @@ class DirectoryTests(FilesTestCase):
         self.assertEqual(answer.data, {"FileCount": "0"})
         for time, state in ((30, "queued"), (20, "failed"), (40, "pending")):
             await self.change(
-                "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due)"
-                " VALUES (%s, %s, %s, 'example.com', 'example.org', %s, 1, %s, 'infinity')",
+                "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due,"
+                " lease, lease_until)"
+                " VALUES (%s, %s, %s, 'example.com', 'example.org', %s, 1, %s, 'infinity', %s, now())",
                 uuid4(),
                 self.alice.workspace.uuid,
                 UUID(int=1),
                 f"{time}.1.{NOBODY}",
                 state,
+                uuid4(),
             )
         names = [str(name) for name in await list_files(self.client_, ServerPath.from_text(path))]
         self.assertEqual(names, [f"20.1.{NOBODY}", f"30.1.{NOBODY}"])

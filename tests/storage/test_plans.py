@@ -5,13 +5,15 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from mensagod.identity import SERVER_DEVICE, WorkspaceID
-from mensagod.storage import updates
+from mensagod.paths import ServerPath
+from mensagod.storage import files, updates
 from mensagod.storage.connections import Connection
 from mensagod.storage.rows import Parameters, Transaction
 from tests.databases import DatabaseTestCase
 
 T = TypeVar("T")
 WORKSPACE = WorkspaceID(UUID(int=1))
+NEW = ServerPath.new_messages(WORKSPACE)
 MANY = 5000
 
 
@@ -50,6 +52,10 @@ class PlanTests(DatabaseTestCase):
             "INSERT INTO updates SELECT %s, number, gen_random_uuid(), 'CREATE', '/',"
             " to_timestamp(1000 + number), '00000000-0000-0000-0000-000000000000'"
             " FROM generate_series(1, 5000) AS number",
+            f"INSERT INTO folders (workspace, path) VALUES (%s, '{NEW}')",
+            "INSERT INTO files (folder, workspace, name, time, size)"
+            " SELECT folders.id, workspace, 1000 + number || '.1.' || gen_random_uuid(), 1000 + number, 1"
+            " FROM folders, generate_series(1, 5000) AS number WHERE workspace = %s",
         )
 
     def fill(self, *statements: str) -> None:
@@ -86,3 +92,11 @@ class PlanTests(DatabaseTestCase):
         (count, last), read = self.measure(updates.count_by_others, WORKSPACE, MANY - 7, SERVER_DEVICE)
         self.assertEqual((count, last), (0, MANY))
         self.assertLess(read, 20)
+
+    def test_files_since_a_time(self) -> None:
+        """So are the last files of a directory."""
+        names, read = self.measure(files.list_files, NEW, 1000 + MANY - 9, 100_000)
+        self.assertEqual(len(names or ()), 10)
+        self.assertLess(read, 20)
+        names, _ = self.measure(files.list_files, NEW, 0, 100_000)
+        self.assertEqual(len(names or ()), MANY)
