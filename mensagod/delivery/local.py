@@ -68,10 +68,26 @@ class LocalDelivery:
             await self.crew.run(self.store.move, message.path, path)
         except FileNotFoundError as error:
             raise OwnFault(f"the file {message.path} is missing") from error
+        except OSError:
+            if message.target is None:
+                await self._forget_place(message)
+            raise
         if not await self.database.run(_place, message, target, name):
             await self.crew.run(self.store.move, path, message.path)
             raise NoSuchRecipient("the workspace was archived")
         return Placed(target, path)
+
+    async def _forget_place(self, message: Queued) -> None:
+        """Have the next try name the file anew: by then the name would tell a time that has long passed.
+
+        For the try that named it: nobody else knows the name yet, or moves the file there later.
+        """
+        try:
+            stored = await self.crew.run(self.store.open, message.path)
+        except OSError:
+            return  # It may have moved.
+        stored.close()
+        await self.database.run(queue.forget_aim, message.id, message.lease)
 
     def _read_receiver(self, message: Queued, keyring: Keyring) -> tuple[ReceiverPart, int]:
         """Find out for whom a message is, and how large its file is. Runs in a thread."""

@@ -204,12 +204,20 @@ def renew(txn: Transaction, leases: Sequence[UUID]) -> None:
 def aim(txn: Transaction, message: UUID, lease: UUID, target: WorkspaceID, name: FileName) -> None:
     """Decide where a message will stand, before its file moves.
 
-    That is decided once: whoever works on the message later finds its file by it. The target's mailbox must
-    be locked: it keeps the sum of :func:`claimed_bytes` true.
+    That is decided once, unless the same worker takes it back: whoever works on the message later finds its
+    file by it. The target's mailbox must be locked: it keeps the sum of :func:`claimed_bytes` true.
     """
     txn.execute(
         "UPDATE queue SET target = %s, target_name = %s WHERE id = %s AND lease = %s AND target IS NULL",
         (target.uuid, name.text, message, lease),
+    )
+    _require_lease(txn)
+
+
+def forget_aim(txn: Transaction, message: UUID, lease: UUID) -> None:
+    """Have it decided anew where a message will stand; its file must not have moved."""
+    txn.execute(
+        "UPDATE queue SET target = NULL, target_name = NULL WHERE id = %s AND lease = %s", (message, lease)
     )
     _require_lease(txn)
 
