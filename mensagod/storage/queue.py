@@ -180,13 +180,15 @@ def claim(txn: Transaction, limit: int) -> list[Queued]:
     it is its own process that claimed the message again. A lease that seems to last for a minute is from
     before the clock was set back.
     """
+    # An array is made once; what stands in IN may be asked again for each row, and give more than the limit.
     txn.execute(
         "UPDATE queue SET lease = gen_random_uuid(), lease_until = now() + %s * interval '1 second',"
-        " attempts = attempts + 1 WHERE id IN ("
+        " attempts = attempts + 1 WHERE id = ANY(ARRAY("
         "  SELECT id FROM queue WHERE state = 'queued' AND due <= now()"
         "  AND (lease_until IS NULL OR lease_until NOT BETWEEN now() AND now() + interval '1 minute')"
         "  ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED"
-        ") RETURNING id, lease, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
+        "))"
+        " RETURNING id, lease, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
         (LEASE_SECONDS, limit),
     )
     return many(Queued.from_row, txn)
