@@ -7,7 +7,8 @@ What waits is delivered together, because threads, round trips and syncs cost ne
 messages as for one. What becomes of one touches no other: what cannot go on with the others goes by itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing, suppress
 from typing import ParamSpec, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from mensagod.identity import SERVER_WORKSPACE, WorkspaceID
 from mensagod.imensagod import IMailboxStore
 from mensagod.keyring import Keyring
 from mensagod.paths import ServerPath
+from mensagod.storage import queue
 from mensagod.storage.database import Database
 from mensagod.storage.queue import Queued
 from mensagod.threads import Crew
@@ -99,7 +101,7 @@ class LocalDelivery:
         """
         batch = _Batch({message.id: message for message in messages})
         await self._aim(batch, keyring)
-        await self._move(batch)
+        await self._move(batch, {message.id for message in messages if message.target is None})
         await self._place(batch)
         return batch.outcomes
 
@@ -112,10 +114,23 @@ class LocalDelivery:
         readable = [message for message in fresh if message.id in labels]
         batch.going |= batch.sift(await self._interact(placing.aim, readable, labels=labels))
 
-    async def _move(self, batch: _Batch) -> None:
-        """Move the files."""
-        if batch.going:
-            batch.sift(await self.crew.run(self._move_files, tuple(batch.going.values())))
+    async def _move(self, batch: _Batch, named: Collection[UUID]) -> None:
+        """Move the files.
+
+        :param named: messages that got their new names just now. The next try is to name them anew if their
+            files do not move: by then the names would tell a time that has long passed.
+        """
+        if not batch.going:
+            return
+        moving = tuple(batch.going.values())
+        results = await self.crew.run(self._move_files, moving)
+        batch.sift(results)
+        stuck = [message for message in moving if message.id in named and results[message.id] is not None]
+        stuck = await self.crew.run(self._still_there, stuck) if stuck else []
+        if stuck:
+            with suppress(ServerUnavailable):
+                # Nobody else knows these names yet, or moves a file there later.
+                await self.database.run(queue.forget_aim, stuck)
 
     async def _place(self, batch: _Batch) -> None:
         """Make the files live, and forget the messages."""
@@ -179,6 +194,14 @@ class LocalDelivery:
             message.id: _missing(message) if isinstance(fault, FileNotFoundError) else fault
             for message, fault in zip(messages, faults, strict=True)
         }
+
+    def _still_there(self, messages: Sequence[Queued]) -> list[Queued]:
+        """Tell which files are where they waited. Runs in a thread."""
+        there = []
+        for message in messages:
+            with suppress(OSError), closing(self.store.open(message.path)):
+                there.append(message)
+        return there
 
 
 def _missing(message: Queued) -> OwnFault:

@@ -11,15 +11,19 @@ DEAD_SECONDS = 60
 
 
 def enroll(txn: Transaction, process: UUID, name: str) -> None:
-    """Make a process known, or note that it still lives; forget those that do not."""
+    """Make a process known, or note that it still lives; forget those that do not.
+
+    Who could not speak for a while itself, because the database was away, first lets the others speak.
+    """
+    txn.execute(
+        "DELETE FROM processes WHERE seen < now() - %(dead)s * interval '1 second' AND EXISTS ("
+        "SELECT FROM processes WHERE id = %(process)s AND seen >= now() - %(dead)s * interval '1 second')",
+        {"process": process, "dead": DEAD_SECONDS},
+    )
     txn.execute(
         "INSERT INTO processes (id, name) VALUES (%s, %s)"
         " ON CONFLICT (id) DO UPDATE SET seen = now(), name = excluded.name",
         (process, name),
-    )
-    txn.execute(
-        "DELETE FROM processes WHERE seen < now() - %s * interval '1 second'",
-        (DEAD_SECONDS,),
     )
 
 

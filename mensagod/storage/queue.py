@@ -225,13 +225,15 @@ def claim(txn: Transaction, limit: int) -> list[Queued]:
     it is its own process that claimed the message again. A lease that seems to last for a minute is from
     before the clock was set back.
     """
+    # An array is made once; what stands in IN may be asked again for each row, and give more than the limit.
     txn.execute(
         "UPDATE queue SET lease = gen_random_uuid(), lease_until = now() + %s * interval '1 second',"
-        " attempts = attempts + 1 WHERE id IN ("
+        " attempts = attempts + 1 WHERE id = ANY(ARRAY("
         "  SELECT id FROM queue WHERE state = 'queued' AND due <= now()"
         "  AND (lease_until IS NULL OR lease_until NOT BETWEEN now() AND now() + interval '1 minute')"
         "  ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED"
-        ") RETURNING id, lease, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
+        "))"
+        " RETURNING id, lease, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
         (LEASE_SECONDS, limit),
     )
     return many(Queued.from_row, txn)
@@ -241,8 +243,8 @@ def renew(txn: Transaction, leases: Sequence[UUID]) -> None:
     """Keep what is claimed under these leases for another while."""
     # What is locked is being changed by its worker right now; waiting for that could end in a deadlock.
     txn.execute(
-        "UPDATE queue SET lease_until = now() + %s * interval '1 second' WHERE id IN ("
-        "  SELECT id FROM queue WHERE lease = ANY(%s) AND state = 'queued' FOR UPDATE SKIP LOCKED)",
+        "UPDATE queue SET lease_until = now() + %s * interval '1 second' WHERE id = ANY(ARRAY("
+        "  SELECT id FROM queue WHERE lease = ANY(%s) AND state = 'queued' FOR UPDATE SKIP LOCKED))",
         (LEASE_SECONDS, list(leases)),
     )
 
@@ -250,8 +252,9 @@ def renew(txn: Transaction, leases: Sequence[UUID]) -> None:
 def aim(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:
     """Decide where messages will stand, before their files move; give those whose leases still hold.
 
-    That is decided once: whoever works on a message later finds its file by it. A target's mailbox must
-    be locked if it has a quota: that keeps the sum of :func:`claimed_bytes` true.
+    That is decided once, unless the same worker takes it back: whoever works on a message later finds its
+    file by it. A target's mailbox must be locked if it has a quota: that keeps the sum of
+    :func:`claimed_bytes` true.
 
     :param messages: as they will be, with target and name.
     """
@@ -267,6 +270,16 @@ def aim(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:
         ),
     )
     return set(many(lambda row: row.id, txn))
+
+
+def forget_aim(txn: Transaction, messages: Sequence[Queued]) -> None:
+    """Have it decided anew where messages will stand; their files must not have moved."""
+    txn.execute(
+        "UPDATE queue SET target = NULL, target_name = NULL"
+        " FROM unnest(%s::uuid[], %s::uuid[]) AS missed (id, lease)"
+        " WHERE queue.id = missed.id AND queue.lease = missed.lease",
+        _claims(messages),
+    )
 
 
 def finish(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:

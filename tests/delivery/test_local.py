@@ -9,6 +9,7 @@ from mensagod.client.files import download
 from mensagod.client.updates import get_updates
 from mensagod.config import Config
 from mensagod.crypto.sealing import EncryptionPair
+from mensagod.delivery import placing
 from mensagod.delivery.tags import MessageType
 from mensagod.identity import SERVER_DEVICE, Domain, MAddress, UserID, WAddress, WorkspaceID
 from mensagod.paths import FileName, ServerPath
@@ -226,21 +227,47 @@ class UndeliverableTests(LocalTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     async def test_moving_fails(self) -> None:
-        """300: after the place was decided it stays decided, and the message comes to stand there."""
+        """300: the name is decided anew for the next try, so that it tells when the message arrived."""
         broken = self.watch_store()
 
         def fail(path: ServerPath) -> None:
             raise OSError(5, "Input/output error")
 
         broken.before_move = fail
+        self.patch(placing, "time", lambda: 1000)
+        await self.assert_outcome(300, state="queued")
+        self.patch(placing, "time", lambda: 2000)
+        broken.before_move = broken.before_write
+        await self.again()
+        (name,) = await self.delivered(self.bob.workspace)
+        self.assertEqual(FileName.from_text(name).time, 2000)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        await self.assert_consistent()
+
+    async def test_moved_but_not_durable(self) -> None:
+        """300: what has moved already, as far as one can tell, comes to stand where it is."""
+        broken = self.watch_store()
+
+        def fail(path: ServerPath) -> None:
+            broken.store.move([(path, ServerPath.new_messages(self.bob.workspace).child(self.aimed()))])
+            raise OSError(5, "Input/output error")
+
+        broken.before_move = fail
         row = await self.outcome(await self.send())
         self.assertEqual((row.state, row.code, row.target), ("queued", 300, self.bob.workspace.uuid))
-        name = await self.value("SELECT target_name FROM queue")
+        name = self.aimed()
         broken.before_move = broken.before_write
         await self.again()
         self.assertEqual(await self.delivered(self.bob.workspace), [name])
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
         await self.assert_consistent()
+
+    def aimed(self) -> str:
+        """Give the name that the message will have, also in a thread."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT target_name FROM queue")
+            ((name,),) = cursor.fetchall()
+        return str(name)
 
     async def test_lost_while_moving(self) -> None:
         """300: a file that is at neither place."""

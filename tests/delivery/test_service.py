@@ -257,6 +257,8 @@ class ServiceTests(MailTestCase):
         await self.settled(service)
         # After a while of rest there is no pause.
         clock.advance(PAUSE_SECONDS)
+        await self.settled(service)
+        clock.advance(PAUSE_SECONDS)
         await self.send()
         clock.advance(0)
         await self.until("SELECT count(*) = 0 FROM queue")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from mensagod.identity import SERVER_DEVICE, WorkspaceID
 from mensagod.paths import ServerPath
-from mensagod.storage import files, updates
+from mensagod.storage import files, queue, updates
 from mensagod.storage.connections import Connection
 from mensagod.storage.rows import Parameters, Transaction
 from tests.databases import DatabaseTestCase
@@ -92,6 +92,19 @@ class PlanTests(DatabaseTestCase):
         (count, last), read = self.measure(updates.count_by_others, WORKSPACE, MANY - 7, SERVER_DEVICE)
         self.assertEqual((count, last), (0, MANY))
         self.assertLess(read, 20)
+
+    def test_claim(self) -> None:
+        """No more messages are claimed than asked for, also where the queue was empty when last looked at."""
+        message = (
+            "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due)"
+            " SELECT gen_random_uuid(), %s, gen_random_uuid(), 'a', 'b', '1.1.' || gen_random_uuid(), 1,"
+            " 'queued', now() FROM generate_series(1, {})"
+        )
+        self.fill(message.format(1))
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute(message.format(20), (WORKSPACE.uuid,))
+            claimed = [len(queue.claim(Transaction(cursor), 4)) for _ in range(6)]
+        self.assertEqual(claimed, [4, 4, 4, 4, 4, 1])
 
     def test_files_since_a_time(self) -> None:
         """So are the last files of a directory."""
