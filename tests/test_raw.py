@@ -185,6 +185,26 @@ class SendTests(RawTestCase):
         self.assertEqual(self.source.closed, 1)
         self.assertLess(len(self.peer.stream), 3_000_000)
 
+    def test_lost_while_reading(self) -> None:
+        """Nor while a thread reads ahead of what waits for the peer."""
+        server, gate = self.server, Deferred[None]()
+
+        class Gated(Source):
+            def read(self, size: int) -> bytes:
+                # What is read after this one is read while this one waits to be written.
+                if self.at == 2 * CHUNK:
+                    server.files.gate = gate
+                return super().read(size)
+
+        self.source = Gated(bytes(1_000_000))
+        self.peer.wire.is_slow = True
+        self.peer.ask("GET", Size="1000000")
+        self.assertEqual((self.source.at, len(self.peer.stream)), (3 * CHUNK, 2 * CHUNK))
+        self.peer.lose()
+        self.assertEqual(self.source.closed, 0)
+        gate.callback(None)
+        self.assertEqual(self.source.closed, 1)
+
     def test_lost_before(self) -> None:
         """So does one that is lost before the first byte."""
         self.prepare_source(1000)
