@@ -99,7 +99,7 @@ class TurnTests(SynchronousTestCase):
     def test_most_running(self) -> None:
         """A source has two places at most, even if others are free."""
         self.open(4)
-        self.crowd(["a1", "a2", "a3", "b1"])
+        self.crowd(["a1", "a2", "a3", "a4", "b1"])
         self.assertEqual(self.served, ["a1", "a2", "b1"])
         self.leave()
         self.assertEqual(self.served, ["a1", "a2", "b1", "a3"])

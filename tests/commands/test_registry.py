@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
@@ -66,7 +67,11 @@ class VerificationTests(SynchronousTestCase):
             pass
 
         nothing = Nothing()
-        directlyProvides(nothing, ICommand)
+        directlyProvides(nothing, ICommand, IPlugin)
+
+        class Mute(sessions.Idle):
+            async def perform(self) -> Outcome:  # type: ignore[override]
+                return Response(Status.OK)
 
         class Demanding(sessions.Idle):
             demands = ("login",)  # type: ignore[assignment]
@@ -74,7 +79,7 @@ class VerificationTests(SynchronousTestCase):
         class Undemanding(sessions.Idle):
             demands = None  # type: ignore[assignment]
 
-        for wrong in (nothing, Demanding(), Undemanding(), object()):
+        for wrong in (nothing, Mute(), Demanding(), Undemanding(), object()):
             self.assertIn("is not a command", self.fault(wrong))
 
     def test_no_plugin(self) -> None:
