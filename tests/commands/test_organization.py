@@ -162,6 +162,28 @@ class LifecycleTests(IdentityTestCase):
         await self.add(client, alice)
         self.assertTrue((await self.judge(alice)).is_usable)
 
+    async def test_during_the_first_step(self) -> None:
+        """An entry whose organization's keys change while it is checked is 412, too."""
+        client, alice = await self.holder("alice")
+        held, goes_on = Event(), Event()
+
+        def hold_lookups(txn: Transaction) -> None:
+            txn.execute("LOCK TABLE lookups IN EXCLUSIVE MODE")
+            held.set()
+            goes_on.wait(60)
+
+        holding = self.database.run(hold_lookups)
+        await until(held.is_set)
+        fields = {"Base-Entry": alice.root(UserKeys(), User_ID="alicia").text}
+        adding = client.request("ADDENTRY", fields, Status.NONCOMPLIANT_KEYCARD_DATA)
+        while not await self.value(WAITING):
+            await deferLater(reactor, 0.02)
+        await self.change_elsewhere(organization.rotate)
+        goes_on.set()
+        await holding
+        self.assertIn("begin again", (await adding).info)
+        await self.add(client, alice, User_ID="alicia")
+
     async def test_keys_not_noticed_yet(self) -> None:
         """An entry right after another process changed the keys is signed with the new ones."""
         client, alice = await self.holder("alice")
