@@ -14,7 +14,7 @@ from mensagod.client.errors import RequestRefused
 from mensagod.client.lookups import get_card
 from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.crypto.sealing import SealBroken
+from mensagod.crypto.sealing import SealBroken, SecretKey
 from mensagod.installation.organization_key import read_candidates
 from mensagod.keycards.making import UserKeys
 from mensagod.keycards.organizations import OrganizationHistory
@@ -147,6 +147,16 @@ class LifecycleTests(IdentityTestCase):
         self.assertIn("Somebody else", (await revoking).info)
         card = await self.organization_card()
         self.assertEqual((len(card), card[-1].text), (2, change.entry.text))
+
+    async def test_file_of_before(self) -> None:
+        """Where organization.key does not open the keys any more, ORGREVOKE is 303: not a fault of ours."""
+        admin, person = await self.admin()
+        (master,) = read_candidates(self.directory / "organization.key")
+        await self.database.run(organization.reencrypt, master, SecretKey.generate())
+        fields = {"Password-Hash": person.password}
+        answer = await self.assert_answer(admin, "ORGREVOKE", fields, Status.SERVER_UNAVAILABLE)
+        self.assertIn("organization.key", answer.info)
+        self.assertEqual(len(await self.organization_card()), 1)
 
     async def test_between_the_steps(self) -> None:
         """An entry whose organization's card changed between its steps is 412; the next try succeeds."""
