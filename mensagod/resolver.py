@@ -150,7 +150,7 @@ class LocalResolver:
     async def excerpt(
         self, owner: WorkspaceID, start: int, end: int | None
     ) -> Sequence[StoredEntry] | Extent | None:
-        """Give entries of a card, or how much they are if that is a lot; ``None`` if there are none.
+        """Give entries of a card, or how much they are if the card is large; ``None`` if there are none.
 
         :param start: 0 or less means the newest entry only.
         :param end: ``None`` means to the end.
@@ -161,10 +161,7 @@ class LocalResolver:
         if start <= 0:
             newest = await self._newest(owner)
             return None if newest is None else [newest]
-        extent = await self._database.read(keycards.measure, owner, start, end)
-        if extent is None or extent.size > keycards.CACHEABLE:
-            return extent
-        return await self._database.read(keycards.list_entries, owner, extent.first, extent.last)
+        return await self._database.read(keycards.measure, owner, start, end)
 
     async def texts(self, owner: WorkspaceID, extent: Extent) -> AsyncIterator[str]:
         """Read the texts of many entries, a few at a time: entries never change, so this is a snapshot."""

@@ -169,10 +169,8 @@ class LocalResolverTests(DatabaseTestCase):
         self.assertGreater(extent.size, CACHEABLE)
         texts = [text async for text in self.resolver.texts(self.owner, extent)]
         self.assertEqual(texts, ["x" * 1000] * 100)
-        part = await self.resolver.excerpt(self.owner, 3, 4)
-        assert part is not None
-        assert not isinstance(part, Extent)
-        self.assertEqual([entry.number for entry in part], [3, 4])
+        self.assertEqual(await self.resolver.excerpt(self.owner, 3, 4), Extent(3, 4, 2000, 0))
+        self.assertIsNone(await self.resolver.excerpt(self.owner, 101, None))
         self.assertEqual(self.resolver.cache.bytes_held, 0)
 
     async def test_large_current(self) -> None:

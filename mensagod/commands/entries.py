@@ -89,7 +89,10 @@ async def _offer(action: str, base: UserEntry, session: Session) -> Response:
     await _check_fresh(base, session)
     await _count_name(base, basis, session)
     _check_name(base, basis, member)
-    entry = countersign(base, session.server.keyring.signing, organization, previous)
+    signer = session.server.keyring.signing
+    if signer.public != organization.primary_key:
+        raise NoncompliantKeycard("The organization's keycard has changed meanwhile: begin again")
+    entry = countersign(base, signer, organization, previous)
     session.expect(Step(action, ("User-Signature",), partial(_finish, entry, basis)))
     lines = ("Organization-Signature", "Previous-Hash", "Hash")
     return Response(Status.CONTINUE, data={line: entry.fields[line] for line in lines})

@@ -11,7 +11,7 @@ from mensagod.commands.lookups import find_workspace
 from mensagod.errors import BadRequest, BadValue, NotFound
 from mensagod.identity import Domain, MAddress, UserID, WorkspaceID, is_random_id
 from mensagod.imensagod import ICommand
-from mensagod.keycards.carddata import FRAME_ESCAPES, FRAME_SIZE, compose_card_data, frame_entry
+from mensagod.keycards.carddata import FRAME_ESCAPES, FRAME_SIZE, compose_card_data, frame_entry, framed_size
 from mensagod.session import Outcome, Session, Step
 from mensagod.storage.keycards import ORGANIZATION, Extent
 from mensagod.times import MAX_INTEGER
@@ -110,12 +110,14 @@ class GetCard:
         return workspace
 
     def _offer(self, entries: Sequence[str], session: Session) -> Response:
-        """Tell the size of the card as it is now, and keep it for the second step."""
-        card = compose_card_data(entries)
-        sizes = {"Item-Count": str(len(entries)), "Total-Size": str(len(card.encode()))}
+        """Tell the size of the card as it is now, and keep it for the second step.
+
+        The entries are those that the cache has; composed now, they would take memory for every offer.
+        """
+        sizes = {"Item-Count": str(len(entries)), "Total-Size": str(sum(map(framed_size, entries)))}
 
         async def transfer(request: Request, session: Session) -> Outcome:
-            return Response(self.last_status, data={**sizes, "Card-Data": card})
+            return Response(self.last_status, data={**sizes, "Card-Data": compose_card_data(entries)})
 
         session.expect(Step("TRANSFER", (), transfer))
         return Response(Status.TRANSFER, data=sizes)

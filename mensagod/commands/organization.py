@@ -11,6 +11,7 @@ from mensagod.commands.policy import Administrator
 from mensagod.crypto.passwords import parse_password_hash
 from mensagod.errors import Forbidden, ServerUnavailable
 from mensagod.imensagod import ICommand
+from mensagod.keyring import KeyringFault
 from mensagod.session import Outcome, Session
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
@@ -38,6 +39,9 @@ class OrgRevoke:
             change = await server.keys.change(organization.revoke, current.hash)
         except organization.Overtaken:
             raise ServerUnavailable("Somebody else has just changed the organization's keycard") from None
+        except KeyringFault as fault:
+            _log.critical("ORGREVOKE cannot be done: {fault}", fault=str(fault), event="keys_faulty")
+            raise ServerUnavailable("The organization.key of this server is not the right one") from None
         _log.warn(
             "the organization's keys were revoked by its administrator's client",
             event="organization_revoked",

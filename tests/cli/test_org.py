@@ -71,10 +71,9 @@ class ShowTests(OrgTestCase):
 
     def test_wrong_key_file(self) -> None:
         """A missing or wrong organization.key is told of; the rest is shown all the same."""
-        content = self.key_file.read_bytes()
         self.key_file.unlink()
         self.assertIn("is missing", self.document("show")["organization_key"]["fault"])
-        self.write_key(content[:10] + b"0" + content[11:])
+        self.write_key(f"{SECRET}\n".encode())
         self.assertIn("does not open", self.lines("show"))
 
     def test_ends_soon(self) -> None:
@@ -88,6 +87,50 @@ class ShowTests(OrgTestCase):
         self.do(backdate)
         self.assertIn("Warning: the organization's keycard expires on", self.lines("show"))
         self.assertIn("in 30 days: run `mensagod org rotate`", self.document("show")["warning"])
+
+
+class DamageTests(OrgTestCase):
+    """What is wrong with the database is told of, and nothing is made of it."""
+
+    def test_no_card(self) -> None:
+        """Without the organization's keycard no verb does anything."""
+        self.do(lambda txn: txn.execute("DELETE FROM keycard_entries"))
+        for verb in (["show"], ["rotate"], ["revoke", "--yes"]):
+            outcome = self.org(*verb)
+            self.assertEqual((outcome.status, outcome.out), (1, ""))
+            self.assertIn("holds no keycard of the organization", outcome.complaint)
+
+    def test_no_keys(self) -> None:
+        """Without keys there is nothing to rotate; a revocation with a new file begins anew."""
+        self.do(lambda txn: txn.execute("DELETE FROM organization_keys"))
+        for verb in (["rotate"], ["rekey"], ["revoke", "--yes"]):
+            outcome = self.org(*verb)
+            self.assertEqual((outcome.status, outcome.out), (1, ""))
+            self.assertIn("holds no keys of the organization", outcome.complaint)
+        self.document("revoke", "--new-key", "--yes")
+        self.assertEqual(self.keyring().signing.public, self.current().primary_key)
+
+    def test_keys_of_another_card(self) -> None:
+        """With the keys of another keycard there is no rotation."""
+        other = self.current().with_line("Primary-Verification-Key", UserKeys().signing.public)
+        self.do(lambda txn: txn.execute("UPDATE keycard_entries SET text = %s", (other.text,)))
+        outcome = self.org("rotate")
+        self.assertEqual((outcome.status, outcome.out), (1, ""))
+        self.assertIn("is not that of the organization's keycard", outcome.complaint)
+
+    def test_wrong_entry(self) -> None:
+        """Whose entry never verified, does not need a new one because of a revocation."""
+        alice = self.add_person("alice")
+        self.document("revoke", "--yes")
+        self.assertEqual(len(self.document("show")["need_entries"]), 1)
+        self.do(
+            lambda txn: txn.execute(
+                "UPDATE keycard_entries SET text = replace(text, 'User-ID:alice', 'User-ID:alicia')"
+                " WHERE workspace = %s",
+                (alice.uuid,),
+            )
+        )
+        self.assertEqual(self.document("show")["need_entries"], [])
 
 
 class RotateTests(OrgTestCase):

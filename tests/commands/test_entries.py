@@ -179,6 +179,18 @@ class AddEntryTests(IdentityTestCase):
             Status.NOT_FOUND,
         )
 
+    async def test_archived_meanwhile(self) -> None:
+        """A workspace that is archived between the steps gets no entry: 412."""
+        base = self.alice.root(self.keys)
+        entry = self.signed(base, await self.begin(self.client_, base.text), self.keys)
+        await self.change(
+            "UPDATE workspaces SET status = 'archived', password_hash = NULL WHERE id = %s",
+            self.alice.person.workspace.uuid,
+        )
+        fields = {"User-Signature": entry.fields["User-Signature"]}
+        await self.assert_answer(self.client_, "ADDENTRY", fields, NONCOMPLIANT)
+        self.assertEqual(await self.value("SELECT count(*) FROM keycard_entries"), 1)
+
     async def test_another_algorithm(self) -> None:
         """The client may hash with another algorithm, and send everything again."""
         base = self.alice.root(self.keys)

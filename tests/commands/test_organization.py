@@ -14,7 +14,7 @@ from mensagod.client.errors import RequestRefused
 from mensagod.client.lookups import get_card
 from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.crypto.sealing import SealBroken
+from mensagod.crypto.sealing import SealBroken, SecretKey
 from mensagod.installation.organization_key import read_candidates
 from mensagod.keycards.making import UserKeys
 from mensagod.keycards.organizations import OrganizationHistory
@@ -148,6 +148,16 @@ class LifecycleTests(IdentityTestCase):
         card = await self.organization_card()
         self.assertEqual((len(card), card[-1].text), (2, change.entry.text))
 
+    async def test_file_of_before(self) -> None:
+        """Where organization.key does not open the keys any more, ORGREVOKE is 303: not a fault of ours."""
+        admin, person = await self.admin()
+        (master,) = read_candidates(self.directory / "organization.key")
+        await self.database.run(organization.reencrypt, master, SecretKey.generate())
+        fields = {"Password-Hash": person.password}
+        answer = await self.assert_answer(admin, "ORGREVOKE", fields, Status.SERVER_UNAVAILABLE)
+        self.assertIn("organization.key", answer.info)
+        self.assertEqual(len(await self.organization_card()), 1)
+
     async def test_between_the_steps(self) -> None:
         """An entry whose organization's card changed between its steps is 412; the next try succeeds."""
         client, alice = await self.holder("alice")
@@ -161,6 +171,28 @@ class LifecycleTests(IdentityTestCase):
             await self.assert_answer(client, "ADDENTRY", fields, Status.NONCOMPLIANT_KEYCARD_DATA)
         await self.add(client, alice)
         self.assertTrue((await self.judge(alice)).is_usable)
+
+    async def test_during_the_first_step(self) -> None:
+        """An entry whose organization's keys change while it is checked is 412, too."""
+        client, alice = await self.holder("alice")
+        held, goes_on = Event(), Event()
+
+        def hold_lookups(txn: Transaction) -> None:
+            txn.execute("LOCK TABLE lookups IN EXCLUSIVE MODE")
+            held.set()
+            goes_on.wait(60)
+
+        holding = self.database.run(hold_lookups)
+        await until(held.is_set)
+        fields = {"Base-Entry": alice.root(UserKeys(), User_ID="alicia").text}
+        adding = client.request("ADDENTRY", fields, Status.NONCOMPLIANT_KEYCARD_DATA)
+        while not await self.value(WAITING):
+            await deferLater(reactor, 0.02)
+        await self.change_elsewhere(organization.rotate)
+        goes_on.set()
+        await holding
+        self.assertIn("begin again", (await adding).info)
+        await self.add(client, alice, User_ID="alicia")
 
     async def test_keys_not_noticed_yet(self) -> None:
         """An entry right after another process changed the keys is signed with the new ones."""
