@@ -1,11 +1,16 @@
 """``mensagod run``, in a process of its own."""
 
+import os
 import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import mensagod
 from mensagod.config.listeners import parse_listener
 from mensagod.installation.founding import found
 from tests.cli.processes import Command
@@ -34,6 +39,43 @@ class RunTests(SynchronousTestCase):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             self.assertIn(b"Mensago", connection.recv(4096))
         self.assertEqual(server.stop(), 0)
+
+    def refused(self) -> str:
+        """Have it refuse to start; give the last line."""
+        server = Command.start(
+            self, self.directory, "run", "--json", "--config", self.directory / "serverconfig.toml"
+        )
+        out, err = server.rest()
+        self.assertEqual((server.process.returncode, out), (1, ""))
+        self.assertNotIn("Traceback", err)
+        return err.splitlines()[-1]
+
+    def test_store(self) -> None:
+        """A directory for the store that cannot be used ends the start with a line that says so."""
+        self.found("tcp:0")
+        store = self.directory / "data"
+        store.chmod(0o500)
+        self.assertIn(f"mensagod: {store}, which is global.top_dir, cannot be used", self.refused())
+        store.rmdir()
+        self.assertIn("is its disk mounted?", self.refused())
+
+    def test_twistd(self) -> None:
+        """What ends the start is one line without a traceback for those who use twistd, too."""
+        config = self.found("tcp:0")
+        (self.directory / "data").rmdir()
+        program = "from twisted.scripts.twistd import run; run()"
+        arguments = ["--nodaemon", "--pidfile=", "mensagod", "--config", config]
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(Path(mensagod.__file__).parents[1])},
+        )
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("is its disk mounted?", done.stdout.splitlines()[-1])
+        self.assertNotIn("Traceback", done.stdout + done.stderr)
 
     def test_taken(self) -> None:
         """Where it cannot listen it fails with a line, which names the address."""
