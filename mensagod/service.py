@@ -57,6 +57,7 @@ class MensagoService(Service):
     :ivar account: whom to become before anything is read from a client; ``None`` if we are not root.
     :ivar ends_on_hangup: whether SIGHUP means that the terminal is gone, and ends the server.
     :ivar announce: called once with the bound addresses when clients are let in.
+    :ivar is_daemon: whether ``twistd`` has sent us into the background.
     :ivar own_log: whether to log in our own format when an application takes the service in.
     :ivar fault: why the service ended by itself, if it did.
     """
@@ -68,6 +69,7 @@ class MensagoService(Service):
     embedded: EmbeddedPostgres | None
     account: Account | None
     environ: Mapping[str, str]
+    is_daemon: bool = False
     own_log: bool = True
     ends_on_hangup: bool = False
     announce: Callable[[tuple[str, ...]], None] | None = None
@@ -89,11 +91,14 @@ class MensagoService(Service):
     def privilegedStartService(self) -> None:
         """Bind the sockets, then cease to be root, before anything is read from anybody.
 
-        :raises SystemExit: if that cannot be, with one sentence, which is all that ``twistd`` then shows.
+        :raises SystemExit: if that cannot be, with one sentence, which is all that ``twistd`` then shows; as
+            a daemon it knows what to do about exceptions only.
         """
         try:
             self._bind_and_descend()
         except (AccountError, ListenFault) as error:
+            if self.is_daemon:
+                raise
             raise SystemExit(str(error)) from error
         self.reactor.callWhenRunning(self._watch_signals)
 

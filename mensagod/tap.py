@@ -83,6 +83,7 @@ class Options(UsageOptions):
 def makeService(options: Options) -> IService:
     """Give the service that the options made."""
     options.made.announce = options.announce
+    options.made.is_daemon = options.parent is not None and not options.parent.get("nodaemon")
     options.made.own_log = _has_no_log_option(options.parent)
     return options.made
 

@@ -107,7 +107,9 @@ class ClusterFiles:
     def make_directories(self) -> None:
         """Make our own directories private and the account's."""
         if self.directory.is_symlink():
-            raise EmbeddedError(f"{self.directory} is a symbolic link, which could lead root anywhere")
+            raise EmbeddedError(
+                f"{self.directory} is a symbolic link, which is not followed: mount the disk there"
+            )
         self.directory.mkdir(parents=True, exist_ok=True)
         if self._is_root and self.directory.stat().st_uid != self._owner[0]:
             give([self.directory], cast(Account, self.account))

@@ -61,21 +61,34 @@ class RunTests(SynchronousTestCase):
 
     def test_twistd(self) -> None:
         """What ends the start is one line without a traceback for those who use twistd, too."""
-        config = self.found("tcp:0")
+        self.found("tcp:0")
         (self.directory / "data").rmdir()
+        done = self.twistd("--nodaemon", "--pidfile=")
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("is its disk mounted?", done.stdout.splitlines()[-1])
+        self.assertNotIn("Traceback", done.stdout + done.stderr)
+
+    def test_daemon(self) -> None:
+        """Where twistd makes a daemon of it, the terminal hears of that too."""
+        self.found("tcp:0")
+        (self.directory / "data").rmdir()
+        done = self.twistd("--pidfile=twistd.pid", "--logfile=twistd.log")
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn(f"{self.directory / 'data'}", done.stdout + done.stderr)
+
+    def twistd(self, *options: str) -> "subprocess.CompletedProcess[str]":
+        """Run the server with twistd."""
         program = "from twisted.scripts.twistd import run; run()"
-        arguments = ["--nodaemon", "--pidfile=", "mensagod", "--config", config]
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
+        config = str(self.directory / "serverconfig.toml")
+        return subprocess.run(
+            [sys.executable, "-c", program, *options, "mensagod", "--config", config],
             capture_output=True,
             text=True,
             check=False,
             timeout=60,
+            cwd=self.directory,
             env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(Path(mensagod.__file__).parents[1])},
         )
-        self.assertEqual(done.returncode, 1, done.stdout)
-        self.assertIn("is its disk mounted?", done.stdout.splitlines()[-1])
-        self.assertNotIn("Traceback", done.stdout + done.stderr)
 
     def test_taken(self) -> None:
         """Where it cannot listen it fails with a line, which names the address."""
