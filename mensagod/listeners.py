@@ -88,7 +88,7 @@ class Listeners(Service):
             except CannotListenError as error:
                 self._unbind()
                 raise ListenFault(
-                    f"cannot listen on {listener} ({error.socketError}): change network.listen or"
+                    f"cannot listen on {listener} ({_reason(error)}): change network.listen or"
                     " network.port, or stop what uses it"
                 ) from error
 
@@ -137,3 +137,7 @@ class Listeners(Service):
     def _unbind(self) -> Deferred[Any]:
         ports, self._ports = self._ports, []
         return DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
+
+
+def _reason(error: CannotListenError) -> str:
+    return getattr(error.socketError, "strerror", None) or str(error.socketError)

@@ -68,7 +68,7 @@ def _as_text(event: LogEvent, level: str) -> str:
 
 def _one_line(text: str) -> str:
     """Keep a line a line, whatever a client sent into it."""
-    joined = " | ".join(text.splitlines())
+    joined = " | ".join(text.expandtabs(1).splitlines())
     if joined.isprintable():
         return joined
     return "".join(char if char.isprintable() else "?" for char in joined)

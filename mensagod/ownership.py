@@ -141,8 +141,8 @@ def _check_account(config: Config, reader: Account) -> None:
     if account.uid != reader.uid:
         raise AccountError(
             f"{config.path} belongs to {reader.name}, but the server is to serve as {account.name}"
-            f" (global.user): give that file to {account.name} (chown), or make it and its directory"
-            " root's alone"
+            f' (global.user): set global.user = "{reader.name}", give that file to {account.name} (chown),'
+            " or make it and its directory root's alone"
         )
 
 

@@ -4,12 +4,14 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import psycopg2
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, Logger
@@ -26,11 +28,12 @@ from mensagod.descriptors import raise_limit, usable_clients
 from mensagod.errors import ServerUnavailable
 from mensagod.factory import MensagoFactory
 from mensagod.keyring import KeyringFault
-from mensagod.listeners import Listeners
+from mensagod.listeners import Listeners, ListenFault
 from mensagod.logs import LineObserver
 from mensagod.preloading import load_modules
 from mensagod.server import Server
 from mensagod.storage import changes, failures, processes, schema
+from mensagod.storage.access import check_top_dir
 from mensagod.storage.binaries import EmbeddedError
 from mensagod.storage.connections import Connection, connect
 from mensagod.storage.embedded import EmbeddedPostgres
@@ -54,6 +57,7 @@ class MensagoService(Service):
     :ivar account: whom to become before anything is read from a client; ``None`` if we are not root.
     :ivar ends_on_hangup: whether SIGHUP means that the terminal is gone, and ends the server.
     :ivar announce: called once with the bound addresses when clients are let in.
+    :ivar is_daemon: whether ``twistd`` has sent us into the background.
     :ivar own_log: whether to log in our own format when an application takes the service in.
     :ivar fault: why the service ended by itself, if it did.
     """
@@ -65,6 +69,7 @@ class MensagoService(Service):
     embedded: EmbeddedPostgres | None
     account: Account | None
     environ: Mapping[str, str]
+    is_daemon: bool = False
     own_log: bool = True
     ends_on_hangup: bool = False
     announce: Callable[[tuple[str, ...]], None] | None = None
@@ -84,7 +89,20 @@ class MensagoService(Service):
             parent.setComponent(ILogObserver, LineObserver(lambda: self.server.config.log))
 
     def privilegedStartService(self) -> None:
-        """Bind the sockets, then cease to be root, before anything is read from anybody."""
+        """Bind the sockets, then cease to be root, before anything is read from anybody.
+
+        :raises SystemExit: if that cannot be, with one sentence, which is all that ``twistd`` then shows; as
+            a daemon it knows what to do about exceptions only.
+        """
+        try:
+            self._bind_and_descend()
+        except (AccountError, ListenFault) as error:
+            if self.is_daemon:
+                raise
+            raise SystemExit(str(error)) from error
+        self.reactor.callWhenRunning(self._watch_signals)
+
+    def _bind_and_descend(self) -> None:
         self._raise_limit()
         self.listeners.privilegedStartService()
         if self.account is not None:
@@ -93,7 +111,7 @@ class MensagoService(Service):
             drop_privileges(self.account)
         if os.geteuid() == 0:
             raise AccountError("mensagod never serves as root: name an account in global.user")
-        self.reactor.callWhenRunning(self._watch_signals)
+        check_top_dir(self.server.config.global_.top_dir)
 
     def _preload(self) -> None:
         """Load what is else loaded on first use: it may lie where the account cannot read."""
@@ -108,6 +126,10 @@ class MensagoService(Service):
         self._warn()
         for crew in self._crews:
             crew.startService()
+        # Not before: what a signal then interrupts would end, and the reactor begin all the same.
+        self.reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
         self._boot = ensureDeferred(self._start())
         self._boot.addErrback(self._give_up)
 
@@ -179,7 +201,8 @@ class MensagoService(Service):
         signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(hang_up))
 
     def _end(self) -> None:
-        if self.reactor.running:
+        # A second signal, or one on top of a fault, finds it ending.
+        with suppress(ReactorNotRunning):
             self.reactor.stop()
 
     def _check_reach(self, account: Account) -> None:

@@ -87,6 +87,7 @@ def makeService(options: Options) -> IService:
     gc.collect()
     gc.freeze()
     options.made.announce = options.announce
+    options.made.is_daemon = options.parent is not None and not options.parent.get("nodaemon")
     options.made.own_log = _has_no_log_option(options.parent)
     return options.made
 

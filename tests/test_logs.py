@@ -52,8 +52,8 @@ class LineObserverTests(SynchronousTestCase):
 
     def test_hostile_text(self) -> None:
         """A client's line ends and control characters make no second line and reach no terminal."""
-        (line,) = self.written(LogTable(), event("one\ntwo\x1b[2J"))
-        self.assertTrue(line.endswith("-: one | two?[2J"))
+        (line,) = self.written(LogTable(), event("one\n\ttwo\x1b[2J"))
+        self.assertTrue(line.endswith("-: one |  two?[2J"))
 
     def test_json(self) -> None:
         """In JSON a line has the text and the fields of the context that the event has."""

@@ -10,12 +10,15 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
+from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater, react
+from twisted.python.failure import Failure
 
 from mensagod.client import accounts, control, files, login, lookups, sending
 from mensagod.client.connection import ClientConnection, connect
 from mensagod.client.devices import DeviceCredentials
+from mensagod.client.errors import ClientError
 from mensagod.client.passwords import hash_password
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.delivery.envelopes import open_payload, seal_message
@@ -86,7 +89,13 @@ async def main(reactor: Any, endpoint: IStreamClientEndpoint, workspace: str, co
 def run(reactor: Any, port: str, workspace: str, code: str) -> Deferred[None]:
     """Run the program under the reactor."""
     endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{port}")
-    return Deferred.fromCoroutine(main(reactor, endpoint, workspace, code))
+    return Deferred.fromCoroutine(main(reactor, endpoint, workspace, code)).addErrback(explain)
+
+
+def explain(failure: Failure) -> None:
+    """End with one line where server, workspace or code are not those of the screen."""
+    failure.trap(ClientError, ConnectError, ValueError)
+    raise SystemExit(f"That did not work: {failure.getErrorMessage()}")
 
 
 if __name__ == "__main__":

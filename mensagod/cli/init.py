@@ -13,11 +13,13 @@ from mensagod.cli.verbs import Invocation, Parsed, Verb, pass_invocation
 from mensagod.config import configuration_path
 from mensagod.config.choices import Registration
 from mensagod.config.listeners import Listener, parse_listener
+from mensagod.config.tables import GlobalTable
 from mensagod.identity import Domain, WorkspaceID
-from mensagod.installation.founding import Choices, Founded, found
+from mensagod.installation.founding import Choices, Founded, found, refuse_existing
 from mensagod.keycards.fields import check_client_name
 
 EMBEDDED = "embedded"
+TOP_DIR = GlobalTable(domain=Domain("invalid")).top_dir
 
 
 def parse_organization(text: str) -> str:
@@ -38,7 +40,11 @@ REGISTRATION = click.Choice([mode.value for mode in Registration], case_sensitiv
 @click.option(
     "--organization", type=ORGANIZATION, help="The organization's name, of four characters or more."
 )
-@click.option("--top-dir", type=click.Path(path_type=Path), help="The directory of all files, empty or new.")
+@click.option(
+    "--top-dir",
+    type=click.Path(path_type=Path, readable=False),
+    help=f"The directory of all files, empty or new [default: {TOP_DIR}].",
+)
 @click.option(
     "--listen",
     type=LISTENER,
@@ -47,7 +53,12 @@ REGISTRATION = click.Choice([mode.value for mode in Registration], case_sensitiv
 )
 @click.option("--embedded", is_flag=True, help="Run a PostgreSQL of its own in the top directory.")
 @click.option("--database-url", metavar="URL", help="Use an empty database of a PostgreSQL that is there.")
-@click.option("--registration", type=REGISTRATION, default=Registration.PRIVATE.value, show_default=True)
+@click.option(
+    "--registration",
+    type=REGISTRATION,
+    help="Who may open an account: everyone, clients in the networks of the configuration, whom the"
+    " administrator approves, or who holds a registration code [default: private].",
+)
 @click.option("--admin-id", type=WORKSPACE, help="The administrator's workspace ID [default: a random one].")
 @pass_invocation
 def command(
@@ -59,14 +70,17 @@ def command(
     listen: tuple[Listener, ...],
     embedded: bool,
     database_url: str | None,
-    registration: str,
+    registration: str | None,
     admin_id: WorkspaceID | None,
 ) -> None:
     """Set up a server: configuration, database schema, keys, root keycard, administrator.
 
-    What is not given is asked for, on a terminal. The database must be empty. The registration code that is
+    Domain, organization and database have no default. Where one of them is not given everything but the
+    administrator's ID is asked for, on a terminal. The database must be empty. The registration code that is
     printed in the end is for the administrator's first login, and is stored nowhere.
     """
+    config = configuration_path(os.environ, invocation.config)
+    refuse_existing(config.absolute())
     if embedded and database_url is not None:
         raise click.UsageError("--embedded and --database-url do not go together")
     in_environment = any(name.startswith("MENSAGOD_DATABASE__") for name in os.environ)
@@ -77,19 +91,19 @@ def command(
         domain = click.prompt("Domain of the organization", type=DOMAIN, err=True)
     if organization is None:
         organization = click.prompt("Name of the organization", type=ORGANIZATION, err=True)
-    if asks and not listen:
-        listen = (click.prompt("Where to listen", type=LISTENER, default="tls:2001", err=True),)
+    if asks:
+        top_dir, listen, registration = _ask_usual(top_dir, listen, registration)
     if not has_database:
         embedded, database_url = _ask_database()
     choices = Choices(
-        config=configuration_path(os.environ, invocation.config),
+        config=config,
         domain=domain,
         organization=organization,
         top_dir=None if top_dir is None else top_dir.absolute(),
         listen=listen,
         embedded=embedded,
         database_url=database_url,
-        registration=Registration(registration),
+        registration=Registration(registration or Registration.PRIVATE),
         admin=admin_id or WorkspaceID.random(),
     )
     founded = found(choices, os.environ)
@@ -107,6 +121,21 @@ def _require_terminal(domain: Domain | None, organization: str | None, *, has_da
     missing = [option for option, is_given in given.items() if not is_given]
     if missing and not sys.stdin.isatty():
         raise click.UsageError(f"There is no terminal to ask on: give {', '.join(missing)}")
+
+
+def _ask_usual(
+    top_dir: Path | None, listen: tuple[Listener, ...], registration: str | None
+) -> tuple[Path, tuple[Listener, ...], str]:
+    """Ask for what has a default, where it was not given."""
+    if top_dir is None:
+        top_dir = Path(click.prompt("Directory of all files", default=str(TOP_DIR), err=True))
+    if not listen:
+        question = 'Where to listen ("tls:2001": TLS on port 2001 of all addresses)'
+        listen = (click.prompt(question, type=LISTENER, default="tls:2001", err=True),)
+    if registration is None:
+        question, usual = "Who may open an account", Registration.PRIVATE.value
+        registration = click.prompt(question, type=REGISTRATION, default=usual, err=True)
+    return top_dir, listen, str(registration)
 
 
 def _ask_database() -> tuple[bool, str | None]:

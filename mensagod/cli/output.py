@@ -37,7 +37,7 @@ def reporting(run: Callable[[], Any]) -> int:
         complain(["Stopped"])
         return FAILED
     except click.ClickException as error:
-        complain([error.format_message()])
+        complain([_advised(error)])
         return WRONG if isinstance(error, click.UsageError) else FAILED
     except Exception as error:
         refusal = explain(error)
@@ -46,6 +46,14 @@ def reporting(run: Callable[[], Any]) -> int:
         complain(refusal.lines)
         return refusal.status
     return status if isinstance(status, int) else 0
+
+
+def _advised(error: click.ClickException) -> str:
+    """Give the text of wrong use, with where to read about the right one."""
+    message = error.format_message()
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return message
+    return f"{message.rstrip('.')}; see `{error.ctx.command_path} --help`"
 
 
 def explain(error: Exception) -> Refusal | None:

@@ -42,8 +42,15 @@ _log = Logger(namespace="mensagod.quickstart")
 
 @click.command(cls=Verb)
 @click.argument("domain", type=DOMAIN, required=False)
-@click.option("--port", type=_PORT, help=f"The port for plain TCP, 0 for any [default: {DEFAULT_PORT}].")
-@click.option("--tls-port", type=_PORT, help=f"The port for TLS, 0 for any [default: {DEFAULT_TLS_PORT}].")
+@click.option(
+    "--port", type=_PORT, metavar="PORT", help=f"The port for plain TCP, 0 for any [default: {DEFAULT_PORT}]."
+)
+@click.option(
+    "--tls-port",
+    type=_PORT,
+    metavar="PORT",
+    help=f"The port for TLS, 0 for any [default: {DEFAULT_TLS_PORT}].",
+)
 @pass_invocation
 def command(invocation: Invocation, domain: Domain | None, port: int | None, tls_port: int | None) -> None:
     """Set up a server for DOMAIN (localhost) in ./var, if there is none, and run it on 127.0.0.1.

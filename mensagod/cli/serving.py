@@ -12,9 +12,7 @@ from twisted.logger import ILogObserver
 from twisted.python.usage import UsageError
 from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 
-from mensagod.accounts import AccountError
 from mensagod.cli.output import WRONG, Refusal
-from mensagod.listeners import ListenFault
 from mensagod.logs import LineObserver
 from mensagod.ownership import load_guarded
 
@@ -55,6 +53,7 @@ def serve(
     :param log: where the log goes.
     :param ends_on_hangup: whether SIGHUP ends the server, too, because it means that the terminal is gone.
     :raises mensagod.config.ConfigFaults: if the configuration is wrong.
+    :raises mensagod.accounts.AccountError: if root cannot obey it safely.
     :raises Refusal: if the server does not start, or ended by itself.
     """
     path = config.absolute()
@@ -68,7 +67,7 @@ def serve(
         _Runner(options, log).run()
     except UsageError as error:
         raise Refusal(*str(error).splitlines(), status=WRONG) from error
-    except (AccountError, ListenFault) as error:
+    except SystemExit as error:
         raise Refusal(str(error)) from error
     finally:
         # The log takes both over.

@@ -81,6 +81,16 @@ class VerbGroup(click.Group):
         super().__init__(*arguments, **{"no_args_is_help": False, **keywords})
         self.params.extend(_global_options())
 
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Give the verbs, each with a line on what it does."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        return [(name, verb.get_short_help_str(limit=200)) for name, verb in found if verb is not None]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the verbs."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(self.summaries(ctx))
+
 
 class Root(VerbGroup):
     """The command itself.
@@ -103,10 +113,9 @@ class Root(VerbGroup):
         command: click.Command = import_module(self._entries[cmd_name].module).command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Show the verbs without loading any."""
-        with formatter.section("Verbs"):
-            formatter.write_dl([(name, entry.summary) for name, entry in self._entries.items()])
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Give the verbs without loading any."""
+        return [(name, entry.summary) for name, entry in self._entries.items()]
 
     def main(self, *arguments: Any, **keywords: Any) -> Any:
         """Run, and end the process: status 0 done, 1 failed, 2 wrong use or wrong configuration."""
@@ -140,9 +149,11 @@ def _global_options() -> list[click.Parameter]:
     return [
         click.Option(
             ["--config"],
-            type=click.Path(path_type=Path),
+            # What cannot be read is for the loading to tell, with what to do.
+            type=click.Path(path_type=Path, readable=False),
             metavar="FILE",
-            help="The configuration [default: $MENSAGOD_CONFIG or /etc/mensagod/serverconfig.toml].",
+            help="The configuration [default: $MENSAGOD_CONFIG or /etc/mensagod/serverconfig.toml;"
+            " quickstart: var/serverconfig.toml].",
             expose_value=False,
             callback=_note,
         ),

@@ -146,12 +146,11 @@ def _check_number(options: Mapping[str, str], name: str, highest: int, base: int
         return None
     digits = options[name]
     allowed = "01234567" if base == 8 else "0123456789"
-    if not digits or len(digits) > 6 or any(digit not in allowed for digit in digits):
+    if not digits or any(digit not in allowed for digit in digits):
         raise BadValue(f"{name} is not a number")
-    number = int(digits, base)
-    if number > highest:
+    if len(digits) > 6 or int(digits, base) > highest:
         raise BadValue(f"{name} is too large")
-    return number
+    return int(digits, base)
 
 
 def _check_interface(interface: str) -> str:

@@ -122,7 +122,7 @@ class _Loading:
         try:
             self.values[key] = KEYS[key].kind.parse(read_secret(file))
         except BadValue:
-            problem = "is empty or has a NUL"
+            problem = f"must hold {KEYS[key].kind.allowed}"
         except OSError as error:
             problem = f"cannot be read: {error.strerror or error}"
         except ValueError as error:

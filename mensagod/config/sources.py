@@ -18,6 +18,11 @@ _LARGEST_SECRET = 64 * 1024
 _DEEPEST = 32
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,60}\Z")
 _AT_LINE = re.compile(r" \(at line ([0-9]+), column [0-9]+\)\Z")
+#: What helps against what tomllib says most often.
+_SYNTAX_HINTS = {
+    "Invalid value": "a text stands in quotation marks",
+    "Cannot overwrite a value": "a key stands only once",
+}
 _PREFIX = "MENSAGOD_"
 #: Variables of that prefix which are no keys.
 _NOT_KEYS = frozenset({"MENSAGOD_CONFIG"})
@@ -120,7 +125,8 @@ def _bad_syntax(file: Path, text: str, error: ValueError, findings: Findings) ->
     if message.endswith("(at end of document)"):
         line = len(text.rstrip("\n").split("\n"))
     problem = re.sub(r" \(at [^()]*\)\Z", "", message)
-    findings.add(FaultCode.SYNTAX, Place(file, line), allowed=f"not TOML: {show_text(problem)}")
+    allowed, hint = f"not TOML: {show_text(problem)}", _SYNTAX_HINTS.get(problem, "")
+    findings.add(FaultCode.SYNTAX, Place(file, line), allowed=allowed, hint=hint)
 
 
 def _settings(file: Path, tables: Mapping[str, object], positions: Positions, findings: Findings) -> Document:

@@ -21,6 +21,7 @@ from mensagod.config.secret import Secret
 from mensagod.config.values import (
     Address,
     Choice,
+    ConnectionText,
     DomainName,
     Endpoint,
     FilePath,
@@ -121,7 +122,7 @@ class DatabaseTable:
         SecretText(), "The password of that role.", example=Secret("secret"), reload=False
     )
     url: Secret | None = optional_key(
-        SecretText(),
+        ConnectionText(),
         "A connection string of libpq, instead of host, port, name, user and password.",
         example=Secret("postgresql://mensago:secret@db.example.com/mensago?sslmode=verify-full"),
         reload=False,
@@ -349,7 +350,7 @@ class ClusterTable:
         reload=False,
     )
     listen_url: Secret | None = optional_key(
-        SecretText(),
+        ConnectionText(),
         "A direct connection for these hints where database.url leads to a pooler.",
         example=Secret("postgresql://mensago:secret@db.example.com/mensago"),
         reload=False,

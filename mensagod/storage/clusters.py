@@ -28,6 +28,7 @@ PORT: Final = 5432
 _LONGEST_SOCKET_PATH = 107
 _LARGEST_LOG = 4 * 1024 * 1024
 _TAIL = 2000
+_LAST_LINES = 2
 _INITDB = (
     f"--username={USER}",
     "--auth=trust",
@@ -105,6 +106,10 @@ class ClusterFiles:
 
     def make_directories(self) -> None:
         """Make our own directories private and the account's."""
+        if self.directory.is_symlink():
+            raise EmbeddedError(
+                f"{self.directory} is a symbolic link, which is not followed: mount the disk there"
+            )
         self.directory.mkdir(parents=True, exist_ok=True)
         if self._is_root and self.directory.stat().st_uid != self._owner[0]:
             give([self.directory], cast(Account, self.account))
@@ -183,12 +188,13 @@ class ClusterFiles:
         self.own(path)
         return lock
 
-    def log_tail(self) -> str:
-        """Give the end of what PostgreSQL printed."""
+    def last_words(self, complaint: str) -> str:
+        """Say what is wrong with PostgreSQL, and what it printed last."""
         try:
-            return self.log.read_text(errors="replace")[-_TAIL:].strip()
+            lines = self.log.read_text(errors="replace")[-_TAIL:].strip().splitlines()
         except OSError:
-            return ""
+            lines = []
+        return f"PostgreSQL {complaint}: see {self.log}, which ends with: {' | '.join(lines[-_LAST_LINES:])}"
 
     def parameters(self, database: str = DATABASE) -> dict[str, Any]:
         """Say how to reach a database of the cluster, in keywords of libpq."""

@@ -110,6 +110,16 @@ class EmbeddedPostgres:
         await self._in_thread(self._server.stop)
 
     def _prepare(self) -> None:
+        try:
+            self._set_up()
+        except OSError as error:
+            place = error.filename or self._files.directory
+            raise EmbeddedError(
+                f"{place}: {error.strerror or error}: {self._files.directory} and all in it must belong to"
+                " the account that PostgreSQL runs as, on a disk with room"
+            ) from error
+
+    def _set_up(self) -> None:
         self._files.make_directories()
         self._binaries = self._files.find_binaries(self._configured)
         if self._server.claim():
@@ -126,13 +136,13 @@ class EmbeddedPostgres:
                 return
             if self._server.claim() and not self._server.is_there():
                 if spawns == _SPAWNS:
-                    raise EmbeddedError(f"PostgreSQL does not start:\n{self._files.log_tail()}")
+                    raise EmbeddedError(self._files.last_words("does not start"))
                 # The processes of one that was killed need a moment to end.
                 self._stopping.wait(spawns * 0.2)
                 self._spawn()
                 spawns += 1
             if time.monotonic() > deadline:
-                raise EmbeddedError(f"PostgreSQL does not answer:\n{self._files.log_tail()}")
+                raise EmbeddedError(self._files.last_words("does not answer"))
             self._stopping.wait(_POLL)
         raise EmbeddedError("Stopped before PostgreSQL had started")
 

@@ -171,8 +171,10 @@ class RefusalTests(InitTestCase):
 class AskingTests(InitTestCase):
     def test_asked(self) -> None:
         """On a terminal it asks for what is missing, again where the answer will not do."""
-        answers = ["exa mple", "example.org", "Abc", "Asked Org", "tcp:2001:interface=127.0.0.1", self.url]
-        options = self.options(domain=None, organization=None, database_url=None)
+        store = self.directory / "store"
+        answers = ["exa mple", "example.org", "Abc", "Asked Org", store, "tcp:2001:interface=127.0.0.1"]
+        answers += ["nobody", "network", self.url]
+        options = self.options(domain=None, organization=None, top_dir=None, database_url=None)
         ours, theirs = pty.openpty()
         self.addCleanup(os.close, ours)
         command = Command.start(
@@ -184,3 +186,12 @@ class AskingTests(InitTestCase):
         self.assertIn("Name of the organization", command.rest()[1])
         [stored] = execute(self.parameters, keycards.list_entries, keycards.ORGANIZATION, 1, None)
         self.assertEqual(OrganizationEntry.from_text(stored.text).name, "Asked Org")
+        config = load(self.config, {})
+        self.assertEqual((config.global_.top_dir, config.global_.registration), (store, Registration.NETWORK))
+
+    def test_not_asked_in_vain(self) -> None:
+        """Where there is a configuration already, nothing is asked before that is told."""
+        self.config.write_text("")
+        outcome = self.init(domain=None)
+        self.assertEqual(outcome.status, 1)
+        self.assertIn("is there already", outcome.complaint)

@@ -62,6 +62,20 @@ class UseTests(SynchronousTestCase):
             outcome = run(*arguments)
             self.assertEqual(outcome.status, 2, arguments)
             self.assertTrue(outcome.complaint.startswith("mensagod: "))
+        self.assertEqual(run("ini").complaint, "mensagod: No such command 'ini'; see `main --help`")
+
+    def test_summaries(self) -> None:
+        """The overview of a group has the whole summary of each verb."""
+        words = " ".join(run("org", "--help").out.split())
+        self.assertIn(
+            "rekey Replace organization.key, with which the private keys in the database are", words
+        )
+
+    def test_unusable_configuration(self) -> None:
+        """A configuration that cannot be read is told with what to do."""
+        self.assertRegex(
+            run("--config", "/", "run").complaint, "cannot be read: .*; check its owner and mode"
+        )
 
 
 class PlaceTests(SynchronousTestCase):

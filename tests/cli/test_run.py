@@ -1,11 +1,16 @@
 """``mensagod run``, in a process of its own."""
 
+import os
 import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import mensagod
 from mensagod.config.listeners import parse_listener
 from mensagod.installation.founding import found
 from tests.cli.processes import Command
@@ -34,6 +39,56 @@ class RunTests(SynchronousTestCase):
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             self.assertIn(b"Mensago", connection.recv(4096))
         self.assertEqual(server.stop(), 0)
+
+    def refused(self) -> str:
+        """Have it refuse to start; give the last line."""
+        server = Command.start(
+            self, self.directory, "run", "--json", "--config", self.directory / "serverconfig.toml"
+        )
+        out, err = server.rest()
+        self.assertEqual((server.process.returncode, out), (1, ""))
+        self.assertNotIn("Traceback", err)
+        return err.splitlines()[-1]
+
+    def test_store(self) -> None:
+        """A directory for the store that cannot be used ends the start with a line that says so."""
+        self.found("tcp:0")
+        store = self.directory / "data"
+        store.chmod(0o500)
+        self.assertIn(f"mensagod: {store}, which is global.top_dir, cannot be used", self.refused())
+        store.rmdir()
+        self.assertIn("is its disk mounted?", self.refused())
+
+    def test_twistd(self) -> None:
+        """What ends the start is one line without a traceback for those who use twistd, too."""
+        self.found("tcp:0")
+        (self.directory / "data").rmdir()
+        done = self.twistd("--nodaemon", "--pidfile=")
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("is its disk mounted?", done.stdout.splitlines()[-1])
+        self.assertNotIn("Traceback", done.stdout + done.stderr)
+
+    def test_daemon(self) -> None:
+        """Where twistd makes a daemon of it, the terminal hears of that too."""
+        self.found("tcp:0")
+        (self.directory / "data").rmdir()
+        done = self.twistd("--pidfile=twistd.pid", "--logfile=twistd.log")
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn(f"{self.directory / 'data'}", done.stdout + done.stderr)
+
+    def twistd(self, *options: str) -> "subprocess.CompletedProcess[str]":
+        """Run the server with twistd."""
+        program = "from twisted.scripts.twistd import run; run()"
+        config = str(self.directory / "serverconfig.toml")
+        return subprocess.run(
+            [sys.executable, "-c", program, *options, "mensagod", "--config", config],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            cwd=self.directory,
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(Path(mensagod.__file__).parents[1])},
+        )
 
     def test_taken(self) -> None:
         """Where it cannot listen it fails with a line, which names the address."""

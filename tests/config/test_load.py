@@ -73,6 +73,8 @@ class FaultTests(ConfigCase):
         for text, line in (("a = 1\nb =\n", 2), ("\na = [1,\n\n", 2), ("a = 1\na = 2\n", 2)):
             (fault,) = self.faults(text)
             self.assertEqual((fault.code, fault.line), (FaultCode.SYNTAX, line))
+        (fault,) = self.faults("[global]\ndomain = example.com")
+        self.assertEqual(fault.hint, "a text stands in quotation marks")
         (fault,) = self.faults(b"a = 1\nb = '\xff'\n")
         self.assertIn("not UTF-8 on line 2", str(fault))
 
@@ -127,9 +129,9 @@ class ContradictionTests(ConfigCase):
     def test_contradictions(self) -> None:
         """Each is found, on the line of a key that is part of it."""
         for text, key in (
-            ('[database]\nhost = "db"\nurl = "x"', "database.host"),
-            ('[database]\npassword = "p"\nurl = "x"', "database.password"),
-            ('[database]\nembedded = true\nurl = "x"', "database.embedded"),
+            ('[database]\nhost = "db"\nurl = "postgresql:///x"', "database.host"),
+            ('[database]\npassword = "p"\nurl = "postgresql:///x"', "database.password"),
+            ('[database]\nembedded = true\nurl = "postgresql:///x"', "database.embedded"),
             ("[database]\npool_max = 1", "database.pool_max"),
             ('global.extra_domains = ["example.com"]', "global.extra_domains"),
             ('global.extra_domains = ["example.org", "Example.ORG"]', "global.extra_domains"),
@@ -173,6 +175,15 @@ class SecretTests(ConfigCase):
         for text in ('password = ["hunter2"]', 'pasword = "hunter2"', 'password = "hunter2\\u0000"'):
             self.assertNotIn("hunter2", str(self.faults(f"{_DOMAIN}[database]\n{text}")))
         self.assertNotIn("hunter2", str(self.faults(_DOMAIN, MENSAGOD_DATABASE__PASSWORD="hunter2\0")))
+
+    def test_connection_strings(self) -> None:
+        """What libpq does not understand is a fault that does not show it, wherever it stands."""
+        (self.directory / "url").write_text("postgres//u:hunter2@db/x")
+        for text in ('url = "postgres//u:hunter2@db/x"', 'url_file = "url"'):
+            (fault,) = self.faults(f"{_DOMAIN}[database]\n{text}")
+            self.assertEqual(fault.line, 4)
+            self.assertIn("a connection string of libpq", str(fault))
+            self.assertNotIn("hunter2", str(fault))
 
     def test_file(self) -> None:
         """A relative path counts from the configuration; one end of line at the end does not count."""
@@ -273,10 +284,12 @@ class MeaningTests(ConfigCase):
 
     def test_empty_text_unsets(self) -> None:
         """An empty text means that an optional key is not set, and contradicts nothing."""
-        config = self.load(_DOMAIN + '[database]\nurl = "x"\npassword = ""\n[metrics]\nlisten = ""')
+        config = self.load(
+            _DOMAIN + '[database]\nurl = "postgresql:///x"\npassword = ""\n[metrics]\nlisten = ""'
+        )
         self.assertIsNone(config.database.password)
         self.assertIsNone(config.metrics.listen)
-        config = self.load(_DOMAIN + '[database]\nurl = "x"', MENSAGOD_DATABASE__URL="")
+        config = self.load(_DOMAIN + '[database]\nurl = "postgresql:///x"', MENSAGOD_DATABASE__URL="")
         self.assertIsNone(config.database.url)
 
     def test_plain_listeners_are_warned_of(self) -> None:

@@ -195,3 +195,17 @@ class RefusalTests(EmbeddedTestCase):
         with self.assertRaises(EmbeddedError):
             await self.make().start()
         self.assertEqual((self.directory / "data" / "PG_VERSION").read_text(), "poetry")
+
+    async def test_no_directory(self) -> None:
+        """Where its directory cannot be had the text names it; a link in its place is not followed."""
+        self.directory.parent.mkdir(parents=True, exist_ok=True)
+        self.directory.write_text("a file")
+        with self.assertRaisesRegex(EmbeddedError, f"{self.directory}.* must belong to the account"):
+            await self.make().start()
+        self.directory.unlink()
+        elsewhere = self.directory.with_name("elsewhere")
+        elsewhere.mkdir(0o755)
+        self.directory.symlink_to(elsewhere)
+        with self.assertRaisesRegex(EmbeddedError, "symbolic link"):
+            await self.make().start()
+        self.assertEqual(list(elsewhere.iterdir()), [])

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import evolve
@@ -187,6 +188,16 @@ class ProcessTests(ConnectionTestCase):
         self.assertEqual(await in_thread(self.process.wait, 60), 0, self.log.read_text())
 
 
+class Waiting:
+    """A reactor that does not run yet."""
+
+    def __init__(self) -> None:
+        self.work: list[Callable[[], object]] = []
+
+    def callWhenRunning(self, work: Callable[[], object]) -> None:
+        self.work.append(work)
+
+
 class EarlyClientTests(ConnectionTestCase):
     """Clients that come before the server is ready."""
 
@@ -207,6 +218,28 @@ class EarlyClientTests(ConnectionTestCase):
         """They wait in the backlog and are served then."""
         self.assertIn(b'"Code":200', await in_thread(self.early.greeting))
         self.assertEqual((await in_thread(self.early.answer)).status, 200)
+
+
+class EarlyStartTests(ConnectionTestCase):
+    """The start, before the reactor runs."""
+
+    async def serve(self, config: Config) -> MensagoService:
+        """Start with a reactor that does not run yet; keep what it is to do then."""
+        self.service = assemble(reactor, config, {})
+        self.service.announce = (ready := Deferred[object]()).callback
+        self.service.listeners.privilegedStartService()
+        self.service.reactor = Waiting()
+        self.service.startService()
+        begin, self.service.reactor = self.service.reactor.work, reactor
+        self.addCleanup(self.service.stopService)
+        self.assertIsNone(self.service._boot)
+        begin[0]()
+        await ready
+        return self.service
+
+    async def test_begins_when_signals_can_end_it(self) -> None:
+        """Nothing is begun until the reactor runs, for nothing could end it before."""
+        await self.greeted()
 
 
 class LateDatabaseTests(ConnectionTestCase):

@@ -47,11 +47,20 @@ class TutorialTests(TestCase):
         return str(address.rpartition(":")[2])
 
     def test_over_tcp(self) -> None:
-        """The program, given what the screen shows, ends with Bob reading what Alice wrote."""
+        """The program, given what the screen shows, ends with Bob reading; a second time with one line."""
         document = self.quickstart()
         admin = document["admin"]
         arguments = [self.port(document, "tcp"), admin["workspace_id"], admin["registration_code"]]
-        done = subprocess.run(
+        done = self.follow(arguments)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("bob reads: Hello, Bob!", done.stdout)
+        again = self.follow(arguments)
+        self.assertEqual((again.returncode, again.stdout), (1, ""))
+        self.assertRegex(again.stderr, r"\AThat did not work: 401 .*\n\Z")
+
+    def follow(self, arguments: list[str]) -> "subprocess.CompletedProcess[str]":
+        """Run the program of the tutorial."""
+        return subprocess.run(
             [sys.executable, PROGRAM, *arguments],
             capture_output=True,
             text=True,
@@ -59,8 +68,6 @@ class TutorialTests(TestCase):
             check=False,
             env={"PYTHONPATH": str(PROGRAM.parents[2])},
         )
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertIn("bob reads: Hello, Bob!", done.stdout)
 
     async def test_over_tls(self) -> None:
         """The same over TLS, trusting only the certificate that was made at the start."""
