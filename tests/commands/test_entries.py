@@ -191,6 +191,26 @@ class AddEntryTests(IdentityTestCase):
         await self.assert_answer(self.client_, "IDLE", {}, Status.BAD_REQUEST, "Session state mismatch")
         await self.assert_answer(self.client_, "ADDENTRY", fields, Status.BAD_REQUEST)
 
+    async def test_seen_at_once(self) -> None:
+        """A new entry is served at once, however often the card was asked for before."""
+        for _ in range(5):
+            await self.add(self.client_, self.alice)
+            await self.assert_card(self.alice)
+
+    async def test_archived_meanwhile(self) -> None:
+        """A workspace that was archived between the steps gets no entry."""
+        base = self.alice.root(self.keys)
+        entry = self.signed(base, await self.begin(self.client_, base.text), self.keys)
+        await self.change(
+            "UPDATE workspaces SET status = 'archived', password_hash = NULL WHERE id = %s",
+            self.alice.person.workspace.uuid,
+        )
+        fields = {"User-Signature": entry.fields["User-Signature"]}
+        await self.assert_answer(self.client_, "ADDENTRY", fields, NONCOMPLIANT)
+        self.assertEqual(
+            await self.value("SELECT count(*) FROM keycard_entries WHERE workspace IS NOT NULL"), 0
+        )
+
     async def test_race(self) -> None:
         """Of two devices that add one Index at once, one hears 200, the other 412."""
         await self.add(self.client_, self.alice)
@@ -310,6 +330,17 @@ class NameTests(IdentityTestCase):
         for name in ("bob", "BOB", "dave", "abuse", "support", "admin"):
             base = alice.root(UserKeys(), User_ID=name)
             await self.assert_refused(client, base.text, Status.RESOURCE_EXISTS)
+
+    async def test_own_alias(self) -> None:
+        """So is an alias of one's own: only the operator gives and takes them."""
+        client, alice = await self.holder("alice")
+        await self.change(
+            "INSERT INTO names (domain, user_id, workspace, kind, unicode)"
+            " VALUES ('example.com', 'sales', %s, 'alias', '15')",
+            alice.person.workspace.uuid,
+        )
+        base = alice.root(UserKeys(), User_ID="sales")
+        await self.assert_refused(client, base.text, Status.RESOURCE_EXISTS)
 
     async def test_taken_meanwhile(self) -> None:
         """Of two that ask for one name at once one gets it; the other's entry is not added."""

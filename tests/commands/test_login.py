@@ -431,11 +431,13 @@ class DeviceTests(CommandTestCase):
         await client.wait_closed()
 
     async def test_unknown_beside_others(self) -> None:
-        """A new device beside a registered one is not let in, and not stored."""
+        """A new device beside a registered or approved one is not let in, and not stored."""
         alice = await self.settle("alice")
         client = await self.client()
         await self.until_device(client, alice)
-        await self.assert_answer(client, "DEVICE", LATER["DEVICE"], Status.NOT_IMPLEMENTED)
+        for status in ("registered", "approved"):
+            await self.change("UPDATE devices SET status = %s", status)
+            await self.assert_answer(client, "DEVICE", LATER["DEVICE"], Status.NOT_IMPLEMENTED)
         self.assertEqual(await self.value("SELECT count(*) FROM devices"), 1)
 
     async def test_first_device(self) -> None:

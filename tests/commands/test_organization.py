@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from attrs import evolve
+from psycopg2.errors import LockNotAvailable
 from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -20,6 +21,8 @@ from mensagod.keycards.making import UserKeys
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keycards.verification import Verification, verify_card
 from mensagod.organization import ChangeStep
+from mensagod.storage.keycards import hold_organization, lock_organization
+from mensagod.storage.rows import Transaction
 from mensagod.wire.status import Status
 from tests.commands.identity_cases import Holder, IdentityTestCase
 from tests.serving import Person
@@ -130,6 +133,20 @@ class LifecycleTests(IdentityTestCase):
             await self.assert_answer(client, "ADDENTRY", fields, Status.NONCOMPLIANT_KEYCARD_DATA)
         await self.add(client, alice)
         self.assertTrue((await self.judge(alice)).is_usable)
+
+    def test_held(self) -> None:
+        """While entries of users are added the organization's card stays as it is, and only then."""
+        first, second, changing = self.connect(), self.connect(), self.connect()
+        for adding in (first, second):
+            self.assertIsNotNone(hold_organization(Transaction(adding.cursor())))
+        for adding in (first, second):
+            change = changing.cursor()
+            change.execute("SET LOCAL lock_timeout = '10ms'")
+            with self.assertRaises(LockNotAvailable):
+                lock_organization(Transaction(change))
+            changing.rollback()
+            adding.rollback()
+        lock_organization(Transaction(changing.cursor()))
 
     async def test_keys_not_noticed_yet(self) -> None:
         """An entry right after another process changed the keys is signed with the new ones."""
