@@ -14,11 +14,12 @@ from mensagod.crypto.hashing import hash_bytes
 from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.keycards.making import UserKeys, sign_user
 from mensagod.keycards.signatures import add_hash
-from mensagod.storage import additions
-from mensagod.storage.workspaces import MOST_FORMER_NAMES
+from mensagod.storage import additions, workspaces
+from mensagod.storage.workspaces import MOST_FORMER_NAMES, Taken
 from mensagod.times import format_date, format_timestamp
 from mensagod.wire.status import Status
 from tests.commands.identity_cases import Holder, IdentityTestCase, flipped, without
+from tests.serving import DOMAIN
 
 BAD, NONCOMPLIANT = Status.BAD_KEYCARD_DATA, Status.NONCOMPLIANT_KEYCARD_DATA
 EXTRA = Domain.from_text("example.net")
@@ -341,6 +342,10 @@ class NameTests(IdentityTestCase):
         )
         base = alice.root(UserKeys(), User_ID="sales")
         await self.assert_refused(client, base.text, Status.RESOURCE_EXISTS)
+        # Also if it was given between the steps.
+        name = UserID.from_text("sales")
+        renaming = self.database.run(workspaces.rename, name, DOMAIN, alice.person.workspace)
+        await self.assertFailure(renaming, Taken)
 
     async def test_taken_meanwhile(self) -> None:
         """Of two that ask for one name at once one gets it; the other's entry is not added."""
