@@ -13,6 +13,7 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.identity import DeviceID, WorkspaceID
+from mensagod.storage import workspaces
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import CHEAP, Person
@@ -278,6 +279,10 @@ class PasswordTests(CommandTestCase):
         stored = await self.value("SELECT password_hash FROM workspaces WHERE id = %s", alice.workspace.uuid)
         self.assertIn("m=8192", stored)
         self.assertTrue(CHEAP.verify(stored, alice.password))
+        # A password that was changed meanwhile is not changed back.
+        await self.database.run(workspaces.replace_password_hash, alice.workspace, "it was", "it is")
+        again = await self.value("SELECT password_hash FROM workspaces WHERE id = %s", alice.workspace.uuid)
+        self.assertEqual(again, stored)
 
 
 class DeviceTests(CommandTestCase):
