@@ -11,6 +11,7 @@ from mensagod.client.errors import UnexpectedAnswer
 from mensagod.client.lookups import get_workspace_id
 from mensagod.config import Config
 from mensagod.crypto.hashing import hash_bytes
+from mensagod.crypto.signing import SigningPair
 from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.keycards.making import UserKeys, sign_user
 from mensagod.keycards.signatures import add_hash
@@ -197,6 +198,19 @@ class AddEntryTests(IdentityTestCase):
         for _ in range(5):
             await self.add(self.client_, self.alice)
             await self.assert_card(self.alice)
+
+    async def test_unready_organization(self) -> None:
+        """With other keys than those of the organization's card nothing is signed, nor without a card."""
+        base = self.alice.root(self.keys).text
+        server = self.service.server
+        keyring = server.keyring
+        server.keyring = evolve(keyring, signing=SigningPair.generate())
+        await self.assert_refused(self.client_, base, Status.SERVER_UNAVAILABLE)
+        server.keyring = keyring
+        await self.begin(self.client_, base)
+        await self.assert_answer(self.client_, "CANCEL", {}, Status.OK)
+        await self.change("DELETE FROM keycard_entries")
+        await self.assert_refused(self.client_, base, Status.SERVER_UNAVAILABLE)
 
     async def test_archived_meanwhile(self) -> None:
         """A workspace that was archived between the steps gets no entry."""

@@ -1,6 +1,7 @@
 """ORGREVOKE, and what a change of the organization's keys means for connected clients (spec 03 and 04)."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from attrs import evolve
 from psycopg2.errors import LockNotAvailable
@@ -20,7 +21,7 @@ from mensagod.installation.organization_key import read_candidates
 from mensagod.keycards.making import UserKeys
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keycards.verification import Verification, verify_card
-from mensagod.organization import ChangeStep
+from mensagod.organization import Change, ChangeStep
 from mensagod.storage.keycards import hold_organization, lock_organization
 from mensagod.storage.rows import Transaction
 from mensagod.wire.status import Status
@@ -119,6 +120,21 @@ class LifecycleTests(IdentityTestCase):
         await self.add(client, alice)
         after = await self.judge(alice)
         self.assertTrue(after.is_usable)
+
+    async def test_overtaken(self) -> None:
+        """If somebody else changes the organization's card meanwhile, nothing is revoked."""
+        admin, person = await self.admin()
+        masters = read_candidates(self.directory / "organization.key")
+        revoke = organization.revoke
+
+        def overtaken(txn: Transaction, *args: Any) -> Change:
+            organization.rotate(txn, masters, args[1], args[2])
+            return revoke(txn, *args)
+
+        self.patch(organization, "revoke", overtaken)
+        fields = {"Password-Hash": person.password}
+        await self.assert_answer(admin, "ORGREVOKE", fields, Status.SERVER_UNAVAILABLE)
+        self.assertEqual(len(await self.organization_card()), 1)
 
     async def test_between_the_steps(self) -> None:
         """An entry whose organization's card changed between its steps is 412; the next try succeeds."""
