@@ -118,7 +118,7 @@ class DeliveryService(Service):
             self._log.failure("a turn of the queue failed")
 
     async def _claim(self) -> None:
-        """Take as many due messages as there are free workers, until none is due."""
+        """Take as many due messages as there are free workers; each that ends asks for the next."""
         if self._claiming:
             self._asked = True
             return
@@ -138,8 +138,6 @@ class DeliveryService(Service):
         messages = await self.local.database.change(queue.claim, free)
         for message in messages:
             self._begin(message)
-        if len(messages) == free:
-            self._asked = True
 
     def _begin(self, message: Queued) -> None:
         """Start a worker; it is known by its lease, for another may still be busy with the same message."""
