@@ -52,7 +52,7 @@ clean:
 QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client \
 	$(addprefix tests.delivery.test_,envelopes labels reference tags) \
 	$(addprefix tests.commands.test_,policy registry sessions) \
-	$(addprefix tests.test_,docs identity keyring layers limits log_lines logs paths protocol raw secrets session threads \
+	$(addprefix tests.test_,docs identity keyring layers limits log_lines paths protocol raw secrets session threads \
 	times turns vectors)
 
 $(VENV)/bin/python:

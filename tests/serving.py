@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,14 @@ class ServerTestCase(DatabaseTestCase):
         client = await self.client()
         await self.log_in(client, person)
         return client
+
+    def open_stored_files(self) -> list[str]:
+        """Give the files of the store that this process has open."""
+        found = []
+        for link in Path("/proc/self/fd").iterdir():
+            with suppress(FileNotFoundError):  # it may have been closed meanwhile
+                found.append(os.readlink(link))
+        return [name for name in found if name.startswith(f"{self.directory}/data/")]
 
     async def rows(self, sql: str, *parameters: object) -> list[Any]:
         """Run a statement; give the rows that it returns."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from typing import Any
 
 from hypothesis import given
@@ -80,6 +81,21 @@ class LineTests(SynchronousTestCase):
         line = self.written(LogTable(format=LogFormat.JSON), "{text}", text=text)
         self.assertEqual(line.count("\n"), 1)
         self.assertEqual(json.loads(line)["text"], text)
+
+    def test_hostile_text(self) -> None:
+        """A client's line ends and control characters are shown, and reach no terminal."""
+        line = self.written(LogTable(), "{text}", text="one\n\ttwo\x1b[2J")
+        self.assertTrue(line.endswith("test.logs: one |  two?[2J\n"), line)
+
+    def test_first_standard_output(self) -> None:
+        """Whoever replaces the standard output later, as twistd does, does not get the log."""
+        first, second = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", first)
+        observe = LineObserver(LogTable)
+        self.patch(sys, "stdout", second)
+        observe({"log_format": "hello", "log_level": LogLevel.info})
+        self.assertEqual(second.getvalue(), "")
+        self.assertTrue(first.getvalue().endswith(" info     -: hello\n"))
 
     def test_event_of_others(self) -> None:
         """An event without level, namespace, format or time is a line, too."""

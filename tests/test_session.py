@@ -1,6 +1,7 @@
 """Sessions: steps, members, updates (spec 01, *Multi-step commands*; spec 04, *Update notification*)."""
 
 import errno
+from collections.abc import AsyncIterator
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError
@@ -9,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 from mensagod.errors import BadRequest, LoginRequired, ServerUnavailable
 from mensagod.session import STEP_SECONDS, Attempt, Outcome, Session, Step, no_loss
 from mensagod.wire.frames import encode_message
-from mensagod.wire.messages import Request, Response
+from mensagod.wire.messages import LongResponse, Request, Response
 from mensagod.wire.status import Status
 from tests.conversations import DOMAIN, Command, ConversationTestCase, make_member, request
 
@@ -186,6 +187,20 @@ class UpdateCountTests(ConversationTestCase):
     def test_told(self) -> None:
         """With how much it is."""
         self.assertEqual(self.ask(3), {"UpdateCount": "3"})
+
+    def test_long_answer(self) -> None:
+        """Also in an answer that is read while it is sent."""
+
+        async def pieces() -> AsyncIterator[str]:
+            yield "x" * 5
+            yield "y" * 5
+
+        async def perform(request: Request, session: Session) -> Outcome:
+            return LongResponse(Response(Status.OK), "Long", 10, pieces())
+
+        self.commands(Command("LONG", perform))
+        self.assertEqual(self.ask(3, action="LONG"), {"UpdateCount": "3", "Long": "xxxxxyyyyy"})
+        self.assertEqual(self.ask(0, action="LONG"), {"Long": "xxxxxyyyyy"})
 
     def test_nothing(self) -> None:
         """Unless it is nothing, or nobody said that there is any."""

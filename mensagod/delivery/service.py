@@ -135,7 +135,7 @@ class DeliveryService(Service):
             self._log.failure("a turn of the queue failed")
 
     async def _claim(self) -> None:
-        """Give due messages to free workers, until none is due or no worker is free."""
+        """Give due messages to free workers, until none is due; a worker that ends asks for more."""
         if self._claiming:
             self._asked = True
             return

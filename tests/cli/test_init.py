@@ -3,7 +3,6 @@
 import os
 import pty
 import stat
-from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,7 +15,7 @@ from mensagod.keycards.entries import OrganizationEntry
 from mensagod.storage import keycards
 from tests.cli.processes import Command
 from tests.cli.running import Outcome, run
-from tests.installation.places import ENVIRONMENT, execute, field, fresh_database, make_directory
+from tests.installation.places import ENVIRONMENT, execute, field, fresh_database, make_directory, url_of
 
 USER = "MENSAGOD_GLOBAL__USER"
 
@@ -26,8 +25,7 @@ class InitTestCase(SynchronousTestCase):
         self.directory = make_directory(self)
         self.config = self.directory / "serverconfig.toml"
         self.parameters = fresh_database(self)
-        host = quote(self.parameters["host"], safe="")
-        self.url = f"postgresql://test@/{self.parameters['dbname']}?host={host}"
+        self.url = url_of(self.parameters)
 
     def options(self, **changes: str | None) -> list[str]:
         usual: dict[str, str | None] = {

@@ -9,18 +9,24 @@ from mensagod.crypto.sealing import SecretKey
 from mensagod.installation.founding import found
 from tests.cli.processes import Command
 from tests.cli.running import run
-from tests.installation.places import ENVIRONMENT, choose, make_directory
+from tests.installation.places import ENVIRONMENT, choose, fresh_database, make_directory, url_of
 
 CHANGED = "the organization's keys have changed"
 
 
 class RunningTestCase(SynchronousTestCase):
-    def setUp(self) -> None:
+    def found(self, database_url: str | None) -> None:
+        """Set a server up; without a database it has one of its own."""
         self.directory = make_directory(self)
         listen = (parse_listener("tcp:0:interface=127.0.0.1"),)
-        choices = choose(self.directory, "", database_url=None, embedded=True, listen=listen)
-        self.config = found(choices, ENVIRONMENT).config
+        own = {"database_url": database_url, "embedded": database_url is None}
+        self.config = found(choose(self.directory, "", listen=listen, **own), ENVIRONMENT).config
 
+    def start(self) -> Command:
+        return Command.start(self, self.directory, "--config", str(self.config.path), "run")
+
+
+class RunningTests(RunningTestCase):
     def org(self, *arguments: str) -> int:
         """Run a verb; give the index of the entry that is current now."""
         outcome = run("--config", self.config.path, "--json", "org", *arguments)
@@ -28,13 +34,9 @@ class RunningTestCase(SynchronousTestCase):
         index: int = outcome.document.get("index", 0)
         return index
 
-    def start(self) -> Command:
-        return Command.start(self, self.directory, "--config", str(self.config.path), "run")
-
-
-class RunningTests(RunningTestCase):
     def test_running_and_stopped(self) -> None:
         """Each verb works beside a server that runs, which follows and goes on, and after its end."""
+        self.found(None)
         server = self.start()
         server.line("listening on tcp:")
         self.assertEqual(self.org("rotate"), 2)
@@ -52,6 +54,9 @@ class RunningTests(RunningTestCase):
 
 
 class StartTests(RunningTestCase):
+    def setUp(self) -> None:
+        self.found(url_of(fresh_database(self)))
+
     def fault(self, status: int) -> str:
         """Start a server that cannot; give what it says."""
         server = self.start()

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,15 +13,13 @@ import mensagod
 from mensagod.config.listeners import parse_listener
 from mensagod.installation.founding import found
 from tests.cli.processes import Command
-from tests.installation.places import ENVIRONMENT, choose, fresh_database, make_directory
+from tests.installation.places import ENVIRONMENT, choose, fresh_database, make_directory, url_of
 
 
 class RunTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = make_directory(self)
-        parameters = fresh_database(self)
-        host = quote(parameters["host"], safe="")
-        self.url = f"postgresql://test@/{parameters['dbname']}?host={host}"
+        self.url = url_of(fresh_database(self))
 
     def found(self, listen: str) -> str:
         """Set a server up; give its configuration."""

@@ -119,7 +119,7 @@ class CommandTestCase(ServerTestCase):
         clock = self.delay_failures(3)
         other = await self.client()
         late = Deferred.fromCoroutine(self.ask(client, action, fields))
-        await until(lambda: bool(clock.getDelayedCalls()))
+        await until(lambda: late.called or bool(clock.getDelayedCalls()))
         clock.advance(2.9)
         await self.assert_answer(other, "IDLE", {}, Status.OK)
         self.assertFalse(late.called)

@@ -11,14 +11,16 @@ from mensagod.client.errors import UnexpectedAnswer
 from mensagod.client.lookups import get_workspace_id
 from mensagod.config import Config
 from mensagod.crypto.hashing import hash_bytes
+from mensagod.crypto.signing import SigningPair
 from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.keycards.making import UserKeys, sign_user
 from mensagod.keycards.signatures import add_hash
-from mensagod.storage import additions
-from mensagod.storage.workspaces import MOST_FORMER_NAMES
+from mensagod.storage import additions, workspaces
+from mensagod.storage.workspaces import MOST_FORMER_NAMES, Taken
 from mensagod.times import format_date, format_timestamp
 from mensagod.wire.status import Status
 from tests.commands.identity_cases import Holder, IdentityTestCase, flipped, without
+from tests.serving import DOMAIN
 
 BAD, NONCOMPLIANT = Status.BAD_KEYCARD_DATA, Status.NONCOMPLIANT_KEYCARD_DATA
 EXTRA = Domain.from_text("example.net")
@@ -179,18 +181,6 @@ class AddEntryTests(IdentityTestCase):
             Status.NOT_FOUND,
         )
 
-    async def test_archived_meanwhile(self) -> None:
-        """A workspace that is archived between the steps gets no entry: 412."""
-        base = self.alice.root(self.keys)
-        entry = self.signed(base, await self.begin(self.client_, base.text), self.keys)
-        await self.change(
-            "UPDATE workspaces SET status = 'archived', password_hash = NULL WHERE id = %s",
-            self.alice.person.workspace.uuid,
-        )
-        fields = {"User-Signature": entry.fields["User-Signature"]}
-        await self.assert_answer(self.client_, "ADDENTRY", fields, NONCOMPLIANT)
-        self.assertEqual(await self.value("SELECT count(*) FROM keycard_entries"), 1)
-
     async def test_another_algorithm(self) -> None:
         """The client may hash with another algorithm, and send everything again."""
         base = self.alice.root(self.keys)
@@ -214,6 +204,39 @@ class AddEntryTests(IdentityTestCase):
         await self.begin(self.client_, base.text)
         await self.assert_answer(self.client_, "IDLE", {}, Status.BAD_REQUEST, "Session state mismatch")
         await self.assert_answer(self.client_, "ADDENTRY", fields, Status.BAD_REQUEST)
+
+    async def test_seen_at_once(self) -> None:
+        """A new entry is served at once, however often the card was asked for before."""
+        for _ in range(5):
+            await self.add(self.client_, self.alice)
+            await self.assert_card(self.alice)
+
+    async def test_unready_organization(self) -> None:
+        """With other keys than those of the organization's card nothing is signed, nor without a card."""
+        base = self.alice.root(self.keys).text
+        server = self.service.server
+        keyring = server.keyring
+        server.keyring = evolve(keyring, signing=SigningPair.generate())
+        await self.assert_refused(self.client_, base, Status.SERVER_UNAVAILABLE)
+        server.keyring = keyring
+        await self.begin(self.client_, base)
+        await self.assert_answer(self.client_, "CANCEL", {}, Status.OK)
+        await self.change("DELETE FROM keycard_entries")
+        await self.assert_refused(self.client_, base, Status.SERVER_UNAVAILABLE)
+
+    async def test_archived_meanwhile(self) -> None:
+        """A workspace that was archived between the steps gets no entry."""
+        base = self.alice.root(self.keys)
+        entry = self.signed(base, await self.begin(self.client_, base.text), self.keys)
+        await self.change(
+            "UPDATE workspaces SET status = 'archived', password_hash = NULL WHERE id = %s",
+            self.alice.person.workspace.uuid,
+        )
+        fields = {"User-Signature": entry.fields["User-Signature"]}
+        await self.assert_answer(self.client_, "ADDENTRY", fields, NONCOMPLIANT)
+        self.assertEqual(
+            await self.value("SELECT count(*) FROM keycard_entries WHERE workspace IS NOT NULL"), 0
+        )
 
     async def test_race(self) -> None:
         """Of two devices that add one Index at once, one hears 200, the other 412."""
@@ -334,6 +357,21 @@ class NameTests(IdentityTestCase):
         for name in ("bob", "BOB", "dave", "abuse", "support", "admin"):
             base = alice.root(UserKeys(), User_ID=name)
             await self.assert_refused(client, base.text, Status.RESOURCE_EXISTS)
+
+    async def test_own_alias(self) -> None:
+        """So is an alias of one's own: only the operator gives and takes them."""
+        client, alice = await self.holder("alice")
+        await self.change(
+            "INSERT INTO names (domain, user_id, workspace, kind, unicode)"
+            " VALUES ('example.com', 'sales', %s, 'alias', '15')",
+            alice.person.workspace.uuid,
+        )
+        base = alice.root(UserKeys(), User_ID="sales")
+        await self.assert_refused(client, base.text, Status.RESOURCE_EXISTS)
+        # Also if it was given between the steps.
+        name = UserID.from_text("sales")
+        renaming = self.database.run(workspaces.rename, name, DOMAIN, alice.person.workspace)
+        await self.assertFailure(renaming, Taken)
 
     async def test_taken_meanwhile(self) -> None:
         """Of two that ask for one name at once one gets it; the other's entry is not added."""

@@ -1,7 +1,6 @@
 """SELECT, LIST, EXISTS, DOWNLOAD and who may do what (spec 04, *Files*)."""
 
 import os
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -379,20 +378,7 @@ class DownloadTests(FilesTestCase):
             await self.assert_answer(
                 self.client_, "DOWNLOAD", {"Path": path, "Offset": "99"}, Status.BAD_REQUEST
             )
-        self.assertEqual(self.open_files(), [])
-
-    def open_files(self) -> list[str]:
-        """Give the files of the store that this process has open."""
-        links = Path("/proc/self/fd").iterdir()
-        return [name for link in links if (name := read_link(link)).startswith(f"{self.directory}/data/")]
-
-
-def read_link(link: Path) -> str:
-    """Tell where a link leads; one that has gone meanwhile leads nowhere."""
-    try:
-        return os.readlink(link)
-    except FileNotFoundError:
-        return ""
+        self.assertEqual(self.open_stored_files(), [])
 
 
 class PlantedLinkTests(FilesTestCase):

@@ -3,6 +3,7 @@
 import base64
 import os
 import threading
+from uuid import uuid4
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -13,6 +14,8 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.identity import DeviceID, WorkspaceID
+from mensagod.storage import processes, workspaces
+from mensagod.storage.devices import Presented
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import CHEAP, Person
@@ -278,6 +281,10 @@ class PasswordTests(CommandTestCase):
         stored = await self.value("SELECT password_hash FROM workspaces WHERE id = %s", alice.workspace.uuid)
         self.assertIn("m=8192", stored)
         self.assertTrue(CHEAP.verify(stored, alice.password))
+        # A password that was changed meanwhile is not changed back.
+        await self.database.run(workspaces.replace_password_hash, alice.workspace, "it was", "it is")
+        again = await self.value("SELECT password_hash FROM workspaces WHERE id = %s", alice.workspace.uuid)
+        self.assertEqual(again, stored)
 
 
 class DeviceTests(CommandTestCase):
@@ -431,11 +438,13 @@ class DeviceTests(CommandTestCase):
         await client.wait_closed()
 
     async def test_unknown_beside_others(self) -> None:
-        """A new device beside a registered one is not let in, and not stored."""
+        """A new device beside a registered or approved one is not let in, and not stored."""
         alice = await self.settle("alice")
         client = await self.client()
         await self.until_device(client, alice)
-        await self.assert_answer(client, "DEVICE", LATER["DEVICE"], Status.NOT_IMPLEMENTED)
+        for status in ("registered", "approved"):
+            await self.change("UPDATE devices SET status = %s", status)
+            await self.assert_answer(client, "DEVICE", LATER["DEVICE"], Status.NOT_IMPLEMENTED)
         self.assertEqual(await self.value("SELECT count(*) FROM devices"), 1)
 
     async def test_first_device(self) -> None:
@@ -508,6 +517,24 @@ class DeviceTests(CommandTestCase):
         await self.change("DELETE FROM processes")
         await self.enter(alice)
         self.assertEqual(await self.value("SELECT count(*) FROM sessions"), 1)
+
+    async def test_dead_process(self) -> None:
+        """A process that was silent for a minute is forgotten, with its sessions; others stay."""
+        alice = await self.settle("alice")
+        await self.enter(alice)
+        run = self.database.run
+        silences = {uuid4(): processes.DEAD_SECONDS + 1, uuid4(): processes.DEAD_SECONDS // 2}
+        for process in silences:
+            await run(processes.enroll, process, "another")
+        for process, seconds in silences.items():
+            there = Presented(alice.device, alice.keys.public, None, f"silent for {seconds}")
+            await run(processes.add_session, uuid4(), process, alice.workspace, there)
+            await self.change(
+                "UPDATE processes SET seen = now() - %s * interval '1 second' WHERE id = %s", seconds, process
+            )
+        await run(processes.enroll, self.service.server.sessions.process, "this one")
+        sessions = await self.rows("SELECT address FROM sessions ORDER BY address")
+        self.assertEqual([session.address for session in sessions], ["127.0.0.1", "silent for 30"])
 
     async def test_refusals_of_the_client(self) -> None:
         """The client of this package reports a refusal by its status."""

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from threading import Event
 
 from attrs import evolve
+from psycopg2.errors import LockNotAvailable
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
@@ -20,7 +21,7 @@ from mensagod.keycards.making import UserKeys
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keycards.verification import Verification, verify_card
 from mensagod.organization import Change, ChangeStep
-from mensagod.storage.keycards import ORGANIZATION
+from mensagod.storage.keycards import ORGANIZATION, hold_organization, lock_organization
 from mensagod.storage.rows import Transaction
 from mensagod.wire.status import Status
 from tests.commands.identity_cases import Holder, IdentityTestCase
@@ -193,6 +194,20 @@ class LifecycleTests(IdentityTestCase):
         await holding
         self.assertIn("begin again", (await adding).info)
         await self.add(client, alice, User_ID="alicia")
+
+    def test_held(self) -> None:
+        """While entries of users are added the organization's card stays as it is, and only then."""
+        first, second, changing = self.connect(), self.connect(), self.connect()
+        for adding in (first, second):
+            self.assertIsNotNone(hold_organization(Transaction(adding.cursor())))
+        for adding in (first, second):
+            change = changing.cursor()
+            change.execute("SET LOCAL lock_timeout = '10ms'")
+            with self.assertRaises(LockNotAvailable):
+                lock_organization(Transaction(change))
+            changing.rollback()
+            adding.rollback()
+        lock_organization(Transaction(changing.cursor()))
 
     async def test_keys_not_noticed_yet(self) -> None:
         """An entry right after another process changed the keys is signed with the new ones."""

@@ -47,6 +47,7 @@ class DeliveredTests(LocalTestCase):
         self.assertEqual((len(content), len(content)), (parsed.size, len(text.encode())))
         (record,) = (await get_updates(client, 0)).records
         self.assertEqual((record.type, record.data, record.device), ("CREATE", str(path), SERVER_DEVICE))
+        self.assertEqual(self.open_stored_files(), [])
         await self.assert_consistent()
 
     async def test_push(self) -> None:
@@ -137,6 +138,7 @@ class UndeliverableTests(LocalTestCase):
         await self.assert_outcome(504, receiver_key=STRANGER)
         for receiver in ("", "not JSON", "{}", '{"to":5,"senderDom":"example.com"}'):
             await self.assert_outcome(504, receiver=receiver)
+        self.assertEqual(self.open_stored_files(), [])
 
     async def test_malformed(self) -> None:
         """503: the address is malformed, or in another domain, or the sender's domain is not the sender's."""

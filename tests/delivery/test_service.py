@@ -267,6 +267,23 @@ class ServiceTests(MailTestCase):
         self.assertEqual(clock.getDelayedCalls(), [])
         server.delivery = usual
 
+    async def test_next(self) -> None:
+        """A worker that is done takes the next message at once, and not only at the next look."""
+        _, service = await self.clocked()
+        self.limit_workers()
+        for _ in range(3):
+            await self.send()
+        service.startService()
+        await self.settled(service)
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 3)
+        await service.stopService()
+
+    def limit_workers(self) -> None:
+        """Have one worker."""
+        server = self.service.server
+        performance = evolve(server.config.performance, max_delivery_threads=1)
+        server.config = evolve(server.config, performance=performance)
+
     async def settled(self, service: DeliveryService) -> None:
         while service._claiming or service._running:
             await deferLater(reactor, 0.01)
@@ -397,8 +414,7 @@ class ServiceTests(MailTestCase):
     async def test_few_workers(self) -> None:
         """With one worker everything is delivered, one after the other."""
         server = self.service.server
-        performance = evolve(server.config.performance, max_delivery_threads=1)
-        server.config = evolve(server.config, performance=performance)
+        self.limit_workers()
         busy: list[int] = []
         watched = self.watch_store()
         watched.before_move = lambda path: busy.append(len(server.delivery._running))

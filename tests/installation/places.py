@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -52,6 +53,11 @@ def fresh_database(test: SynchronousTestCase) -> dict[str, Any]:
     administer(f"CREATE DATABASE {name}")
     test.addCleanup(administer, f"DROP DATABASE {name} WITH (FORCE)")
     return cluster().parameters(name)
+
+
+def url_of(parameters: dict[str, Any]) -> str:
+    """Write as a URL how to reach a database of the test's PostgreSQL."""
+    return f"postgresql://test@/{parameters['dbname']}?host={quote(parameters['host'], safe='')}"
 
 
 def execute(

@@ -3,7 +3,6 @@
 import os
 import stat
 from pathlib import Path
-from urllib.parse import quote
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,15 +21,22 @@ from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keyring import Keyring
 from mensagod.storage import keycards, keys, preregistrations
 from mensagod.storage.rows import Row, Transaction, one
-from tests.installation.places import ENVIRONMENT, choose, execute, field, fresh_database, make_directory
+from tests.installation.places import (
+    ENVIRONMENT,
+    choose,
+    execute,
+    field,
+    fresh_database,
+    make_directory,
+    url_of,
+)
 
 
 class FoundingTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = make_directory(self)
         self.parameters = fresh_database(self)
-        host = quote(self.parameters["host"], safe="")
-        self.url = f"postgresql://test@/{self.parameters['dbname']}?host={host}"
+        self.url = url_of(self.parameters)
 
     def found(self, environ: dict[str, str] | None = None, **others: object) -> Founded:
         return found(choose(self.directory, self.url, **others), {**ENVIRONMENT, **(environ or {})})
