@@ -15,8 +15,11 @@ from mensagod.certificates import CertificateFault, Certificates
 from mensagod.changes import ChangeWatch
 from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.config import Config, ConfigFaults, configuration_path
+from mensagod.config.faults import Fault, FaultCode, Place
+from mensagod.config.secret import HIDDEN
 from mensagod.delivery.local import LocalDelivery
 from mensagod.delivery.service import DeliveryService
+from mensagod.errors import BadValue
 from mensagod.factory import MensagoFactory
 from mensagod.installation.organization_key import OrganizationKeyFault, read_candidates
 from mensagod.keywatch import KeyWatch
@@ -37,6 +40,9 @@ FILE_THREADS = 8
 
 PATIENCE_SECONDS = 10
 """How long a password check may wait for its turn (spec 04, PASSWORD)."""
+
+
+_NO_URL = "must be a connection string that libpq understands, such as postgresql://USER@HOST/NAME"
 
 
 class Options(UsageOptions):
@@ -128,7 +134,11 @@ def _server(
 ) -> Server:
     """Put together what sessions share."""
     description = embedded.connection if embedded is not None else describe_database(config)
-    database = Database(reactor, description, config.database.pool_min, config.database.pool_max)
+    try:
+        database = Database(reactor, description, config.database.pool_min, config.database.pool_max)
+    except BadValue:
+        fault = Fault(FaultCode.BAD_VALUE, Place(config.path), "database.url", HIDDEN, _NO_URL)
+        raise ConfigFaults([fault]) from None
     checks = config.security.max_password_checks
     files = Crew(reactor, "files", FILE_THREADS)
     store = MailboxStore(FilePath(str(config.global_.top_dir)))
