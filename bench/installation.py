@@ -34,6 +34,7 @@ from mensagod.storage import devices, files, keycards, keys, mailboxes, schema, 
 from mensagod.storage.connections import connect
 from mensagod.storage.devices import Presented
 from mensagod.storage.embedded import EmbeddedPostgres
+from mensagod.storage.files import Arrival
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry
 from mensagod.storage.migrations import migrate
 from mensagod.storage.rows import Transaction
@@ -171,7 +172,7 @@ class Installation:
         path = ServerPath.new_messages(owner).child(name)
         MailboxStore(FilePath(str(self.data))).write(path, os.urandom(DOWNLOAD_SIZE))
         mailboxes.lock(txn, owner)
-        files.add_delivered(txn, owner, name, SERVER_DEVICE)
+        files.add_delivered(txn, [Arrival(owner, name)], SERVER_DEVICE)
         return path
 
     def _message(self, sender: Person, recipient: Person) -> str:

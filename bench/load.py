@@ -87,8 +87,13 @@ def _fetch_rate(connection: socket.socket, kind: str, path: str, seconds: float)
     return count * DOWNLOAD_SIZE / (perf_counter() - begin)
 
 
+def _source(kind: str, number: int) -> str:
+    """Give the address of a connection: lookups are counted by it, and people do not share theirs."""
+    return f"127.0.0.{2 + number}" if kind == "getwid" else "127.0.0.1"
+
+
 def _main(kind: str, port: int, count: int, description: dict[str, Any]) -> None:
-    connections = [open_socket(port, tls=kind == "idle-tls") for _ in range(count)]
+    connections = [open_socket(port, kind == "idle-tls", _source(kind, number)) for number in range(count)]
     people = description["people"][:count]
     if kind in {"send", "download"}:
         for connection, person in zip(connections, people, strict=True):

@@ -26,9 +26,9 @@ def frame(action: str, data: Mapping[str, str]) -> bytes:
     return encode_message(json.dumps({"Action": action, "Data": dict(data)}).encode())
 
 
-def open_socket(port: int, tls: bool = False) -> socket.socket:
-    """Connect to loopback and read the greeting."""
-    plain = socket.create_connection(("127.0.0.1", port), timeout=30)
+def open_socket(port: int, tls: bool = False, source: str = "127.0.0.1") -> socket.socket:
+    """Connect to loopback from one of its addresses and read the greeting."""
+    plain = socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(source, 0))
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection: socket.socket = _no_check().wrap_socket(plain) if tls else plain
     greeting = b""

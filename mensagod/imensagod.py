@@ -1,6 +1,6 @@
 """Every interface of mensagod: where one part meets another, and where an operator's code meets ours."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
@@ -71,8 +71,11 @@ class IMailboxStore(Interface):
     def write(path: "ServerPath", content: bytes) -> None:
         """Make the file ``path``; ``FileExistsError`` if there is one, and no file after any error."""
 
-    def move(source: "ServerPath", destination: "ServerPath") -> None:
-        """Move a file; done already is as good. ``FileNotFoundError`` if it is at neither place."""
+    def move(moves: "Sequence[tuple[ServerPath, ServerPath]]") -> list[OSError | None]:
+        """Move files, each from its first path to its second; done already is as good.
+
+        :returns: for each what went wrong, if anything did; ``FileNotFoundError`` if it is at neither place.
+        """
 
     def remove(path: "ServerPath") -> None:
         """Remove a file; one that is not there is as good."""

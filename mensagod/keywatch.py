@@ -81,13 +81,18 @@ class KeyWatch(Service):
     async def change(self, step: ChangeStep, expected: CryptoString) -> Change:
         """Rotate or revoke here, and work with the new keys at once.
 
+        What was done stands, so a database that goes away right after it does not spoil the answer.
+
         :param step: :func:`mensagod.organization.rotate` or ``revoke``; what they raise is raised.
         :param expected: the hash of the entry that is to be followed.
         """
         now = datetime.now(UTC)
-        change = await self.database.run(step, self.masters, expected, now)
-        self.changes.tell(frozenset({ORGANIZATION}))
-        await self.refresh()
+        try:
+            change = await self.database.run(step, self.masters, expected, now)
+        finally:
+            # Somebody else may have been faster, or nobody knows whether it was done.
+            self.changes.tell(frozenset({ORGANIZATION}))
+        await self._guard(self.refresh)
         return change
 
     async def warn(self) -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class IClientTransport(ITCPTransport, IConsumer, IPushProducer):
-    """What connections of every kind can do: TCP, TLS and, but for the last two, Unix sockets."""
+    """What connections of every kind can do; only those of Unix sockets know no TCP_NODELAY."""
 
 
 @implementer(IPushProducer)
@@ -233,7 +233,7 @@ class MensagoProtocol(Protocol):
         """Give an answer as pieces to write."""
         try:
             return split_message(response.to_bytes())
-        except (TypeError, ValueError):
+        except Exception:
             return split_message(self.session.report_incident("an answer").to_bytes())
 
     async def _write(self, data: bytes) -> None:
@@ -286,9 +286,10 @@ class MensagoProtocol(Protocol):
             await self._answer(outcome.response)
             if not self._open:
                 receipt.end()
-            return await receipt.run()
+            answer = await receipt.run()
         finally:
             self._receipt = None
+        return await self.session.add_update_count(answer) if isinstance(answer, Response) else answer
 
     def _want_more(self) -> None:
         """The receipt has taken what there was, or waits for more."""

@@ -38,7 +38,6 @@ class Server:
     :ivar keys: follows the organization's keys, and changes them.
     :ivar changes: tells of cards that other processes changed.
     :ivar resolver: finds the cards of our own domains.
-    :ivar ready: whether the keys are loaded and the schema is right.
     """
 
     reactor: IReactorTime

@@ -167,10 +167,10 @@ class Session:
             return Hangup(response) if error.close else response
         except Exception:
             return self.report_incident(action)
-        if self.member is not None and isinstance(outcome, Response):
-            return await self._with_update_count(outcome, self.member)
-        if self.member is not None and isinstance(outcome, LongResponse):
-            return evolve(outcome, response=await self._with_update_count(outcome.response, self.member))
+        if isinstance(outcome, Response):
+            return await self.add_update_count(outcome)
+        if isinstance(outcome, LongResponse):
+            return evolve(outcome, response=await self.add_update_count(outcome.response))
         return outcome
 
     def expect(self, step: Step) -> None:
@@ -248,12 +248,15 @@ class Session:
         )
         return Response(Status.INTERNAL_SERVER_ERROR, f"Internal error, incident {incident}")
 
-    async def _with_update_count(self, response: Response, member: Member) -> Response:
+    async def add_update_count(self, response: Response) -> Response:
         """Add how much other devices changed, if they did (spec 04, *Update notification*).
 
         What the command did stands, so nothing that goes wrong here may spoil its answer.
         """
-        if not member.stale or response.status is not Status.OK or "UpdateCount" in response.data:
+        member = self.member
+        if member is None or not member.stale:
+            return response
+        if response.status is not Status.OK or "UpdateCount" in response.data:
             return response
         try:
             count = await self.server.sessions.count_updates(member)

@@ -1,5 +1,6 @@
 """Where the parts meet: the options of ``twistd mensagod``, and the service that they make."""
 
+import gc
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -88,6 +89,9 @@ class Options(UsageOptions):
 
 def makeService(options: Options) -> IService:
     """Give the service that the options made."""
+    # What is loaded now stays: a full collection need not walk through it, which would hold everybody up.
+    gc.collect()
+    gc.freeze()
     options.made.announce = options.announce
     options.made.own_log = _has_no_log_option(options.parent)
     return options.made

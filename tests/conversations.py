@@ -49,7 +49,7 @@ class Command:
 
 
 class FakeDatabase:
-    """Is there or not, and counts what it is told."""
+    """Is there or not."""
 
     def __init__(self) -> None:
         self.available = True

@@ -8,7 +8,6 @@ import atexit
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -29,11 +28,12 @@ from mensagod.storage.binaries import Binaries, find_binaries
 from mensagod.storage.connections import Connection, connect
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import migrate
+from tests.directories import scratch
 
 BINARIES_VARIABLE = "MENSAGOD_TEST_POSTGRES_BINARIES"
 TEMPLATE = "product_template"
 
-_START_SECONDS = 30
+_PATIENCE_SECONDS = 120
 _GUARD = '"$@" & read _; kill -QUIT $!; wait $!; rm -rf "$CLUSTER"'
 _INITDB = ["-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
 _FAST = {
@@ -64,7 +64,7 @@ class Cluster:
     @classmethod
     def start(cls) -> "Cluster":
         """Make a cluster and wait until it answers; blocks for about a second."""
-        directory = Path(tempfile.mkdtemp(prefix="mensagod-test-"))
+        directory = scratch("test")
         account = service_account("nobody") if os.geteuid() == 0 else None
         binaries = _runnable(wanted_binaries(), directory, account)
         arguments = {} if account is None else account.subprocess_arguments()
@@ -97,7 +97,7 @@ class Cluster:
 
     def wait(self) -> None:
         """Block until it accepts connections."""
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
                 connect(self.parameters("postgres")).close()
@@ -114,7 +114,7 @@ class Cluster:
         if self.guard.stdin is not None:
             self.guard.stdin.close()
         try:
-            self.guard.wait(timeout=_START_SECONDS)
+            self.guard.wait(timeout=_PATIENCE_SECONDS)
         finally:
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -175,7 +175,7 @@ class DatabaseTestCase(TestCase):
     :cvar pool_max: the most connections of it.
     """
 
-    timeout = 120
+    timeout = 300
     pool_max = 4
     database: Database
 

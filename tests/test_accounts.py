@@ -2,13 +2,11 @@
 
 import os
 import pwd
-import tempfile
-from pathlib import Path
 
-from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.accounts import Account, AccountError, can_reach, give, service_account
+from tests.directories import scratch_of
 
 OTHER = Account("nobody", 54321, 54321)
 
@@ -33,11 +31,8 @@ class ServiceAccountTests(SynchronousTestCase):
 
 class FileTests(SynchronousTestCase):
     def setUp(self) -> None:
-        top = Path(tempfile.mkdtemp(prefix="mensagod-accounts-"))
-        self.addCleanup(FilePath(str(top)).remove)
-        top.chmod(0o755)
-        self.top = top
-        self.file = top / "directory" / "file"
+        self.top = scratch_of(self, "accounts")
+        self.file = self.top / "directory" / "file"
         self.file.parent.mkdir(mode=0o755)
         self.file.write_text("text")
         self.file.chmod(0o644)

@@ -3,11 +3,9 @@
 import os
 import pwd
 import subprocess
-import tempfile
 from pathlib import Path
 
 from twisted.internet import reactor
-from twisted.python.filepath import FilePath
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,6 +17,7 @@ from mensagod.installation.organization_key import OrganizationKeyFault, write_n
 from mensagod.ownership import load_guarded, reader_of, reading_our_own, writing_beside
 from mensagod.tap import Options, assemble
 from tests.cli.running import run
+from tests.directories import scratch_of
 
 NOBODY = pwd.getpwnam("nobody")
 OTHER = next(entry for entry in pwd.getpwall() if entry.pw_uid not in {0, NOBODY.pw_uid})
@@ -28,9 +27,7 @@ class OwnershipTestCase(SynchronousTestCase):
     """A directory of root's with a configuration in it; nothing of it where we are not root."""
 
     def setUp(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="mensagod-owner-"))
-        self.addCleanup(FilePath(str(self.directory)).remove)
-        self.directory.chmod(0o755)
+        self.directory = scratch_of(self, "owner")
         self.config = self.directory / "serverconfig.toml"
         self.write()
 

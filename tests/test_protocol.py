@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -262,16 +263,21 @@ class RequestTests(ConversationTestCase):
         self.assertEqual(len(self.logged(TypeError)), 1)
 
     def test_not_encodable(self) -> None:
-        """So is an answer that is no Unicode."""
+        """So is an answer that is no Unicode, or not what an answer is made of."""
+        for data, error in (
+            ({"A": "\ud800"}, UnicodeEncodeError),
+            ({"A": 5}, TypeError),
+            (None, AttributeError),
+        ):
 
-        async def perform(request: Request, session: Session) -> Outcome:
-            return Response(Status.OK, data={"A": "\ud800"})
+            async def perform(request: Request, session: Session, data: Any = data) -> Outcome:
+                return Response(Status.OK, data=data)
 
-        self.commands(Command("BREAK", perform))
-        peer = self.connect()
-        peer.send(request("BREAK") + IDLE)
-        self.assertEqual(peer.codes, [300, 200])
-        self.assertEqual(len(self.logged(UnicodeEncodeError)), 1)
+            self.commands(Command("BREAK", perform))
+            peer = self.connect()
+            peer.send(request("BREAK") + IDLE)
+            self.assertEqual(peer.codes, [300, 200])
+            self.assertEqual(len(self.logged(error)), 1)
 
     def test_cancelled(self) -> None:
         """A cancellation is no fault of ours: nothing is logged, nothing answered, the connection ends."""
@@ -366,6 +372,14 @@ class BrokenStreamTests(ConversationTestCase):
         self.assertFalse(peer.wire.aborted)
         self.wait(1)
         self.assertTrue(peer.wire.aborted)
+
+    def test_lets_go(self) -> None:
+        """What had come of a message is let go of when the connection is closed, not when it has ended."""
+        peer = self.member()
+        peer.send(multipart(1_000_000, 65532))
+        self.assertEqual(peer.protocol._decoder.buffered, 65532)
+        peer.protocol.finish()
+        self.assertEqual(peer.protocol._decoder.buffered, 0)
 
     def test_limit_before_login(self) -> None:
         """65532 bytes before login, in one frame or more."""

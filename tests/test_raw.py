@@ -185,6 +185,23 @@ class SendTests(RawTestCase):
         self.assertEqual(self.source.closed, 1)
         self.assertLess(len(self.peer.stream), 3_000_000)
 
+    def test_lost_while_it_waits(self) -> None:
+        """Nor while it waits for the peer, and a thread already reads what comes next."""
+        self.prepare_source(3_000_000)
+        self.peer.wire.is_slow = True
+        self.peer.ask("GET", Size="3000000")
+        first: Deferred[None] = Deferred()
+        second: Deferred[None] = Deferred()
+        self.server.files.gate = first
+        self.peer.wire.take()
+        self.server.files.gate = second
+        first.callback(None)
+        self.assertTrue(self.peer.wire.producer_paused)
+        self.peer.lose()
+        self.assertEqual(self.source.closed, 0)
+        second.callback(None)
+        self.assertEqual(self.source.closed, 1)
+
     def test_lost_before(self) -> None:
         """So does one that is lost before the first byte."""
         self.prepare_source(1000)
@@ -312,6 +329,18 @@ class ReceiveTests(RawTestCase):
         self.peer.send(request("PUT", Size="0") + request("ECHO"))
         self.assertEqual(self.peer.codes, [100, 200, 200])
         self.assertEqual(self.sink.ends, ["finished"])
+
+    def test_update_count(self) -> None:
+        """The 200 after the data is the next one: it tells a member of changes, once."""
+        peer = self.member()
+        member = peer.session.member
+        assert member is not None
+        self.server.sessions.updates = 3
+        member.stale = True
+        self.begin_put(10, Sink(), peer)
+        self.assertEqual(peer.codes, [100])
+        peer.send(bytes(10))
+        self.assertEqual(peer.last.data, {"Size": "10", "UpdateCount": "3"})
 
     def test_fault_little_left(self) -> None:
         """After a fault the rest is read and discarded, then comes the answer."""

@@ -6,7 +6,7 @@ from typing import Any
 from attrs import define
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
@@ -32,10 +32,10 @@ class ClockReactor(Clock):
 class CrewTests(TestCase):
     """Work in threads."""
 
-    timeout = 30
+    timeout = 120
 
-    def crew(self, size: int, patience: float | None = None) -> Crew:
-        crew = Crew(reactor, "test", size, patience)  # type: ignore[arg-type]
+    def crew(self, size: int, patience: float | None = None, clock: Clock | None = None) -> Crew:
+        crew = Crew(clock or reactor, "test", size, patience)  # type: ignore[arg-type]
         crew.startService()
         self.addCleanup(crew.stopService)
         return crew
@@ -73,17 +73,21 @@ class CrewTests(TestCase):
 
     async def test_patience(self) -> None:
         """Work that gets no thread in time is refused; what comes later is not."""
-        crew = self.crew(1, 0.05)
+        clock = ClockReactor()
+        crew = self.crew(1, 10, clock)
         go = threading.Event()
         self.addCleanup(go.set)
         first = ensureDeferred(crew.run(go.wait))
-        with self.assertRaises(ServerUnavailable):
-            await crew.run(int)
+        late: Deferred[int] = ensureDeferred(crew.run(int))
+        clock.advance(9.9)
         second: Deferred[int] = ensureDeferred(crew.run(int, "7"))
+        self.assertNoResult(late)
+        clock.advance(0.1)
+        self.failureResultOf(late, ServerUnavailable)
         go.set()
         await first
         self.assertEqual(await second, 7)
-        self.assertEqual(IReactorTime(reactor).getDelayedCalls()[1:], [])
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     async def test_cancelled(self) -> None:
         """Who gives up waiting is not told that the server is busy, and takes no thread."""
@@ -110,7 +114,7 @@ class CrewTests(TestCase):
 class ClientTests(TestCase):
     """Work for clients in one thread, which the first of them holds until the test lets go."""
 
-    timeout = 30
+    timeout = 120
 
     def setUp(self) -> None:
         """The thread is taken."""

@@ -78,6 +78,13 @@ class TurnTests(SynchronousTestCase):
         self.leave(6)
         self.assertEqual(self.served, ["a1", "b1", "c1", "a2", "b2", "a3", "a4"])
 
+    def test_one_each(self) -> None:
+        """A line that was served waits until the others were, also while its visitor is inside."""
+        self.open(2)
+        self.crowd(["x1", "y1", "b1", "b2", "c1"])
+        self.leave(2)
+        self.assertEqual(self.served, ["x1", "y1", "b1", "c1"])
+
     def test_newcomer(self) -> None:
         """Who comes while one source has all places and a long line gets the first that is free."""
         for places in (1, 2):

@@ -38,6 +38,11 @@ AFTERWARDS: Final = (
     "Copy it to the other machines of this server, and make a new backup: older ones need the older key."
 )
 
+COPY: Final = (
+    "At once: copy the new {path} to the other machines of this server, which cannot go on without it, and"
+    " make a new backup: older ones need the older key"
+)
+
 
 @click.group(cls=VerbGroup)
 def command() -> None:
@@ -124,9 +129,10 @@ def _change(invocation: Invocation, step: ChangeStep, *, dry_run: bool, new_key:
         masters = () if new_key else _read_masters(config, connection)
         if dry_run:
             old = make_records(before, domains, pins, port)
-            _show_plan(
-                invocation, before, old, _lacking(connection, after_revocation=revokes), revokes=revokes
-            )
+            tasks = _copying(config, None) if new_key else []
+            tasks += [] if revokes else [dns_changes.before_rotation()]
+            lacking = _lacking(connection, after_revocation=revokes)
+            _show_plan(invocation, before, old, tasks, lacking, revokes=revokes)
             return
         if revokes:
             _confirm(invocation)
@@ -143,7 +149,14 @@ def _change(invocation: Invocation, step: ChangeStep, *, dry_run: bool, new_key:
             if revokes
             else dns_changes.after_rotation(records, now)
         )
+        if new_key:
+            tasks[1:1] = _copying(config, now)
         _show_change(invocation, change, tasks, lacking)
+
+
+def _copying(config: Config, when: datetime | None) -> list[Task]:
+    """Write what a new organization.key demands."""
+    return [Task(when, COPY.format(path=config.organization_key))]
 
 
 def _read_masters(config: Config, connection: Connection) -> tuple[SecretKey, ...]:
@@ -173,11 +186,11 @@ def _show_plan(
     invocation: Invocation,
     before: OrganizationEntry,
     old: list[Record],
+    tasks: list[Task],
     lacking: list[dict[str, Any]],
     *,
     revokes: bool,
 ) -> None:
-    tasks = [] if revokes else [dns_changes.before_rotation()]
     texts = [record for record in old if record.type == "TXT"]
     verb = "revoke" if revokes else "follow"
     if invocation.as_json:

@@ -7,7 +7,8 @@ from mensagod.client.connection import ClientConnection
 from mensagod.identity import Domain, MAddress, UserID, WAddress, WorkspaceID
 from mensagod.wire.status import Status
 
-_ENTRY = re.compile(r"----- BEGIN ENTRY -----\r?\n(.*?)----- END ENTRY -----", re.DOTALL)
+# A value may look like a mark; a line of its own without a colon no entry has.
+_ENTRY = re.compile(r"----- BEGIN ENTRY -----\r?\n(.*?\n)----- END ENTRY -----", re.DOTALL)
 
 
 async def get_workspace_id(

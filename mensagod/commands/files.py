@@ -141,6 +141,9 @@ class Download:
             # Open from now on, so that a file deleted meanwhile is still served to its end.
             stored = await server.files.run(server.store.open, path)
         except FileNotFoundError:
+            if await server.database.read(files.file_exists, path):
+                # Nobody deleted it meanwhile: its content is lost, which must not go unnoticed.
+                raise
             raise NotFound("No such file") from None
         try:
             return self._offer(stored, offset, session)

@@ -42,8 +42,11 @@ class IsCurrent:
     async def perform(self, request: Request, session: Session) -> Outcome:
         """Answer 200 with ``Is-Current``, ``YES`` or ``NO``; 404 if there is no card."""
         index = request.required("Index", parse_integer)
-        owner = request.optional("Workspace-ID", WorkspaceID.from_text, ORGANIZATION)
-        current = await session.server.resolver.current(owner)
+        owner = request.optional("Workspace-ID", WorkspaceID.from_text)
+        resolver = session.server.resolver
+        if owner is not None and not await resolver.is_in(owner, None):
+            raise NotFound("No such keycard")
+        current = await resolver.current(ORGANIZATION if owner is None else owner)
         if current is None:
             raise NotFound("No such keycard")
         return Response(Status.OK, data={"Is-Current": "YES" if index == current.number else "NO"})

@@ -262,6 +262,8 @@ async def _log_in(attempt: Attempt, given: NewDevice, session: Session) -> Outco
             directory=ServerPath.workspace_root(attempt.workspace),
             session=login.session,
             seen=result.last_update,
+            # Others may have changed something since, and could wake nobody yet.
+            stale=True,
         )
     )
     return Response(Status.OK, data={"Is-Admin": str(result.is_admin)})

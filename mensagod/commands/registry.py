@@ -1,6 +1,6 @@
 """Which commands there are: found as plugins, verified once, loud about every fault (spec 04)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from types import MappingProxyType, ModuleType
@@ -71,7 +71,6 @@ class CommandRegistry:
         :raises PluginFaults: as :meth:`of`, or if a dropin cannot be imported.
         """
         commands, faults = installed_commands(package)
-        faults += import_faults(package)
         if faults:
             disabled = ()  # what is missing may be called that
         return cls._of(commands, disabled, faults)
@@ -90,14 +89,15 @@ class CommandRegistry:
 def installed_commands(
     package: ModuleType = twisted.plugins,
 ) -> tuple[list[ICommand], list[PluginFault]]:
-    """Give the commands of all dropins, verified or not, and what is wrong with those that do not load.
+    """Give the commands of all dropins, verified or not, and what is wrong with those that cannot be had.
 
-    Twisted remembers in ``dropin.cache`` what a dropin had when it was last changed; what it needs may be
-    gone since.
+    Twisted passes over a dropin that cannot be imported. Of the others it remembers in ``dropin.cache`` what
+    they had when they were last changed; what they need may be gone since.
     """
     commands: list[ICommand] = []
-    faults: list[PluginFault] = []
-    for dropin in getCache(package).values():
+    dropins = getCache(package)
+    faults = _import_faults(package, dropins)
+    for dropin in dropins.values():
         for plugin in dropin.plugins:
             if ICommand not in plugin.provided:
                 continue
@@ -113,9 +113,8 @@ def installed_commands(
     return commands, faults
 
 
-def import_faults(package: ModuleType = twisted.plugins) -> list[PluginFault]:
-    """Tell which dropins cannot be imported, and why; Twisted passes over them."""
-    loaded = getCache(package)
+def _import_faults(package: ModuleType, loaded: Container[str]) -> list[PluginFault]:
+    """Tell which dropins are not among those that were ``loaded``, and why."""
     faults = []
     for module in getModule(package.__name__).iterModules():
         name = module.name.rpartition(".")[2]

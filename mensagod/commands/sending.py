@@ -23,6 +23,9 @@ from mensagod.wire.status import Status
 MAX_INLINE = 25_000_000
 """The longest envelope that a request may hold, in characters."""
 
+SMALL = 32 * 1024
+"""Up to so many characters it costs less to check an envelope than to have a thread do it."""
+
 _log = Logger(namespace="mensagod.commands.sending")
 
 
@@ -48,7 +51,10 @@ class Send:
         if len(text) > min(limit, MAX_INLINE):
             raise LimitReached(f"A message has at most {min(limit, MAX_INLINE)} characters")
         sender = WAddress(member.workspace, member.domain)
-        letter = await server.files.run(read_letter, text, sender, domain, server.keyring)
+        if len(text) <= SMALL:
+            letter = read_letter(text, sender, domain, server.keyring)
+        else:
+            letter = await server.files.run(read_letter, text, sender, domain, server.keyring)
         name = await self._enqueue(letter, domain, member, session)
         server.delivery.wake()
         return Response(Status.OK, data={"FileName": str(name)})
@@ -66,14 +72,16 @@ class Send:
             name=FileName.make(int(time()), len(letter.content)),
             due=letter.due,
         )
-        await server.database.run(queue.reserve, message, server.config.security.max_recipients_per_minute)
+        rate = server.config.security.max_recipients_per_minute
+        if not await server.database.change(queue.reserve, message, rate):
+            await server.database.run(queue.reserve_within_quota, message, rate)
         path = ServerPath.outgoing(member.workspace).child(message.name)
         try:
             await server.files.run(
                 _write, server.store, path, letter.content, server.config.performance.min_free_percent
             )
         except (OSError, ServerUnavailable) as error:
-            await server.database.run(queue.withdraw, message.id, message.lease)
+            await server.database.change(queue.withdraw, message.id, message.lease)
             if isinstance(error, ServerUnavailable):
                 raise
             _log.error(
@@ -84,7 +92,7 @@ class Send:
             )
             raise ServerUnavailable("The message could not be stored") from error
         try:
-            await server.database.run(queue.accept, message.id, message.lease)
+            await server.database.change(queue.accept, message.id, message.lease)
         except LeaseLost as error:
             # Whoever took the message for abandoned may have looked for its file too early.
             await server.files.run(server.store.remove, path)

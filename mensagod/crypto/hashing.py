@@ -31,12 +31,12 @@ HASH_ALGORITHMS: Final = MappingProxyType({name: int(make().digest_size) for nam
 
 
 class Hasher:
-    """A hash in the making, of one supported algorithm; see :func:`new_hasher`."""
+    """A hash in the making; ``UnsupportedAlgorithm`` for an unknown algorithm."""
 
     __slots__ = ("_state", "algorithm")
 
-    def __init__(self, algorithm: str):
-        _check(algorithm)
+    def __init__(self, algorithm: str = OWN_ALGORITHM):
+        CryptoString(algorithm, "").require(HASH_ALGORITHMS)
         self.algorithm = algorithm
         self._state = _MAKERS[algorithm]()
 
@@ -47,11 +47,6 @@ class Hasher:
     def digest(self) -> CryptoString:
         """Give the hash of what has been taken in so far; more may follow."""
         return CryptoString.of(self.algorithm, self._state.digest())
-
-
-def new_hasher(algorithm: str = OWN_ALGORITHM) -> Hasher:
-    """Begin a hash; raise ``UnsupportedAlgorithm`` for an unknown algorithm."""
-    return Hasher(algorithm)
 
 
 def hash_bytes(data: bytes | bytearray | memoryview, algorithm: str = OWN_ALGORITHM) -> CryptoString:
@@ -76,7 +71,3 @@ def parse_hash(text: str) -> CryptoString:
     value.require(HASH_ALGORITHMS)
     value.exactly(HASH_ALGORITHMS[value.prefix])
     return value
-
-
-def _check(algorithm: str) -> None:
-    CryptoString(algorithm, "").require(HASH_ALGORITHMS)

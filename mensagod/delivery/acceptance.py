@@ -35,7 +35,7 @@ class Letter:
 
 
 def read_letter(text: str, sender: WAddress, domain: Domain, keyring: Keyring) -> Letter:
-    """Check an envelope that ``sender`` hands in for a recipient in ``domain``. Belongs into a thread.
+    """Check an envelope that ``sender`` hands in for ``domain``. A long one belongs into a thread.
 
     :raises BadSubmission: if it is none, or says anything else.
     """

@@ -1,6 +1,6 @@
 """The service that works the queue (spec 05, *The queue*)."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from random import SystemRandom
@@ -9,13 +9,13 @@ from uuid import UUID
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mensagod.config import Config
-from mensagod.delivery.local import LocalDelivery
+from mensagod.delivery.local import Busy, LocalDelivery, Outcome, Placed
 from mensagod.delivery.outcomes import DeliveryError, OwnFault, Unreachable
 from mensagod.errors import ServerUnavailable
 from mensagod.identity import WorkspaceID
@@ -40,6 +40,13 @@ SWEEP_SECONDS = 3600
 SWEEP_AGE = 2 * queue.WRITING_SECONDS
 """How old they are at least: what is younger may be just coming."""
 
+PAUSE_SECONDS = 0.01
+"""How long a look at the queue waits after the one before: under load more is taken at once, see
+:mod:`mensagod.delivery.local`."""
+
+BATCH = 64
+"""How many messages one worker takes at the most."""
+
 STOP_SECONDS = 10
 """How long running deliveries have when the service stops."""
 
@@ -60,9 +67,11 @@ class DeliveryService(Service):
     keyring: Callable[[], Keyring]
     local: LocalDelivery
     delivered: Callable[[WorkspaceID], None]
-    _running: dict[UUID, Deferred[None]] = field(factory=dict, init=False)
+    _running: dict[tuple[UUID, ...], Deferred[None]] = field(factory=dict, init=False)
     _claiming: bool = field(default=False, init=False)
     _asked: bool = field(default=False, init=False)
+    _claimed: float = field(default=0.0, init=False)
+    _woken: IDelayedCall | None = field(default=None, init=False)
     _swept: float | None = field(default=None, init=False)
     _loops: list[LoopingCall] = field(factory=list, init=False)
 
@@ -92,12 +101,20 @@ class DeliveryService(Service):
         for loop in self._loops:
             loop.stop()
         self._loops.clear()
+        if self._woken is not None:
+            self._woken.cancel()
+            self._woken = None
         return ensureDeferred(self._finish())
 
     def wake(self) -> None:
-        """Look at the queue now: something was put into it."""
-        if self.running:
-            ensureDeferred(self._guard(self._claim))
+        """Look at the queue soon: something was put into it."""
+        if self.running and self._woken is None:
+            pause = max(0.0, self._claimed + PAUSE_SECONDS - self.reactor.seconds())
+            self._woken = self.reactor.callLater(pause, self._awake)
+
+    def _awake(self) -> None:
+        self._woken = None
+        ensureDeferred(self._guard(self._claim))
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         loop = LoopingCall(lambda: ensureDeferred(self._guard(work)))
@@ -118,7 +135,7 @@ class DeliveryService(Service):
             self._log.failure("a turn of the queue failed")
 
     async def _claim(self) -> None:
-        """Take as many due messages as there are free workers, until none is due."""
+        """Give due messages to free workers, until none is due or no worker is free."""
         if self._claiming:
             self._asked = True
             return
@@ -132,53 +149,75 @@ class DeliveryService(Service):
             self._claiming = False
 
     async def _claim_once(self) -> None:
-        free = self.config().performance.max_delivery_threads - len(self._running)
-        if free <= 0:
+        if len(self._running) >= self.config().performance.max_delivery_threads:
             return
-        messages = await self.local.database.change(queue.claim, free)
-        for message in messages:
-            self._begin(message)
-        if len(messages) == free:
+        self._claimed = self.reactor.seconds()
+        messages = await self.local.database.change(queue.claim, BATCH)
+        if messages:
+            self._begin(messages)
+        if len(messages) == BATCH:
             self._asked = True
 
-    def _begin(self, message: Queued) -> None:
-        """Start a worker; it is known by its lease, for another may still be busy with the same message."""
+    def _begin(self, messages: Sequence[Queued]) -> None:
+        """Start a worker; it is known by its leases, for another may still be busy with the same messages."""
+        leases = tuple(message.lease for message in messages)
         ended: Deferred[None] = Deferred()
-        self._running[message.lease] = ended
+        self._running[leases] = ended
 
         def end(_: object) -> None:
-            del self._running[message.lease]
+            del self._running[leases]
             ended.callback(None)
             self.wake()
 
-        ensureDeferred(self._work(message)).addBoth(end)
+        ensureDeferred(self._work(messages)).addBoth(end)
 
-    async def _work(self, message: Queued) -> None:
-        """Deliver one message and put down what became of it."""
-        try:
-            await self._deliver(message)
-        except LeaseLost:
-            self._log.warn("another process took over message {message}", message=str(message.id))
-        except ServerUnavailable:
-            self._log.warn("message {message} waits for the database", message=str(message.id))
-        except Exception:
-            self._log.failure("the outcome of message {message} is unknown", message=str(message.id))
+    async def _work(self, messages: Sequence[Queued]) -> None:
+        """Deliver messages and put down what became of each."""
+        outcomes = await self._deliver(messages)
+        for message in messages:
+            try:
+                await self._conclude(message, outcomes[message.id])
+            except LeaseLost:
+                self._log.warn("another process took over message {message}", message=str(message.id))
+            except ServerUnavailable:
+                self._log.warn("message {message} waits for the database", message=str(message.id))
+            except Exception:
+                self._log.failure("the outcome of message {message} is unknown", message=str(message.id))
 
-    async def _deliver(self, message: Queued) -> None:
+    async def _deliver(self, messages: Sequence[Queued]) -> dict[UUID, Outcome]:
+        ours = self.config().global_.domains
+        here = [message for message in messages if message.domain in ours]
+        outcomes: dict[UUID, Outcome] = {
+            message.id: Unreachable("this server does not deliver to other domains yet")
+            for message in messages
+        }
         try:
-            if message.domain not in self.config().global_.domains:
-                raise Unreachable("this server does not deliver to other domains yet")
-            placed = await self.local.deliver(message, self.keyring())
-        except DeliveryError as error:
-            await self._put_back(message, error)
-        except (LeaseLost, ServerUnavailable):
-            raise
+            return outcomes | await self.local.deliver(here, self.keyring())
         except Exception as error:
-            self._log.failure("message {message} could not be delivered", message=str(message.id))
-            await self._put_back(message, OwnFault(f"internal error ({type(error).__name__})"))
-        else:
-            self._log.info("message {message} delivered", message=str(message.id))
-            self.delivered(placed.workspace)
+            return outcomes | {message.id: error for message in here}
+
+    async def _conclude(self, message: Queued, outcome: Outcome) -> None:
+        """Put down what became of a message.
+
+        :raises LeaseLost: if somebody else has it.
+        :raises ServerUnavailable: if that could not be put down; it is done again when the lease has ended.
+        """
+        match outcome:
+            case Placed():
+                self._log.info("message {message} delivered", message=str(message.id))
+                self.delivered(outcome.workspace)
+            case Busy():
+                if self.running:
+                    self._begin([outcome.message])
+            case DeliveryError():
+                await self._put_back(message, outcome)
+            case LeaseLost() | ServerUnavailable():
+                raise outcome
+            case _:
+                self._log.failure(
+                    "message {message} could not be delivered", Failure(outcome), message=str(message.id)
+                )
+                await self._put_back(message, OwnFault(f"internal error ({type(outcome).__name__})"))
 
     async def _put_back(self, message: Queued, error: DeliveryError) -> None:
         """Have a message tried again later, or give it up."""
@@ -210,7 +249,8 @@ class DeliveryService(Service):
 
     async def _renew(self) -> None:
         if self._running:
-            await self.local.database.run(queue.renew, tuple(self._running))
+            leases = [lease for worker in self._running for lease in worker]
+            await self.local.database.change(queue.renew, leases)
 
     async def _clean(self) -> None:
         """Remove what a process that died was just writing; nobody was promised anything."""

@@ -67,7 +67,7 @@ def after_revocation(records: Sequence[Record], now: datetime, *, anybody: bool)
         "At once: have everybody listed here make a new keycard entry; until then nobody can verify them."
         " Others may hold the old keycards for as many days as their Time-To-Live says",
     )
-    look = "look with `mensagod org show` who still has no new entry, and " if anybody else ""
+    look = "look with `mensagod org show` who still has no new entry; " if anybody else ""
     return [
         Task(
             now,
@@ -76,7 +76,7 @@ def after_revocation(records: Sequence[Record], now: datetime, *, anybody: bool)
             _texts(records),
         ),
         *([renew] if anybody else []),
-        Task(now + LONGEST_CACHED, f"Then: {look}rotate again as usual"),
+        Task(now + LONGEST_CACHED, f"Then: {look}the next rotation is due as usual, before the entry ends"),
     ]
 
 

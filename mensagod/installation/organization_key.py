@@ -71,13 +71,14 @@ def read_candidates(path: Path) -> tuple[SecretKey, ...]:
     """
     found: list[SecretKey] = []
     faults: list[OrganizationKeyFault] = []
-    for candidate in (path, next_path(path)):
+    # The next one first: so it is read, too, if it takes the place of the present one meanwhile.
+    for candidate in (next_path(path), path):
         try:
             found.append(read_organization_key(candidate))
         except OrganizationKeyFault as fault:
             faults.append(fault)
     if not found:
-        raise faults[0]
+        raise faults[-1]
     return tuple(found)
 
 

@@ -1,6 +1,7 @@
 """Devices of workspaces, and what they may do (spec 04, *Logging in*)."""
 
 from enum import StrEnum
+from typing import Final
 
 from attrs import frozen
 
@@ -84,6 +85,22 @@ def note_login(txn: Transaction, workspace: WorkspaceID, device: DeviceID, info:
     )
 
 
+COUNT_SEND: Final = (
+    "UPDATE devices SET recent_sends = ARRAY("
+    "  SELECT sent FROM unnest(recent_sends) AS sent"
+    "  WHERE sent > now() - interval '60 seconds' AND sent < now() + interval '60 seconds'"
+    ") || now()"
+    " WHERE workspace = %(sender)s AND id = %(device)s AND ("
+    "  SELECT count(*) FROM unnest(recent_sends) AS sent"
+    "  WHERE sent > now() - interval '60 seconds' AND sent < now() + interval '60 seconds'"
+    ") < %(rate)s"
+)
+"""Changes no row if the device has handed in as many messages as it may.
+
+What was sent more than a minute from now was sent before the clock was set back.
+"""
+
+
 def note_send(txn: Transaction, workspace: WorkspaceID, device: DeviceID, limit: int) -> None:
     """Count a message that a device hands in (spec 04, *Sending*).
 
@@ -92,14 +109,6 @@ def note_send(txn: Transaction, workspace: WorkspaceID, device: DeviceID, limit:
     """
     if not limit:
         return
-    txn.execute(
-        "UPDATE devices SET recent_sends = ARRAY("
-        "  SELECT sent FROM unnest(recent_sends) AS sent WHERE sent > now() - interval '60 seconds'"
-        ") || now()"
-        " WHERE workspace = %s AND id = %s AND ("
-        "  SELECT count(*) FROM unnest(recent_sends) AS sent WHERE sent > now() - interval '60 seconds'"
-        ") < %s",
-        (workspace.uuid, device.uuid, limit),
-    )
+    txn.execute(COUNT_SEND, {"sender": workspace.uuid, "device": device.uuid, "rate": limit})
     if not changed(txn):
         raise LimitReached(f"At most {limit} messages a minute")

@@ -1,9 +1,14 @@
 """Files of workspaces, as the database knows them: the truth about which exist (spec 04, *Files*)."""
 
+from collections.abc import Sequence
+
+from attrs import frozen
+
 from mensagod.identity import DeviceID, WorkspaceID
 from mensagod.paths import FileName, ServerPath
 from mensagod.storage import folders, updates
-from mensagod.storage.rows import Transaction, changed, many
+from mensagod.storage.rows import Transaction, many
+from mensagod.storage.updates import Change
 
 
 def list_files(txn: Transaction, directory: ServerPath, since: int, most: int) -> list[str] | None:
@@ -33,27 +38,66 @@ def file_exists(txn: Transaction, path: ServerPath) -> bool:
     return txn.fetchone() is not None
 
 
-def add_delivered(txn: Transaction, workspace: WorkspaceID, name: FileName, device: DeviceID) -> None:
-    """Make a file live in a workspace's ``new``, with usage and update record (spec 05, *Local delivery*).
+@frozen
+class Arrival:
+    """A file that comes to stand in a workspace's ``new``."""
 
-    The workspace's mailbox must be locked.
+    workspace: WorkspaceID
+    name: FileName
+
+    @property
+    def directory(self) -> ServerPath:
+        """The directory that it will be in."""
+        return ServerPath.new_messages(self.workspace)
+
+    @property
+    def path(self) -> ServerPath:
+        """What it will be."""
+        return self.directory.child(self.name)
+
+
+def add_delivered(txn: Transaction, arrivals: Sequence[Arrival], device: DeviceID) -> None:
+    """Make files live, with usage and update records (spec 05, *Local delivery*).
+
+    The workspaces' mailboxes must be locked.
     """
-    directory = ServerPath.new_messages(workspace)
-    if not _add(txn, directory, name):
-        folders.ensure_top(txn, workspace)
-        _add(txn, directory, name)
-    txn.execute(
-        "UPDATE mailboxes SET used = used + %s, files = files + 1 WHERE workspace = %s",
-        (name.size, workspace.uuid),
-    )
-    updates.record(txn, workspace, "CREATE", str(directory.child(name)), device)
+    added = _add(txn, arrivals)
+    homeless = [arrival for arrival in arrivals if arrival.name.text not in added]
+    if homeless:
+        for workspace in {arrival.workspace for arrival in homeless}:
+            folders.ensure_top(txn, workspace)
+        _add(txn, homeless)
+    _add_usage(txn, arrivals)
+    changes = [Change(arrival.workspace, "CREATE", str(arrival.path)) for arrival in arrivals]
+    updates.record(txn, changes, device)
 
 
-def _add(txn: Transaction, directory: ServerPath, name: FileName) -> bool:
-    """Make a file live; tell whether there is such a directory."""
+def _add(txn: Transaction, arrivals: Sequence[Arrival]) -> set[str]:
+    """Make files live whose directories are there; give their names."""
     txn.execute(
         "INSERT INTO files (folder, name, workspace, time, size)"
-        " SELECT id, %s, workspace, %s, %s FROM folders WHERE path = %s",
-        (name.text, name.time, name.size, str(directory)),
+        " SELECT id, new.name, workspace, new.time, new.size"
+        " FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) AS new (path, name, time, size)"
+        " JOIN folders USING (path) RETURNING name",
+        (
+            [str(arrival.directory) for arrival in arrivals],
+            [arrival.name.text for arrival in arrivals],
+            [arrival.name.time for arrival in arrivals],
+            [arrival.name.size for arrival in arrivals],
+        ),
     )
-    return changed(txn)
+    return set(many(lambda row: row.name, txn))
+
+
+def _add_usage(txn: Transaction, arrivals: Sequence[Arrival]) -> None:
+    """Count new files in their mailboxes."""
+    txn.execute(
+        "UPDATE mailboxes SET used = used + bytes, files = files + number FROM ("
+        "  SELECT workspace, sum(size)::bigint AS bytes, count(*) AS number"
+        "  FROM unnest(%s::uuid[], %s::bigint[]) AS new (workspace, size) GROUP BY workspace) AS added"
+        " WHERE mailboxes.workspace = added.workspace",
+        (
+            [arrival.workspace.uuid for arrival in arrivals],
+            [arrival.name.size for arrival in arrivals],
+        ),
+    )

@@ -1,10 +1,12 @@
 """The state of a workspace's files as a whole: its quota, its usage, and the order of its changes."""
 
+from collections.abc import Iterable
+
 from attrs import frozen
 
 from mensagod.identity import WorkspaceID
 from mensagod.storage import folders
-from mensagod.storage.rows import Row, Transaction, maybe
+from mensagod.storage.rows import Row, Transaction, many, maybe
 
 
 @frozen
@@ -41,3 +43,13 @@ def lock(txn: Transaction, workspace: WorkspaceID) -> Mailbox | None:
         (workspace.uuid,),
     )
     return maybe(Mailbox.from_row, txn)
+
+
+def lock_free(txn: Transaction, workspaces: Iterable[WorkspaceID]) -> dict[WorkspaceID, Mailbox]:
+    """Lock those mailboxes that nobody else holds; it waits for none, so one never holds up the others."""
+    txn.execute(
+        "SELECT workspace, quota, used, files, last_update FROM mailboxes WHERE workspace = ANY(%s)"
+        " FOR UPDATE SKIP LOCKED",
+        ([workspace.uuid for workspace in workspaces],),
+    )
+    return dict(many(lambda row: (WorkspaceID(row.workspace), Mailbox.from_row(row)), txn))

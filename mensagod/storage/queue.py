@@ -4,7 +4,7 @@ A row is worked on by whoever holds its lease: every change names the lease, so 
 changes nothing any more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -14,7 +14,8 @@ from mensagod.errors import QuotaExceeded
 from mensagod.identity import SERVER_WORKSPACE, DeviceID, Domain, WorkspaceID
 from mensagod.paths import FileName, ServerPath
 from mensagod.storage import devices, mailboxes
-from mensagod.storage.rows import Row, Transaction, changed, many, one
+from mensagod.storage.files import Arrival
+from mensagod.storage.rows import Row, Transaction, changed, many
 
 LEASE_SECONDS = 10
 """How long a claim holds unless it is renewed."""
@@ -68,6 +69,13 @@ class Queued:
         """Where its file waits."""
         return ServerPath.outgoing(self.sender).child(self.name)
 
+    @property
+    def arrival(self) -> Arrival:
+        """What will stand in the mailbox, once that is decided."""
+        if self.target is None or self.target_name is None:
+            raise ValueError("it is not decided yet")
+        return Arrival(self.target, self.target_name)
+
 
 @frozen
 class Submission:
@@ -85,42 +93,79 @@ class Submission:
     name: FileName
     due: datetime | None = None
 
+    @property
+    def columns(self) -> dict[str, object]:
+        """What its row will say."""
+        return {
+            "id": self.id,
+            "sender": self.sender.uuid,
+            "device": self.device.uuid,
+            "sender_domain": str(self.sender_domain),
+            "domain": str(self.domain),
+            "name": self.name.text,
+            "size": self.name.size,
+            "due": self.due,
+            "lease": self.lease,
+            "seconds": WRITING_SECONDS,
+        }
 
-def reserve(txn: Transaction, message: Submission, rate: int) -> None:
+
+_HASTE = "SET LOCAL synchronous_commit TO off; "
+"""For a row that only says what to clean up after a crash. If PostgreSQL dies before it is on the disk, the
+file is left without one until :func:`list_forgotten` finds it; to wait would double every SEND.
+"""
+
+_INSERT = (
+    "INSERT INTO queue"
+    " (id, sender, device, sender_domain, domain, name, size, state, due, lease, lease_until)"
+    " SELECT %(id)s, %(sender)s, %(device)s, %(sender_domain)s, %(domain)s, %(name)s, %(size)s, 'pending',"
+    " coalesce(%(due)s, now()), %(lease)s, now() + %(seconds)s * interval '1 second'"
+)
+_HAS_NO_QUOTA = "NOT EXISTS (SELECT FROM mailboxes WHERE workspace = %(sender)s AND quota > 0)"
+_RESERVE = _HASTE + _INSERT + " WHERE " + _HAS_NO_QUOTA
+_RESERVE_AND_COUNT = (
+    _HASTE
+    + "WITH counted AS ("
+    + devices.COUNT_SEND
+    + " AND "
+    + _HAS_NO_QUOTA
+    + " RETURNING 1) "
+    + _INSERT
+    + " FROM counted"
+)
+
+
+def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
     """Make room for a message whose file is about to be written; nothing is promised yet.
 
-    :param rate: messages that the device may hand in within 60 seconds.
-    :raises LimitReached: if it has handed in as many.
+    One statement, and so one round trip. It does nothing if the workspace has a quota, which is not counted
+    so easily, or if the device's minute is full: :func:`reserve_within_quota` tells which.
+
+    :param rate: messages that the device may hand in within 60 seconds; 0 is no limit.
+    :returns: whether it is done.
+    """
+    if rate:
+        txn.execute(_RESERVE_AND_COUNT, message.columns | {"rate": rate})
+    else:
+        txn.execute(_RESERVE, message.columns)
+    return changed(txn)
+
+
+def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> None:
+    """Like :func:`reserve`, for any workspace.
+
+    :raises LimitReached: if the device has handed in as many as it may.
     :raises QuotaExceeded: if the workspace has no room.
     """
-    # The row only says what to clean up after a crash. If PostgreSQL dies before it is on the disk, the file
-    # is left without one until :func:`list_forgotten` finds it; waiting for the disk here would double the
-    # time of every message.
-    txn.execute("SET LOCAL synchronous_commit TO off")
+    txn.execute(_HASTE)
     # The mailbox before the device, as a login does it: else the two could wait for each other.
     mailbox = mailboxes.lock(txn, message.sender)
     devices.note_send(txn, message.sender, message.device, rate)
     if mailbox is not None and mailbox.quota:
-        claimed = claimed_bytes(txn, message.sender, message.id)
+        claimed = claimed_bytes(txn, [message.sender])[message.sender]
         if mailbox.used + claimed + message.name.size > mailbox.quota:
             raise QuotaExceeded
-    txn.execute(
-        "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due,"
-        " lease, lease_until) VALUES (%s, %s, %s, %s, %s, %s, %s, 'pending', coalesce(%s, now()),"
-        " %s, now() + %s * interval '1 second')",
-        (
-            message.id,
-            message.sender.uuid,
-            message.device.uuid,
-            str(message.sender_domain),
-            str(message.domain),
-            message.name.text,
-            message.name.size,
-            message.due,
-            message.lease,
-            WRITING_SECONDS,
-        ),
-    )
+    txn.execute(_INSERT, message.columns)
 
 
 def accept(txn: Transaction, message: UUID, lease: UUID) -> None:
@@ -177,13 +222,14 @@ def claim(txn: Transaction, limit: int) -> list[Queued]:
     """Take messages that are due and that nobody works on, the longest due first.
 
     Each claim has a lease of its own, so that a worker whose lease ran out changes nothing any more even if
-    it is its own process that claimed the message again.
+    it is its own process that claimed the message again. A lease that seems to last for a minute is from
+    before the clock was set back.
     """
     txn.execute(
         "UPDATE queue SET lease = gen_random_uuid(), lease_until = now() + %s * interval '1 second',"
         " attempts = attempts + 1 WHERE id IN ("
         "  SELECT id FROM queue WHERE state = 'queued' AND due <= now()"
-        "  AND (lease_until IS NULL OR lease_until < now())"
+        "  AND (lease_until IS NULL OR lease_until NOT BETWEEN now() AND now() + interval '1 minute')"
         "  ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED"
         ") RETURNING id, lease, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
         (LEASE_SECONDS, limit),
@@ -193,30 +239,44 @@ def claim(txn: Transaction, limit: int) -> list[Queued]:
 
 def renew(txn: Transaction, leases: Sequence[UUID]) -> None:
     """Keep what is claimed under these leases for another while."""
+    # What is locked is being changed by its worker right now; waiting for that could end in a deadlock.
     txn.execute(
-        "UPDATE queue SET lease_until = now() + %s * interval '1 second'"
-        " WHERE lease = ANY(%s) AND state = 'queued'",
+        "UPDATE queue SET lease_until = now() + %s * interval '1 second' WHERE id IN ("
+        "  SELECT id FROM queue WHERE lease = ANY(%s) AND state = 'queued' FOR UPDATE SKIP LOCKED)",
         (LEASE_SECONDS, list(leases)),
     )
 
 
-def aim(txn: Transaction, message: UUID, lease: UUID, target: WorkspaceID, name: FileName) -> None:
-    """Decide where a message will stand, before its file moves.
+def aim(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:
+    """Decide where messages will stand, before their files move; give those whose leases still hold.
 
-    That is decided once: whoever works on the message later finds its file by it. The target's mailbox must
-    be locked: it keeps the sum of :func:`claimed_bytes` true.
+    That is decided once: whoever works on a message later finds its file by it. A target's mailbox must
+    be locked if it has a quota: that keeps the sum of :func:`claimed_bytes` true.
+
+    :param messages: as they will be, with target and name.
     """
     txn.execute(
-        "UPDATE queue SET target = %s, target_name = %s WHERE id = %s AND lease = %s AND target IS NULL",
-        (target.uuid, name.text, message, lease),
+        "UPDATE queue SET target = aimed.target, target_name = aimed.name"
+        " FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[]) AS aimed (id, lease, target, name)"
+        " WHERE queue.id = aimed.id AND queue.lease = aimed.lease AND queue.target IS NULL"
+        " RETURNING queue.id",
+        (
+            *_claims(messages),
+            [message.arrival.workspace.uuid for message in messages],
+            [message.arrival.name.text for message in messages],
+        ),
     )
-    _require_lease(txn)
+    return set(many(lambda row: row.id, txn))
 
 
-def finish(txn: Transaction, message: UUID, lease: UUID) -> None:
-    """Forget a message, together with whatever else the transaction does for it."""
-    txn.execute("DELETE FROM queue WHERE id = %s AND lease = %s", (message, lease))
-    _require_lease(txn)
+def finish(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:
+    """Forget messages, together with what else the transaction does; give those whose leases still held."""
+    txn.execute(
+        "DELETE FROM queue USING unnest(%s::uuid[], %s::uuid[]) AS done (id, lease)"
+        " WHERE queue.id = done.id AND queue.lease = done.lease RETURNING queue.id",
+        _claims(messages),
+    )
+    return set(many(lambda row: row.id, txn))
 
 
 def postpone(txn: Transaction, message: UUID, lease: UUID, *, seconds: float, code: int, reason: str) -> None:
@@ -239,17 +299,17 @@ def fail(txn: Transaction, message: UUID, lease: UUID, *, code: int, reason: str
     _require_lease(txn)
 
 
-def claimed_bytes(txn: Transaction, workspace: WorkspaceID, message: UUID) -> int:
-    """Sum up what a workspace has in the queue beside ``message``: what it sends, and what is just coming.
+def claimed_bytes(txn: Transaction, workspaces: Collection[WorkspaceID]) -> dict[WorkspaceID, int]:
+    """Sum up what workspaces have in the queue: what they send, and what is just coming.
 
-    Its mailbox must be locked, else others may add to it meanwhile.
+    Their mailboxes must be locked, else others may add to it meanwhile.
     """
     txn.execute(
-        "SELECT coalesce(sum(size), 0)::bigint AS bytes FROM queue"
-        " WHERE (sender = %(workspace)s OR target = %(workspace)s) AND id <> %(message)s",
-        {"workspace": workspace.uuid, "message": message},
+        "SELECT workspace, (SELECT coalesce(sum(size), 0)::bigint FROM queue"
+        " WHERE sender = workspace OR target = workspace) AS bytes FROM unnest(%s::uuid[]) AS workspace",
+        ([workspace.uuid for workspace in workspaces],),
     )
-    return one(lambda row: int(row.bytes), txn)
+    return dict(many(lambda row: (WorkspaceID(row.workspace), int(row.bytes)), txn))
 
 
 def list_outgoing(txn: Transaction, sender: WorkspaceID, since: int, most: int) -> list[str]:
@@ -263,6 +323,11 @@ def list_outgoing(txn: Transaction, sender: WorkspaceID, since: int, most: int) 
         (sender.uuid, since, most),
     )
     return many(lambda row: row.name, txn)
+
+
+def _claims(messages: Sequence[Queued]) -> tuple[list[UUID], list[UUID]]:
+    """Give what messages are held by, as two columns."""
+    return [message.id for message in messages], [message.lease for message in messages]
 
 
 def _require_lease(txn: Transaction) -> None:

@@ -6,9 +6,10 @@ thread. What a method promises is on the disk when it returns, also if the power
 
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import time
+from typing import ParamSpec
 
 from attrs import define, field, frozen
 from twisted.python.filepath import FilePath
@@ -20,6 +21,8 @@ from mensagod.paths import ServerPath
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE = 1024 * 1024
+
+P = ParamSpec("P")
 
 
 @implementer(ISource)
@@ -89,11 +92,23 @@ class MailboxStore:
             finally:
                 os.close(descriptor)
 
-    def move(self, source: ServerPath, destination: ServerPath) -> None:
-        """Move a file; done already is as good.
+    def move(self, moves: Sequence[tuple[ServerPath, ServerPath]]) -> list[OSError | None]:
+        """Move files; done already is as good.
 
-        :raises FileNotFoundError: if it is at neither place.
+        All are moved before the disk is waited for, so that many cost little more than one.
+
+        :returns: for each what went wrong, if anything did; ``FileNotFoundError`` if it is at neither place.
         """
+        faults = [_fault(self._rename, *move) for move in moves]
+        # The new names first: after a power failure a file may have two names, but never none.
+        for side in (1, 0):
+            directories = [move[side].directory for move in moves]
+            moved = {path for path, fault in zip(directories, faults, strict=True) if fault is None}
+            synced = {path: _fault(self._sync, path) for path in moved}
+            faults = [fault or synced[path] for path, fault in zip(directories, faults, strict=True)]
+        return faults
+
+    def _rename(self, source: ServerPath, destination: ServerPath) -> None:
         with (
             self._directory(source.directory) as old,
             self._directory(destination.directory, make=True) as new,
@@ -102,9 +117,11 @@ class MailboxStore:
                 os.rename(source.name, destination.name, src_dir_fd=old, dst_dir_fd=new)
             except FileNotFoundError:
                 os.stat(destination.name, dir_fd=new, follow_symlinks=False)
-            # The new name first: after a power failure the file may have two names, but never none.
-            os.fsync(new)
-            os.fsync(old)
+
+    def _sync(self, path: ServerPath) -> None:
+        """Have what a directory's names are on the disk."""
+        with self._directory(path) as directory:
+            os.fsync(directory)
 
     def remove(self, path: ServerPath) -> None:
         """Remove a file; one that is not there is as good."""
@@ -213,6 +230,15 @@ class MailboxStore:
         if place in self._unsynced:
             os.fsync(parent)
             self._unsynced.discard(place)
+
+
+def _fault(work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> OSError | None:
+    """Do something with files and give what went wrong, if anything did."""
+    try:
+        work(*args, **kwargs)
+    except OSError as error:
+        return error
+    return None
 
 
 def _child(directory: ServerPath, name: str) -> ServerPath | None:

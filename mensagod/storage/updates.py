@@ -1,14 +1,18 @@
 """Update records: what changed in a workspace, for its devices (spec 04, *Update notification*)."""
 
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 from attrs import frozen
 
 from mensagod.identity import DeviceID, WorkspaceID
-from mensagod.storage.rows import Row, Transaction, maybe, one
+from mensagod.storage.rows import Row, Transaction, WrongRowCount, maybe, one
 
 MAX_REPLY = 1000
 """How many records one reply of GETUPDATES holds at most."""
+
+_END_OF_TIME = 253402300800
+"""Unix seconds that PostgreSQL can still read as a time; no record is as late."""
 
 
 @frozen
@@ -42,20 +46,51 @@ class Updates:
     last: int
 
 
-def record(txn: Transaction, workspace: WorkspaceID, kind: str, data: str, device: DeviceID) -> None:
-    """Note a change. The lock on the workspace's mailbox gives records their order.
+@frozen
+class Change:
+    """Something that happened in a workspace, of which no record is made yet.
 
-    The time is taken under that lock too, so that a later record never has an earlier time.
+    :ivar kind: a type of record (spec 04, *Update notification*), and
+    :ivar data: what was changed, in the form of that type.
+    """
+
+    workspace: WorkspaceID
+    kind: str
+    data: str
+
+
+def record(txn: Transaction, changes: Sequence[Change], device: DeviceID) -> None:
+    """Note changes that a device made. The locks on the mailboxes give the records of each their order.
+
+    The time is taken under these locks too (so it is asked of ``counted``), and is never before that of the
+    last record, also while the clock is: who goes on from a time would miss the new one.
     """
     txn.execute(
-        "WITH counted AS ("
-        "  UPDATE mailboxes SET last_update = last_update + 1 WHERE workspace = %s"
-        "  RETURNING workspace, last_update"
+        "WITH new AS ("
+        "  SELECT *, row_number() OVER (PARTITION BY workspace ORDER BY place) AS nth"
+        "  FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[])"
+        "  WITH ORDINALITY AS new (workspace, id, type, data, place)"
+        "), counted AS ("
+        "  UPDATE mailboxes SET last_update = last_update + total FROM ("
+        "    SELECT workspace, count(*) AS total FROM new GROUP BY workspace) AS added"
+        "  WHERE mailboxes.workspace = added.workspace"
+        "  RETURNING mailboxes.workspace, last_update - total AS before"
         ") INSERT INTO updates (workspace, number, id, type, data, time, device)"
-        " SELECT workspace, last_update, %s, %s, %s, clock_timestamp(), %s FROM counted RETURNING number",
-        (workspace.uuid, uuid4(), kind, data, device.uuid),
+        " SELECT workspace, before + nth, id, type, data, greatest("
+        "  (SELECT clock_timestamp() FROM counted LIMIT 1),"
+        "  (SELECT time FROM updates AS past"
+        "   WHERE past.workspace = counted.workspace AND past.number = before)), %s"
+        " FROM new JOIN counted USING (workspace)",
+        (
+            [change.workspace.uuid for change in changes],
+            [uuid4() for _ in changes],
+            [change.kind for change in changes],
+            [change.data for change in changes],
+            device.uuid,
+        ),
     )
-    one(lambda row: row.number, txn)
+    if txn.rowcount != len(changes):
+        raise WrongRowCount("a record for each change", txn.rowcount)
 
 
 def last_number(txn: Transaction, workspace: WorkspaceID) -> int:
@@ -68,8 +103,8 @@ def count_since(txn: Transaction, workspace: WorkspaceID, time: int) -> tuple[in
     """Count the records made at or after a Unix time; also give the newest number."""
     txn.execute(
         "SELECT last_update, (SELECT count(*) FROM updates WHERE updates.workspace = mailboxes.workspace"
-        " AND floor(extract(epoch FROM time)) >= %s) AS count FROM mailboxes WHERE workspace = %s",
-        (time, workspace.uuid),
+        " AND time >= to_timestamp(%s)) AS count FROM mailboxes WHERE workspace = %s",
+        (min(time, _END_OF_TIME), workspace.uuid),
     )
     return one(lambda row: (row.count, row.last_update), txn)
 
@@ -88,12 +123,13 @@ def list_since_time(txn: Transaction, workspace: WorkspaceID, time: int) -> Upda
     """Give the records made at or after a Unix time, oldest first."""
     # Asked before the records are: what is made in between counts as not seen rather than as seen.
     newest = last_number(txn, workspace)
+    # Times follow the numbers, so that the first by time is the first by number.
     txn.execute(
-        "SELECT min(number) AS first FROM updates"
-        " WHERE workspace = %s AND floor(extract(epoch FROM time)) >= %s",
-        (workspace.uuid, time),
+        "SELECT number FROM updates WHERE workspace = %s AND time >= to_timestamp(%s)"
+        " ORDER BY time, number LIMIT 1",
+        (workspace.uuid, min(time, _END_OF_TIME)),
     )
-    first = one(lambda row: row.first, txn)
+    first = maybe(lambda row: int(row.number), txn)
     return Updates([], 0, newest) if first is None else _list_after(txn, workspace, first - 1)
 
 
@@ -105,14 +141,16 @@ def list_since_record(txn: Transaction, workspace: WorkspaceID, record_id: UUID)
 
 
 def _list_after(txn: Transaction, workspace: WorkspaceID, number: int) -> Updates:
-    # One statement sees one moment: the newest number belongs to the records listed.
+    # One statement sees one moment: the newest number belongs to the records listed. No number is left out,
+    # so that it tells how many come after them.
     txn.execute(
-        "SELECT id, type, data, floor(extract(epoch FROM time))::bigint AS time, device,"
-        " count(*) OVER () AS matching, max(number) OVER () AS last"
-        " FROM updates WHERE workspace = %s AND number > %s ORDER BY number LIMIT %s",
+        "SELECT id, type, data, floor(extract(epoch FROM time))::bigint AS time, device, number, last_update"
+        " FROM updates JOIN mailboxes USING (workspace)"
+        " WHERE workspace = %s AND number > %s ORDER BY number LIMIT %s",
         (workspace.uuid, number, MAX_REPLY),
     )
     rows = txn.fetchall()
     if not rows:
         return Updates([], 0, number)
-    return Updates([Update.from_row(row) for row in rows], rows[0].matching - len(rows), rows[0].last)
+    last = rows[-1]
+    return Updates([Update.from_row(row) for row in rows], last.last_update - last.number, last.last_update)

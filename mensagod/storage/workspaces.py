@@ -1,13 +1,14 @@
 """Workspaces: who has an account, in which state, and under which names."""
 
 import unicodedata
+from collections.abc import Sequence
 from enum import StrEnum
 
 from attrs import field, frozen
 
 from mensagod.errors import LimitReached, ResourceExists
-from mensagod.identity import Domain, UserID, WorkspaceID
-from mensagod.storage.rows import Row, Transaction, changed, maybe
+from mensagod.identity import Domain, MAddress, UserID, WAddress, WorkspaceID
+from mensagod.storage.rows import Row, Transaction, changed, many, maybe
 
 MOST_FORMER_NAMES = 5
 """How many names a workspace may have given up; they stay reserved to it."""
@@ -108,6 +109,43 @@ def find_registered(txn: Transaction, user_id: UserID, domain: Domain) -> Worksp
             (str(domain), str(user_id)),
         )
     return maybe(lambda row: WorkspaceID(row.id), txn)
+
+
+@frozen
+class Recipient:
+    """To whom an address leads.
+
+    :ivar has_quota: whether room for what comes must be counted; ``None`` if there is no mailbox.
+    """
+
+    workspace: WorkspaceID
+    status: WorkspaceStatus
+    has_quota: bool | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Recipient":
+        """Make one from the columns of :func:`find_recipients`."""
+        return cls(WorkspaceID(row.id), WorkspaceStatus(row.status), row.has_quota)
+
+
+def find_recipients(txn: Transaction, addresses: Sequence[MAddress | WAddress]) -> list[Recipient | None]:
+    """Find to whom addresses lead: to the workspace with that ID in that domain, or that a name leads to."""
+    txn.execute(
+        "SELECT workspaces.id, workspaces.status, mailboxes.quota > 0 AS has_quota"
+        " FROM unnest(%s::uuid[], %s::text[], %s::text[])"
+        " WITH ORDINALITY AS wanted (workspace, user_id, domain, place)"
+        " LEFT JOIN names ON names.domain = wanted.domain AND names.user_id = wanted.user_id"
+        " AND names.kind <> 'former'"
+        " LEFT JOIN workspaces ON workspaces.id = coalesce(wanted.workspace, names.workspace)"
+        " AND (wanted.workspace IS NULL OR workspaces.domain = wanted.domain)"
+        " LEFT JOIN mailboxes ON mailboxes.workspace = workspaces.id ORDER BY place",
+        (
+            [address.id.uuid if isinstance(address.id, WorkspaceID) else None for address in addresses],
+            [None if isinstance(address.id, WorkspaceID) else str(address.id) for address in addresses],
+            [str(address.domain) for address in addresses],
+        ),
+    )
+    return many(lambda row: None if row.id is None else Recipient.from_row(row), txn)
 
 
 def is_administrator(txn: Transaction, workspace: WorkspaceID, domain: Domain) -> bool:

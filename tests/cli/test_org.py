@@ -269,7 +269,12 @@ class RevokeTests(OrgTestCase):
         before = self.card()[0]
         self.key_file.unlink()
         self.assertIn("--new-key", self.org("revoke", "--yes").complaint)
-        self.document("revoke", "--yes", "--new-key")
+        planned = self.document("revoke", "--dry-run", "--new-key")["steps"]
+        self.assertFalse(self.key_file.exists())
+        done = self.document("revoke", "--yes", "--new-key")["steps"]
+        for step in (planned[0], done[1]):
+            self.assertIn(f"copy the new {self.key_file} to the other machines", step["text"])
+        self.assertEqual(self.document("revoke", "--dry-run")["steps"], [])
         self.assertEqual(self.card()[1].revokes, before.hash)
         self.assertEqual(self.keyring().signing.public, self.card()[1].primary_key)
         self.assertEqual(self.key_file.stat().st_uid, self.config.path.stat().st_uid)

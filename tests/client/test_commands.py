@@ -175,6 +175,12 @@ class LookupTests(CommandTestCase):
         expected = {"Owner": "csimons/example.com", "Start-Index": "0", "End-Index": "4"}
         self.assertEqual(self.server.requests[0].data, expected)
 
+    def test_name_like_a_mark(self) -> None:
+        """A name that looks like the end of an entry does not end it."""
+        text = "Type:User\r\nName:----- END ENTRY -----\r\nIndex:1\r\n"
+        card = f"----- BEGIN ENTRY -----\r\n{text}----- END ENTRY -----\r\n"
+        self.assertEqual(self.run_(lookups.get_card(self.open(*self.card(card=card * 2)))), [text, text])
+
     def test_no_card(self) -> None:
         """A refusal ends the command at either step; an answer without a card is none."""
         self.failure(lookups.get_card(self.open(reply(Status.NOT_FOUND))), RequestRefused)

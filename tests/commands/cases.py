@@ -5,6 +5,9 @@ import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
@@ -13,6 +16,7 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.serving import Person, ServerTestCase
+from tests.waiting import until
 
 Faults = Mapping[str, Sequence[str]]
 """Values that fields must not have, in the order in which the fields are checked."""
@@ -97,6 +101,30 @@ class CommandTestCase(ServerTestCase):
         answer = await self.assert_answer(client, "DEVICE", fields, Status.CONTINUE)
         opened = person.keys.open(CryptoString.from_text(answer.data["Challenge"]))
         return {**fields, "Response": opened.decode()}
+
+    def delay_failures(self, seconds: int) -> Clock:
+        """Have the server answer a failure after so many seconds, of a time that the test makes."""
+        server = self.service.server
+        server.config = evolve(
+            server.config, security=evolve(server.config.security, failure_delay_sec=seconds)
+        )
+        clock = Clock()
+        server.reactor = clock
+        return clock
+
+    async def assert_delayed(
+        self, client: ClientConnection, action: str, fields: Fields, status: Status
+    ) -> None:
+        """The answer to a failure must come after the delay of the configuration, and hold up nobody else."""
+        clock = self.delay_failures(3)
+        other = await self.client()
+        late = Deferred.fromCoroutine(self.ask(client, action, fields))
+        await until(lambda: bool(clock.getDelayedCalls()))
+        clock.advance(2.9)
+        await self.assert_answer(other, "IDLE", {}, Status.OK)
+        self.assertFalse(late.called)
+        clock.advance(0.1)
+        self.assertEqual((await late).status, status)
 
     def captured_log(self) -> list[str]:
         """Give a list that all that is logged from now on goes into, with every value of every event."""

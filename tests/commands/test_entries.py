@@ -71,7 +71,7 @@ class AddEntryTests(IdentityTestCase):
     async def test_unreadable(self) -> None:
         """What cannot be read, or stands where it must not, is 411."""
         base = self.alice.root(self.keys)
-        complete = base.with_line("Hash", hash_bytes(b""))
+        signature = self.keys.contact_signing.sign(b"")
         for text in (
             "x",
             "Type:User\n",
@@ -82,11 +82,23 @@ class AddEntryTests(IdentityTestCase):
             base.text.replace("Type:User", "Type:Organization"),
             base.text.replace("Index:1", "Index:one"),
             base.text + f"Name:{'x' * 9000}\r\n",
-            complete.text,
+            base.with_line("Organization-Signature", signature).text,
+            base.with_line("Previous-Hash", hash_bytes(b"")).text,
+            base.with_line("Hash", hash_bytes(b"")).text,
+            base.with_line("User-Signature", signature).text,
+            f"{base.text}Custody-Signature:{signature}\r\n",
             (await self.current_organization()).text,
             base.text.replace("Index:1", "Index:2") + f"Revoke:{hash_bytes(b'')}\r\n",
         ):
             await self.assert_refused(self.client_, text, BAD)
+
+    async def test_keys_of_another(self) -> None:
+        """Where the organization's keycard is not that of the keys, nothing is signed: 303."""
+        other = (await self.current_organization()).with_line(
+            "Primary-Verification-Key", self.keys.contact_signing.public
+        )
+        await self.change("UPDATE keycard_entries SET text = %s WHERE workspace IS NULL", other.text)
+        await self.assert_refused(self.client_, self.alice.root(self.keys).text, Status.SERVER_UNAVAILABLE)
 
     async def test_incomplete(self) -> None:
         """A missing field, or a value out of its range, is 412."""
@@ -394,6 +406,12 @@ class RevokeTests(IdentityTestCase):
         signature = rotation.fields["Custody-Signature"]
         text = base.text + f"Custody-Signature:{signature}\r\n"
         await self.refuse(self.client_, BAD, text, password)
+
+    async def test_wrong_password_takes_its_time(self) -> None:
+        """The refusal of a wrong password comes after the delay of the configuration."""
+        await self.add(self.client_, self.alice)
+        fields = {"Base-Entry": self.alice.revocation(self.keys).text, "Password-Hash": "wrong" * 4}
+        await self.assert_delayed(self.client_, "REVOKE", fields, Status.UNAUTHORIZED)
 
     async def test_old_keys(self) -> None:
         """The keys of a revocation differ from each other, and none ever stood in the card."""

@@ -1,6 +1,7 @@
 """SELECT, LIST, EXISTS, DOWNLOAD and who may do what (spec 04, *Files*)."""
 
 import os
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,8 +12,11 @@ from mensagod.client.files import download, list_files, select
 from mensagod.commands import files as commands
 from mensagod.paths import FileName, ServerPath
 from mensagod.storage import files
+from mensagod.storage.files import Arrival
+from mensagod.storage.store import MailboxStore
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
+from tests.delivery.stores import WatchedStore
 from tests.serving import ADMIN, Person
 
 ACTIONS = ("SELECT", "LIST", "EXISTS", "DOWNLOAD")
@@ -49,7 +53,7 @@ class FilesTestCase(CommandTestCase):
         path = ServerPath.new_messages(person.workspace).child(name)
         self.service.server.store.write(path, content)
         device = person.device
-        await self.database.run(files.add_delivered, person.workspace, name, device)
+        await self.database.run(files.add_delivered, [Arrival(person.workspace, name)], device)
         return path
 
 
@@ -252,13 +256,15 @@ class DirectoryTests(FilesTestCase):
         self.assertEqual(answer.data, {"FileCount": "0"})
         for time, state in ((30, "queued"), (20, "failed"), (40, "pending")):
             await self.change(
-                "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due)"
-                " VALUES (%s, %s, %s, 'example.com', 'example.org', %s, 1, %s, 'infinity')",
+                "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due,"
+                " lease, lease_until)"
+                " VALUES (%s, %s, %s, 'example.com', 'example.org', %s, 1, %s, 'infinity', %s, now())",
                 uuid4(),
                 self.alice.workspace.uuid,
                 UUID(int=1),
                 f"{time}.1.{NOBODY}",
                 state,
+                uuid4(),
             )
         names = [str(name) for name in await list_files(self.client_, ServerPath.from_text(path))]
         self.assertEqual(names, [f"20.1.{NOBODY}", f"30.1.{NOBODY}"])
@@ -341,22 +347,52 @@ class DownloadTests(FilesTestCase):
         await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.NOT_FOUND)
 
     async def test_lost_content(self) -> None:
-        """A file whose content has gone from the disk is not found; the session goes on."""
+        """A file whose content has gone from the disk is there all the same: that is a fault of ours."""
         path = await self.put(self.alice)
         self.service.server.store.remove(path)
+        await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.INTERNAL_SERVER_ERROR)
+        self.assertEqual(len(self.flushLoggedErrors(FileNotFoundError)), 1)
+        await self.assert_answer(self.client_, "EXISTS", {"Path": path}, Status.OK)
+
+    async def test_deleted_before_it_is_opened(self) -> None:
+        """A file that somebody deletes just now is not found."""
+        path = await self.put(self.alice)
+        server = self.service.server
+        assert isinstance(server.store, MailboxStore)
+        server.store = store = WatchedStore(server.store)
+        connection = self.connect()
+
+        def delete(path: ServerPath) -> None:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("DELETE FROM files")
+            store.remove(path)
+
+        store.before_open = delete
         await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.NOT_FOUND)
 
     async def test_given_up(self) -> None:
         """A download that was offered and not taken leaves no file open."""
         path = await self.put(self.alice)
-        before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
             await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.CONTINUE)
             await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.BAD_REQUEST)
             await self.assert_answer(
                 self.client_, "DOWNLOAD", {"Path": path, "Offset": "99"}, Status.BAD_REQUEST
             )
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(self.open_files(), [])
+
+    def open_files(self) -> list[str]:
+        """Give the files of the store that this process has open."""
+        links = Path("/proc/self/fd").iterdir()
+        return [name for link in links if (name := read_link(link)).startswith(f"{self.directory}/data/")]
+
+
+def read_link(link: Path) -> str:
+    """Tell where a link leads; one that has gone meanwhile leads nowhere."""
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:
+        return ""
 
 
 class PlantedLinkTests(FilesTestCase):
@@ -367,7 +403,7 @@ class PlantedLinkTests(FilesTestCase):
         name = FileName.make(1, 7)
         path = ServerPath.new_messages(self.alice.workspace).child(name)
         self.service.server.store.write(path, b"content")
-        await self.database.run(files.add_delivered, self.alice.workspace, name, self.alice.device)
+        await self.database.run(files.add_delivered, [Arrival(self.alice.workspace, name)], self.alice.device)
         on_disk = self.directory / "data" / "/".join(path.elements)
         on_disk.unlink()
         on_disk.symlink_to(self.directory / "organization.key")

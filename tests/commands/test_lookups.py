@@ -4,6 +4,7 @@ from attrs import evolve
 
 from mensagod.client.connection import ClientConnection
 from mensagod.config.listeners import parse_listener
+from mensagod.identity import Domain
 from mensagod.keycards.making import UserKeys
 from mensagod.service import MensagoService
 from mensagod.times import parse_timestamp
@@ -62,6 +63,14 @@ class LookupLimitTests(IdentityTestCase):
         )
         await self.assert_answer(client, "GETWID", {"User-ID": "alice"}, Status.OK)
         self.assertEqual(await self.value("SELECT cardinality(recent) FROM lookups"), 1)
+
+    async def test_former_domain(self) -> None:
+        """Who has a name in a domain that is not the server's any more is not found, which is a miss."""
+        domain = Domain.from_text("example.net")
+        await self.settle("alice", domain=domain)
+        fields = {"User-ID": "alice", "Domain": domain}
+        await self.assert_answer(await self.client(), "GETWID", fields, Status.NOT_FOUND)
+        self.assertEqual(await self.value("SELECT cardinality(recent) FROM failures"), 1)
 
     async def test_misses(self) -> None:
         """The 50th miss is 405 and ends the connection; then all is 407, and a try restarts the lockout."""

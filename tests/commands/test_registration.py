@@ -310,6 +310,13 @@ class RegcodeTests(RegistrationTestCase):
         self.assertEqual(await self.value("SELECT count(*) FROM preregistrations"), 1)
         await self.assert_answer(client, "REGCODE", good, Status.REGISTERED)
 
+    async def test_wrong_code_takes_its_time(self) -> None:
+        """The refusal of a wrong code or ID comes after the delay of the configuration."""
+        client = await self.client()
+        good = self.regcode_fields(Person(ADMIN, "admin"))
+        for change in ({"Reg-Code": CODE + "x"}, {"Workspace-ID": FREE}):
+            await self.assert_delayed(client, "REGCODE", {**good, **change}, Status.UNAUTHORIZED)
+
     async def test_one_code_twice_at_once(self) -> None:
         """Of two who use one code at once, one gets the account, with its own password and device."""
         people = [Person(ADMIN, "admin", device=DeviceID.random()) for _ in range(2)]

@@ -245,6 +245,18 @@ class LimitTests(SendTestCase):
         self.assertEqual(statuses, [Status.OK, Status.LIMIT_REACHED])
         self.assertEqual(await self.value("SELECT max(cardinality(recent_sends)) FROM devices"), 25)
 
+    async def test_rate_when_the_clock_was_set_back(self) -> None:
+        """Messages of a time that is yet to come keep nobody from sending for longer than a minute."""
+        config = self.service.server.config
+        security = evolve(config.security, max_recipients_per_minute=2)
+        self.service.server.config = evolve(config, security=security)
+        text = self.abroad()
+        await self.change(
+            "UPDATE devices SET recent_sends = ARRAY[now() + interval '1 hour', now() + interval '2 hours']"
+        )
+        statuses = [(await self.hand_in(text)).status for _ in range(3)]
+        self.assertEqual(statuses, [Status.OK, Status.OK, Status.LIMIT_REACHED])
+
     async def test_little_disk(self) -> None:
         """With too little free disk nothing is taken, and nothing of it stays."""
         self.watch_store().free = 4.9

@@ -1,12 +1,16 @@
 """GETUPDATES and what sessions are told of others' changes (spec 04, *Update notification*)."""
 
+from typing import Any
 from uuid import uuid4
+
+from twisted.internet.defer import ensureDeferred
 
 from mensagod.client.control import idle
 from mensagod.client.updates import get_updates
 from mensagod.identity import SERVER_DEVICE, DeviceID, RandomID
-from mensagod.storage import mailboxes, updates
+from mensagod.storage import logins, mailboxes, updates
 from mensagod.storage.rows import Transaction
+from mensagod.storage.updates import Change
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import Person
@@ -15,8 +19,10 @@ from tests.serving import Person
 def note(txn: Transaction, person: Person, device: DeviceID, count: int = 1) -> None:
     """Make records, as a change of the workspace does."""
     mailboxes.lock(txn, person.workspace)
-    for number in range(count):
-        updates.record(txn, person.workspace, "CREATE", f"/ wsp {person.workspace} {number}", device)
+    changes = [
+        Change(person.workspace, "CREATE", f"/ wsp {person.workspace} {number}") for number in range(count)
+    ]
+    updates.record(txn, changes, device)
 
 
 class UpdatesTestCase(CommandTestCase):
@@ -86,10 +92,10 @@ class GetUpdatesTests(UpdatesTestCase):
     async def test_since(self) -> None:
         """After a record come all that are later, whatever the time says; after the last come none."""
         await self.note(count=3)
-        await self.at({2: "2001-01-01Z", 3: "2001-01-01Z"})
         first, second, third = (await get_updates(self.client_, 0)).records
+        await self.at({2: "2001-01-01Z", 3: "2001-01-01Z"})
         found = await get_updates(self.client_, 2**31, RandomID(first.id.uuid))
-        self.assertEqual(found.records, [second, third])
+        self.assertEqual([record.id for record in found.records], [second.id, third.id])
         self.assertEqual((await get_updates(self.client_, 0, third.id)).records, [])
 
     async def test_unknown_since(self) -> None:
@@ -154,6 +160,23 @@ class PushTests(UpdatesTestCase):
         answer = await self.assert_answer(client, "IDLE", {}, Status.OK)
         self.assertEqual(answer.data, {"UpdateCount": "1"})
 
+    async def test_while_the_login_is_answered(self) -> None:
+        """What comes right after the login, before its session can be woken, is told all the same."""
+        server = self.service.server
+        run = server.database.run
+
+        async def hold_up(interaction: Any, *args: Any, **kwargs: Any) -> Any:
+            result = await run(interaction, *args, **kwargs)
+            if interaction is logins.log_in:
+                await self.note(count=2)
+            return result
+
+        self.patch(server.database, "run", lambda *args, **kwargs: ensureDeferred(hold_up(*args, **kwargs)))
+        client = await self.enter(self.alice)
+        self.assertEqual(client.update_count, 2)
+        answer = await self.assert_answer(client, "IDLE", {}, Status.OK)
+        self.assertEqual(answer.data, {})
+
     async def test_only_with_200(self) -> None:
         """A refusal, and a first step, carry no news; it comes with the next 200."""
         await self.note()
@@ -209,6 +232,17 @@ class NumberingTests(UpdatesTestCase):
         self.assertEqual([row.time for row in rows], sorted(row.time for row in rows))
         self.assertEqual([row.id for row in rows], seen)
 
+    async def test_clock_set_back(self) -> None:
+        """While the clock is behind the last record nothing is missed by who goes on from its time."""
+        await self.note(count=2)
+        await self.at({1: "2130-01-01Z", 2: "2130-01-01 00:00:01Z"})
+        last = (await get_updates(self.client_, 0)).records[-1]
+        await self.note(count=2)
+        found = (await get_updates(self.client_, last.time)).records
+        self.assertEqual([int(record.data[-1]) for record in found], [1, 0, 1])
+        self.assertEqual({record.time for record in found}, {last.time})
+        self.assertEqual(await idle(self.client_, last.time), 3)
+
     async def test_record_between_the_statements(self) -> None:
         """A record that is made while an empty answer is composed is not taken for one that was told."""
         found: list[updates.Updates] = []
@@ -218,7 +252,7 @@ class NumberingTests(UpdatesTestCase):
             """A transaction in which, before its second statement, somebody else commits."""
 
             def execute(self, sql: str, parameters: object = None) -> None:
-                if "min(number)" in sql:
+                if "to_timestamp" in sql:
                     with connection, connection.cursor() as cursor:
                         note(Transaction(cursor), alice, SERVER_DEVICE)
                 super().execute(sql, parameters)  # type: ignore[arg-type]

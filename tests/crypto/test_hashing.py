@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.crypto.hashing import HASH_ALGORITHMS, hash_bytes, hash_key, new_hasher, parse_hash
+from mensagod.crypto.hashing import HASH_ALGORITHMS, Hasher, hash_bytes, hash_key, parse_hash
 from mensagod.errors import BadValue, UnsupportedAlgorithm
 from tests.refusing import RefusingCase
 
@@ -38,7 +38,7 @@ class HashTests(RefusingCase):
             refusal = self.assertRaises(UnsupportedAlgorithm, parse_hash, text)
             self.assertIn("BLAKE2B-256, BLAKE2B-512", str(refusal))
         self.assertRaises(UnsupportedAlgorithm, hash_bytes, b"", "MD5")
-        self.assertRaises(UnsupportedAlgorithm, new_hasher, "blake2b-256")
+        self.assertRaises(UnsupportedAlgorithm, Hasher, "blake2b-256")
 
     def test_a_wrong_length(self) -> None:
         for algorithm, size in HASH_ALGORITHMS.items():
@@ -52,7 +52,7 @@ class HashTests(RefusingCase):
     @settings(max_examples=100, deadline=None)
     @given(st.lists(st.binary()), st.sampled_from(sorted(HASH_ALGORITHMS)))
     def test_pieces_equal_the_whole(self, pieces: list[bytes], algorithm: str) -> None:
-        hasher = new_hasher(algorithm)
+        hasher = Hasher(algorithm)
         for piece in pieces:
             hasher.update(piece)
         self.assertEqual(hasher.digest(), hash_bytes(b"".join(pieces), algorithm))

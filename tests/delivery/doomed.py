@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,7 +42,9 @@ class DoomedDatabase(Database):
         return super().run(interaction, *args, **kwargs).addCallback(self._committed, interaction.__name__)
 
     def change(self, interaction: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
-        """Run an interaction of one statement."""
+        """Run an interaction of one statement, inside a transaction that can be killed."""
+        if self.step == f"before {interaction.__name__}":
+            return self.run(interaction, *args, **kwargs)
         return super().change(interaction, *args, **kwargs).addCallback(self._committed, interaction.__name__)
 
     def _committed(self, result: Any, name: str) -> Any:
@@ -69,11 +71,12 @@ class DoomedStore(MailboxStore):
         if torn or self.step == "after write":
             die()
 
-    def move(self, source: ServerPath, destination: ServerPath) -> None:
-        """Move a file."""
-        super().move(source, destination)
+    def move(self, moves: Sequence[tuple[ServerPath, ServerPath]]) -> list[OSError | None]:
+        """Move files."""
+        faults = super().move(moves)
         if self.step == "after move":
             die()
+        return faults
 
 
 def announce(addresses: tuple[str, ...]) -> None:

@@ -1,6 +1,6 @@
 """A mailbox store whose steps a test can watch, hold up or break."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 from attrs import define, field
 from zope.interface import implementer
@@ -29,9 +29,15 @@ class WatchedStore:
         self.before_write(path)
         self.store.write(path, content)
 
-    def move(self, source: ServerPath, destination: ServerPath) -> None:
-        self.before_move(source)
-        self.store.move(source, destination)
+    def move(self, moves: Sequence[tuple[ServerPath, ServerPath]]) -> list[OSError | None]:
+        return [self._move(*move) for move in moves]
+
+    def _move(self, source: ServerPath, destination: ServerPath) -> OSError | None:
+        try:
+            self.before_move(source)
+        except OSError as error:
+            return error
+        return self.store.move([(source, destination)])[0]
 
     def remove(self, path: ServerPath) -> None:
         self.store.remove(path)

@@ -112,7 +112,7 @@ class CrashTests(MailTestCase):
 
     async def test_aimed(self) -> None:
         """Killed when its place is decided: it arrives once."""
-        await self.assert_survived("after _aim", arrives=True)
+        await self.assert_survived("after aim", arrives=True)
 
     async def test_moved(self) -> None:
         """Killed when its file has moved: it arrives once, with its content."""
@@ -120,11 +120,11 @@ class CrashTests(MailTestCase):
 
     async def test_placing(self) -> None:
         """Killed inside the transaction that makes it live: it arrives once."""
-        await self.assert_survived("before _place", arrives=True)
+        await self.assert_survived("before place", arrives=True)
 
     async def test_placed(self) -> None:
         """Killed when it is live: it stays there once."""
-        await self.assert_survived("after _place", arrives=True)
+        await self.assert_survived("after place", arrives=True)
 
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

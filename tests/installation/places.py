@@ -1,12 +1,10 @@
 """Directories for installations, and what one is made of."""
 
-import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.crypto.cryptostring import CryptoString
@@ -15,6 +13,7 @@ from mensagod.installation.founding import Choices
 from mensagod.storage.connections import connect
 from mensagod.storage.rows import Transaction
 from tests.databases import administer, cluster
+from tests.directories import scratch_of
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -22,10 +21,7 @@ P = ParamSpec("P")
 
 def make_directory(test: SynchronousTestCase) -> Path:
     """Make a directory that the server's account can reach, removed after the test."""
-    directory = Path(tempfile.mkdtemp(prefix="mensagod-cli-")).resolve()
-    test.addCleanup(FilePath(str(directory)).remove)
-    directory.chmod(0o755)
-    return directory
+    return scratch_of(test, "cli")
 
 
 def choose(directory: Path, url: str, **others: object) -> Choices:

@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.crypto.sealing import SecretKey
+from mensagod.installation import organization_key
 from mensagod.installation.organization_key import (
     OrganizationKeyFault,
+    adopt_next,
+    next_path,
+    read_candidates,
     read_organization_key,
+    write_next,
     write_organization_key,
 )
 
@@ -75,3 +80,25 @@ class OrganizationKeyTests(SynchronousTestCase):
             read_organization_key(self.path)
         except OrganizationKeyFault as error:
             self.assertIn(str(self.path), str(error))
+
+
+class CandidatesTests(SynchronousTestCase):
+    """The file, and the next one while it is being changed."""
+
+    def test_changed_while_read(self) -> None:
+        """A next key that takes the place of the present one between the two looks is read all the same."""
+        path, new = Path(self.mktemp()), SecretKey.generate()
+        path.write_bytes(write_organization_key(SecretKey.generate()))
+        path.chmod(0o600)
+        write_next(path, new)
+        read = organization_key.read_organization_key
+
+        def read_slowly(candidate: Path) -> SecretKey:
+            try:
+                return read(candidate)
+            finally:
+                if next_path(path).exists():
+                    adopt_next(path)
+
+        self.patch(organization_key, "read_organization_key", read_slowly)
+        self.assertIn(new, read_candidates(path))

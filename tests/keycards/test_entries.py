@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mensagod.crypto import base85
 from mensagod.errors import BadValue
 from mensagod.identity import UserID, WAddress
-from mensagod.keycards.entries import MAX_ENTRY, Entry, OrganizationEntry, UserEntry
+from mensagod.keycards.entries import MAX_ENTRY, MAX_VALUE, Entry, OrganizationEntry, UserEntry
 from mensagod.keycards.errors import BadKeycardData, KeycardFault, NoncompliantKeycard
 from mensagod.keycards.signatures import check_hash, fingerprint
 from mensagod.wire.status import Status
@@ -173,8 +173,9 @@ class KeyTests(SynchronousTestCase):
 class RefusedTests(SynchronousTestCase):
     """What cannot be read is 411."""
 
-    def assert_bad(self, text: str) -> None:
+    def assert_bad(self, text: str, info: str = "") -> None:
         error = self.assertRaises(BadKeycardData, Entry.from_text, text)
+        self.assertIn(info, error.info)
         self.assertEqual(error.status, Status.BAD_KEYCARD_DATA)
 
     def test_shape(self) -> None:
@@ -248,10 +249,16 @@ class RefusedTests(SynchronousTestCase):
 
     def test_sizes(self) -> None:
         """An entry over 8192 bytes, also when only UTF-8 makes it so, and a value over 6144."""
-        self.assert_bad(ORGANIZATION[0] + "x" * MAX_ENTRY)
-        self.assert_bad(ORGANIZATION[0].replace("Inc.", "\u00e9" * (MAX_ENTRY // 2)))
-        self.assert_bad(change_line(ORGANIZATION[0], "Name", "x" * 6145))
-        self.assert_bad(change_line(ORGANIZATION[0], "Name", "\u00e9" * 3073))
+        self.assertEqual((MAX_ENTRY, MAX_VALUE), (8192, 6144))
+        start, end = "Type:User\r\nName:", "\r\n"
+        room = MAX_ENTRY - len(start + end)
+        for name in ("x" * (room + 1), "\u00e9" * (room // 2) + "xx"):
+            self.assert_bad(f"{start}{name}{end}", "An entry has at most 8192 bytes")
+        # A byte less, and it is the value that is too long; another, and it is only no name.
+        for name in ("x" * room, "x" * (MAX_VALUE + 1), "\u00e9" * (MAX_VALUE // 2) + "x"):
+            self.assert_bad(f"{start}{name}{end}", "over 6144 bytes")
+        for name in ("x" * MAX_VALUE, "\u00e9" * (MAX_VALUE // 2)):
+            self.assert_bad(f"{start}{name}{end}", "at most 64 characters")
 
     def test_places(self) -> None:
         """Lines that an entry of this index, or a revocation, must not have."""

@@ -356,6 +356,14 @@ class OrganizationHistoryTests(SynchronousTestCase):
         crossed = self.entry_at(START, 1, index=1, anchor=0)
         self.assertRaises(InvalidSignature, self.check, crossed)
 
+    def test_anchor_of_another_time(self) -> None:
+        """Nor is one that was not current when the first entry was made."""
+        self.organization.rotate(START + 30 * DAY)
+        for moment, signer in ((START + 40 * DAY, 0), (START + 20 * DAY, 1)):
+            self.check(self.entry_at(moment, 1 - signer, index=1))
+            other = self.entry_at(moment, signer, index=1)
+            self.assertRaises(InvalidSignature, self.check, other)
+
     def test_unknown_anchor(self) -> None:
         """A first entry that names no entry of the organization has no anchor, whoever signed it."""
         entry = self.entry_at(START, 0, index=1)
@@ -412,6 +420,7 @@ class OrganizationHistoryTests(SynchronousTestCase):
         verification = judge(user)
         self.assertFalse(verification.verifies)
         self.assertTrue(verification.is_usable)
+        self.assertEqual([report.is_superseded for report in verification.reports], [True, False])
 
 
 class MakingTests(SynchronousTestCase):

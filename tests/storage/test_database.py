@@ -1,5 +1,6 @@
 """Interactions against a real PostgreSQL."""
 
+from collections.abc import Callable
 from threading import Barrier, Event
 from typing import Any
 
@@ -307,10 +308,11 @@ class LossTests(NumbersTestCase):
 class LimitTests(NumbersTestCase):
     async def test_slow_statement(self) -> None:
         """A call that takes too long fails with 303; its thread and connection come free."""
-        service = self.add_service(limit=0.2)
+        service = self.add_service()
         pid = await service.read(backend)
-        with self.assertRaises(DatabaseUnavailable):
-            await service.run(lambda txn: txn.execute("SELECT pg_sleep(60)"))
+        (call,) = await self.begun(service.run)
+        service._end_waiting()
+        await self.assertFailure(call, DatabaseUnavailable)
         self.assertNotEqual(await service.read(backend), pid)
 
     async def test_queue(self) -> None:
@@ -328,7 +330,7 @@ class LimitTests(NumbersTestCase):
 
     async def test_slow_commit(self) -> None:
         """Of a commit that takes too long nobody knows, however fast its thread sees that it is given up."""
-        service = self.add_service(limit=0.3)
+        service = self.add_service()
         await service.read(total)
 
         def slowly(connection: Any) -> None:
@@ -336,8 +338,9 @@ class LimitTests(NumbersTestCase):
             Event().wait(0.2)  # the thread goes on before the caller is told
 
         self.patch(attempts, "hang_up", slowly)
-        with self.assertRaises(CommitUnknown):
-            await service.change(lambda txn: txn.execute("SELECT pg_sleep(60)"))
+        (call,) = await self.begun(service.change)
+        service._end_waiting()
+        await self.assertFailure(call, CommitUnknown)
 
     async def test_late_result(self) -> None:
         """What is given up once it is committed is not said to be undone."""
@@ -401,6 +404,18 @@ class LimitTests(NumbersTestCase):
         )
         await service.stopService()
         await running
+
+    async def begun(self, method: Callable[..., Deferred[None]]) -> tuple[Deferred[None]]:
+        """Begin a statement that takes very long, in a tuple, as it is not waited for."""
+        begun = Event()
+
+        def sleep(txn: Transaction) -> None:
+            begun.set()
+            txn.execute("SELECT pg_sleep(3600)")
+
+        call = method(sleep)
+        await deferToThread(begun.wait, 60)
+        return (call,)
 
     def add_service(self, *, limit: float = 30.0, grace: float = 10.0) -> Database:
         service = Database(reactor, self.parameters, 1, 1, limit=limit, grace=grace)

@@ -4,7 +4,6 @@ import os
 import signal
 import stat
 import sys
-import tempfile
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -16,19 +15,17 @@ from mensagod.accounts import Account, service_account
 from mensagod.storage.binaries import EmbeddedError, NoBinaries, candidates
 from mensagod.storage.connections import connect
 from mensagod.storage.embedded import EmbeddedPostgres
+from tests.directories import scratch_of
 from tests.waiting import until
 
 
 class EmbeddedTestCase(TestCase):
     """A directory that the account of the server can reach."""
 
-    timeout = 180
+    timeout = 300
 
     def setUp(self) -> None:
-        top = Path(tempfile.mkdtemp(prefix="mensagod-embedded-"))
-        self.addCleanup(FilePath(str(top)).remove)
-        top.chmod(0o755)
-        self.directory = top / "postgresql"
+        self.directory = scratch_of(self, "embedded") / "postgresql"
         self.account: Account | None = service_account("nobody") if os.geteuid() == 0 else None
 
     def make(self, binaries: str | None = None, directory: Path | None = None) -> EmbeddedPostgres:

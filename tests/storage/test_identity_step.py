@@ -105,3 +105,36 @@ class ErasedKeysStepTests(StepTestCase):
             self.assertEqual(
                 dict(cursor.fetchall()), dict.fromkeys("abcdefg") | {"a": "x", "b": "x", "d": "x"}
             )
+
+
+class FilesStepTests(StepTestCase):
+    """0004: rules about files and the queue, and an index."""
+
+    steps_before = 3
+
+    def test_old_rows(self) -> None:
+        """What is there obeys the rules already, and stays."""
+        migrate(self.connection, self.first)
+        workspace = uuid4()
+        with self.connection, self.connection.cursor() as cursor:
+            for statement in (
+                "INSERT INTO workspaces (id, domain, status) VALUES (%s, 'example.com', 'preregistered')",
+                "INSERT INTO folders (workspace, path) VALUES (%s, '/ wsp a')",
+                "INSERT INTO folders (workspace, path, parent) SELECT %s, '/ wsp a new', id FROM folders",
+                (
+                    "INSERT INTO files (workspace, folder, name, time, size)"
+                    " SELECT %s, id, 'x', 1, 2 FROM folders"
+                ),
+                (
+                    "INSERT INTO queue"
+                    " (id, sender, device, sender_domain, domain, name, size, state, due, lease, lease_until)"
+                    " SELECT id, %s, id, '', '', state, 1, state, now(), id, now() FROM (SELECT"
+                    " gen_random_uuid() AS id, unnest(ARRAY['pending', 'queued', 'failed']) AS state) AS made"
+                ),
+            ):
+                cursor.execute(statement, (workspace,))
+        migrate(self.connection, schema.DIRECTORY)
+        with self.connection, self.connection.cursor() as cursor:
+            for table, count in (("folders", 2), ("files", 2), ("queue", 3)):
+                cursor.execute(f"SELECT count(*) FROM {table}")
+                self.assertEqual(cursor.fetchone(), (count,))

@@ -37,6 +37,12 @@ class StoreTestCase(SynchronousTestCase):
     def on_disk(self, path: ServerPath) -> Path:
         return self.root.joinpath(*path.elements)
 
+    def move(self, source: ServerPath, destination: ServerPath) -> None:
+        """Move one file; raise what went wrong."""
+        (fault,) = self.store.move([(source, destination)])
+        if fault is not None:
+            raise fault
+
     def files(self) -> list[Path]:
         return [path for path in self.root.rglob("*") if not path.is_dir()]
 
@@ -70,7 +76,7 @@ class ContentTests(StoreTestCase):
         """Nobody else can read: directories 0700, files 0600."""
         self.addCleanup(os.umask, os.umask(0))
         self.store.write(self.path, b"content")
-        self.store.move(self.path, OUT.child(name()))
+        self.move(self.path, OUT.child(name()))
         for path in self.root.rglob("*"):
             expected = 0o700 if path.is_dir() else 0o600
             self.assertEqual(stat.S_IMODE(path.stat().st_mode), expected, str(path))
@@ -87,12 +93,25 @@ class ContentTests(StoreTestCase):
         target = OUT.child(name())
         self.store.write(self.path, b"content")
         for _ in range(2):
-            self.store.move(self.path, target)
+            self.move(self.path, target)
             self.assertEqual(self.files(), [self.on_disk(target)])
         with self.assertRaises(FileNotFoundError):
-            self.store.move(self.path, NEW.child(name()))
+            self.move(self.path, NEW.child(name()))
         with self.assertRaises(FileNotFoundError):
-            self.store.move(ServerPath.temporary(WORKSPACE).child(name()), target)
+            self.move(ServerPath.temporary(WORKSPACE).child(name()), target)
+
+    def test_move_many(self) -> None:
+        """Of many each moves or has its own fault, in the order in which they were given."""
+        sources = [NEW.child(name()) for _ in range(3)]
+        targets = [OUT.child(name()) for _ in range(3)]
+        for path in (sources[0], sources[2]):
+            self.store.write(path, b"content")
+        first, second, third = self.store.move(list(zip(sources, targets, strict=True)))
+        self.assertIsNone(first)
+        self.assertIsInstance(second, FileNotFoundError)
+        self.assertIsNone(third)
+        self.assertEqual(set(self.files()), {self.on_disk(targets[0]), self.on_disk(targets[2])})
+        self.assertEqual(self.store.move([]), [])
 
     def test_remove(self) -> None:
         """What is removed is gone; what is not there may be removed; who has it open reads on."""
@@ -119,7 +138,7 @@ class ContentTests(StoreTestCase):
         for refused in (
             lambda: self.store.write(self.path, b""),
             lambda: self.store.open(OUT.child(name())),
-            lambda: self.store.move(NEW.child(name()), NEW.child(name())),
+            lambda: self.move(NEW.child(name()), NEW.child(name())),
         ):
             with self.assertRaises(OSError):
                 refused()
@@ -203,8 +222,8 @@ class LinkTests(StoreTestCase):
             lambda: self.store.write(path, b"content"),
             lambda: self.store.open(path),
             lambda: self.store.read_head(path, 1),
-            lambda: self.store.move(path, ServerPath.temporary(WORKSPACE).child(name())),
-            lambda: self.store.move(other, path),
+            lambda: self.move(path, ServerPath.temporary(WORKSPACE).child(name())),
+            lambda: self.move(other, path),
             lambda: self.store.remove(path),
         ]
 
@@ -323,8 +342,29 @@ class DurabilityTests(StoreTestCase):
         self.store.write(self.path, b"content")
         self.store.write(OUT.child(name()), b"content")
         done = self.record()
-        self.store.move(self.path, OUT.child(name()))
+        self.move(self.path, OUT.child(name()))
         self.assertEqual(done, ["rename ", "fsync out/WID", "fsync wsp/WID/new"])
+
+    def test_move_many(self) -> None:
+        """Many files wait for the disk once for each directory, all new names before all old ones."""
+        sources = [NEW.child(name()), ServerPath.settings(WORKSPACE).child(name()), NEW.child(name())]
+        for path in sources:
+            self.store.write(path, b"content")
+        self.store.write(OUT.child(name()), b"content")
+        done = self.record()
+        self.assertEqual(self.store.move([(path, OUT.child(name())) for path in sources]), [None] * 3)
+        self.assertEqual(done[:4], ["rename "] * 3 + ["fsync out/WID"])
+        self.assertEqual(sorted(done[4:]), ["fsync wsp/WID/new", "fsync wsp/WID/settings"])
+
+    def test_move_that_is_not_synced(self) -> None:
+        """A move is at fault if the disk does not keep it, and others are not."""
+        sources = [NEW.child(name()) for _ in range(2)]
+        targets = [OUT.child(name()), ServerPath.settings(WORKSPACE).child(name())]
+        for path in (*sources, OUT.child(name()), ServerPath.settings(WORKSPACE).child(name())):
+            self.store.write(path, b"content")
+        self.break_at("fsync", 1)
+        faults = self.store.move(list(zip(sources, targets, strict=True)))
+        self.assertEqual(sorted(map(bool, faults)), [False, True])
 
     def test_remove(self) -> None:
         """What was removed stays so."""

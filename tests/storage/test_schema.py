@@ -97,7 +97,7 @@ class ConstraintTests(DatabaseTestCase):
         self.insert("devices", **{**row, "workspace": B})
 
     def test_files(self) -> None:
-        """A path once; a file once in its directory; no file without one."""
+        """A path once; a file once in its directory; no file without one, and all of one workspace."""
         self.insert("folders", workspace=A, path="/ wsp a")
         self.assert_refused(errors.UniqueViolation, "folders", workspace=B, path="/ wsp a")
         with self.connection.cursor() as cursor:
@@ -108,7 +108,9 @@ class ConstraintTests(DatabaseTestCase):
         self.assert_refused(errors.UniqueViolation, "files", **row)
         self.assert_refused(errors.CheckViolation, "files", **{**row, "name": "x", "state": "gone"})
         self.assert_refused(errors.CheckViolation, "files", **{**row, "name": "x", "size": -1})
-        self.assert_refused(errors.ForeignKeyViolation, "files", **{**row, "folder": 999})
+        for wrong in ({"folder": 999}, {"workspace": B}):
+            self.assert_refused(errors.ForeignKeyViolation, "files", **{**row, "name": "x", **wrong})
+        self.assert_refused(errors.ForeignKeyViolation, "folders", workspace=B, path="/ wsp b", parent=folder)
         with self.assertRaises(errors.ForeignKeyViolation):
             self.execute("DELETE FROM folders")
 
@@ -175,7 +177,7 @@ class ConstraintTests(DatabaseTestCase):
         self.insert("keycard_entries", **{**row, "owner": ZERO, "workspace": None})
 
     def test_queue(self) -> None:
-        """A name once for a sender; lease and target are whole or absent; a known state."""
+        """A name once for a sender; lease and target are whole or absent, what is pending has a lease."""
         row = {
             "id": UUID(int=7),
             "sender": A,
@@ -192,6 +194,7 @@ class ConstraintTests(DatabaseTestCase):
         row = {**row, "id": UUID(int=8), "name": "x"}
         for wrong in (
             {"state": "done"},
+            {"state": "pending"},
             {"size": -1},
             {"attempts": -1},
             {"lease": A},

@@ -2,15 +2,12 @@
 
 import os
 import signal
-import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
-from twisted.python.filepath import FilePath
 
 from mensagod.accounts import service_account
 from mensagod.client.connection import ClientConnection
@@ -20,6 +17,7 @@ from mensagod.storage.embedded import EmbeddedPostgres
 from mensagod.storage.migrations import migrate
 from mensagod.wire.status import Status
 from tests.delivery.mail import MailTestCase
+from tests.directories import scratch_of
 from tests.waiting import until
 
 
@@ -27,10 +25,7 @@ class KilledDatabaseTests(MailTestCase):
     """A server with a PostgreSQL of its own."""
 
     async def _set_up(self) -> None:
-        top = Path(tempfile.mkdtemp(prefix="mensagod-killed-"))
-        self.addCleanup(FilePath(str(top)).remove)
-        top.chmod(0o755)
-        self.cluster = top / "postgresql"
+        self.cluster = scratch_of(self, "killed") / "postgresql"
         account = service_account("nobody") if os.geteuid() == 0 else None
         postgres = EmbeddedPostgres(reactor, self.cluster, None, account)
         self.addCleanup(postgres.stop)

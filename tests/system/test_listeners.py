@@ -29,7 +29,7 @@ class Greeter(Protocol):
 class ListenerTests(TestCase):
     """Listeners by themselves."""
 
-    timeout = 30
+    timeout = 120
 
     def bind(self, *texts: str) -> Listeners:
         """Bind endpoints, freed after the test."""

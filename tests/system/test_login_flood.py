@@ -51,15 +51,13 @@ class WatchedCrew(Crew):
 class LoginFloodTests(CommandTestCase):
     """Logins from another address wait behind the checks that run, and no others."""
 
-    timeout = 60
-
     def configure(self, config: Config) -> Config:
         return evolve(config, security=evolve(config.security, max_password_checks=1))
 
     async def prepare(self) -> None:
         await super().prepare()
         self.alice = await self.settle("alice")
-        self.crew = WatchedCrew(reactor, "watched", 1, 10)
+        self.crew = WatchedCrew(reactor, "watched", 1)
         self.crew.startService()
         self.addCleanup(self.crew.stopService)
         self.addCleanup(self.crew.gate.set)

@@ -3,14 +3,14 @@
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from attrs import evolve
+from docutils.core import publish_doctree
+from docutils.nodes import literal_block
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
@@ -28,6 +28,7 @@ from mensagod.tap import assemble
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.conversations import request
+from tests.directories import scratch_of
 from tests.system.connections import ConnectionTestCase, in_thread
 from tests.system.test_faults import OwnCluster
 from tests.waiting import until
@@ -129,10 +130,7 @@ class ProcessTests(ConnectionTestCase):
 
     def mktemp(self) -> str:
         """Name a place that every account can reach."""
-        parent = tempfile.mkdtemp(prefix="mensagod-test-")
-        self.addCleanup(shutil.rmtree, parent)
-        Path(parent).chmod(0o755)
-        return f"{parent}/home"
+        return str(scratch_of(self, "process") / "home")
 
     async def serve(self, config: Config) -> MensagoService:
         """Start ``twistd`` beside the server of the test, and wait until it listens."""
@@ -186,7 +184,7 @@ class ProcessTests(ConnectionTestCase):
         self.assertEqual((await in_thread(plug.ask, IDLE)).status, 200)
         self.process.send_signal(signal.SIGTERM)
         self.assertTrue(await in_thread(plug.ends))
-        self.assertEqual(await in_thread(self.process.wait, 20), 0, self.log.read_text())
+        self.assertEqual(await in_thread(self.process.wait, 60), 0, self.log.read_text())
 
 
 class EarlyClientTests(ConnectionTestCase):
@@ -242,52 +240,38 @@ class LateDatabaseTests(ConnectionTestCase):
         connect(self.own.parameters).close()
 
 
+def examples() -> list[str]:
+    """Give the blocks of code of the guide to commands, in their order."""
+    page = Path(__file__).parents[2] / "docs" / "howto" / "write-a-command.rst"
+    return [block.astext() for block in publish_doctree(page.read_text()).findall(literal_block)]
+
+
 class OwnCommandTests(ConnectionTestCase):
-    """A command of the operator's, from a package of its own."""
+    """A command of the operator's, from a package of its own: the one of the guide."""
 
     async def prepare(self) -> None:
         parent = Path(self.mktemp()).absolute()
         plugins = parent / "twisted" / "plugins"
         plugins.mkdir(parents=True)
-        package = parent / "operators_own"
+        package = parent / "weather"
         package.mkdir()
-        (package / "__init__.py").write_text(SOURCE)
-        (plugins / "operators_dropin.py").write_text("from operators_own import Hello\nhello = Hello()\n")
+        command, dropin, *_ = examples()
+        (package / "command.py").write_text(command)
+        (plugins / "weather_commands.py").write_text(dropin)
         sys.path.insert(0, str(parent))
         self.addCleanup(sys.path.remove, str(parent))
         twisted.plugins.__path__.append(str(plugins))
         self.addCleanup(twisted.plugins.__path__.remove, str(plugins))
-        self.addCleanup(sys.modules.pop, "operators_own")
-        self.addCleanup(sys.modules.pop, "twisted.plugins.operators_dropin")
+        for name in ("weather.command", "weather", "twisted.plugins.weather_commands"):
+            self.addCleanup(sys.modules.pop, name)
         await super().prepare()
 
     async def test_works(self) -> None:
         """It is there from the next start on, like a built-in one."""
         plug = await self.greeted()
-        answer = await in_thread(plug.ask, request("HELLO", Name="you"))
-        self.assertEqual((answer.status, dict(answer.data)), (200, {"Greeting": "Hello, you"}))
-        self.assertEqual((await in_thread(plug.ask, request("HELLO"))).info, "Missing required field Name")
-
-
-SOURCE = '''"""A command of the operator's."""
-
-from attrs import frozen
-from twisted.plugin import IPlugin
-from zope.interface import implementer
-
-from mensagod.imensagod import ICommand
-from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
-
-
-@implementer(IPlugin, ICommand)
-@frozen
-class Hello:
-    """Greet."""
-
-    name = "HELLO"
-    demands = ()
-
-    async def perform(self, request, session):
-        return Response(Status.OK, data={"Greeting": "Hello, " + request.required("Name", str)})
-'''
+        self.assertEqual((await in_thread(plug.ask, request("FORECAST"))).status, 401)
+        client, _ = await self.admin()
+        answer = await client.request("FORECAST", {"Days": 3}, Status.OK)
+        self.assertEqual(dict(answer.data), {"Forecast": "rain in 3 days"})
+        answer = await client.request("FORECAST", {}, Status.BAD_REQUEST)
+        self.assertEqual(answer.info, "Missing required field Days")

@@ -34,7 +34,7 @@ def tutorial() -> ModuleType:
 class TutorialTests(TestCase):
     """What a newcomer does."""
 
-    timeout = 120
+    timeout = 300
 
     def quickstart(self) -> Any:
         """Start a server in an empty directory; give what it says of itself."""
@@ -55,7 +55,7 @@ class TutorialTests(TestCase):
             [sys.executable, PROGRAM, *arguments],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
             env={"PYTHONPATH": str(PROGRAM.parents[2])},
         )

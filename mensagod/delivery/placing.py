@@ -1,0 +1,124 @@
+"""What local delivery does in the database: the two interactions between which a message's file moves.
+
+Each is for messages that go together, and gives by their IDs what became of them. A message whose mailbox
+somebody else holds is left out, unless it is to ``wait``: who holds one keeps up no other's messages.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from time import time
+from uuid import UUID
+
+from attrs import define, evolve, frozen
+
+from mensagod.delivery.labels import ReceiverPart
+from mensagod.delivery.outcomes import DeliveryError, MailboxFull, NoSuchRecipient, Refused
+from mensagod.identity import SERVER_DEVICE, WorkspaceID
+from mensagod.paths import FileName
+from mensagod.storage import files, mailboxes, queue, workspaces
+from mensagod.storage.mailboxes import Mailbox
+from mensagod.storage.queue import LeaseLost, Queued
+from mensagod.storage.rows import Transaction
+from mensagod.storage.workspaces import Recipient, WorkspaceStatus
+
+_GONE = frozenset({WorkspaceStatus.ARCHIVED, WorkspaceStatus.PENDING, WorkspaceStatus.PREREGISTERED})
+_OPEN = frozenset({WorkspaceStatus.ACTIVE, WorkspaceStatus.APPROVED})
+
+
+@frozen
+class Label:
+    """What a message's file says of where it is to go.
+
+    :ivar size: of the file, in bytes.
+    """
+
+    receiver: ReceiverPart
+    size: int
+
+
+def aim(
+    txn: Transaction, messages: Sequence[Queued], labels: Mapping[UUID, Label], wait: bool
+) -> dict[UUID, Queued | Exception]:
+    """Find the recipients' workspaces, make sure that they take the messages, and decide the new names."""
+    recipients = workspaces.find_recipients(txn, [labels[message.id].receiver.to for message in messages])
+    counted = {recipient.workspace for recipient in recipients if recipient and recipient.has_quota}
+    rooms = _find_rooms(txn, counted, wait)
+    results: dict[UUID, Queued | Exception] = {}
+    for message, recipient in zip(messages, recipients, strict=True):
+        label = labels[message.id]
+        try:
+            target = _check(recipient, label.receiver)
+            if target.has_quota and target.workspace not in rooms:
+                continue
+            if target.has_quota:
+                rooms[target.workspace].take(message, label.size)
+        except DeliveryError as error:
+            results[message.id] = error
+        else:
+            name = FileName.make(int(time()), label.size)
+            results[message.id] = evolve(message, target=target.workspace, target_name=name)
+    aimed = [result for result in results.values() if isinstance(result, Queued)]
+    held = queue.aim(txn, aimed)
+    return results | {message.id: LeaseLost() for message in aimed if message.id not in held}
+
+
+def place(txn: Transaction, messages: Sequence[Queued], wait: bool) -> dict[UUID, bool | Exception]:
+    """Make moved files live and forget their messages; tell whether the workspace is still there."""
+    boxes = _lock(txn, {message.arrival.workspace for message in messages}, wait)
+    here = [message for message in messages if message.arrival.workspace in boxes]
+    # The leases come first: without its lease another may have made the file live already.
+    held = queue.finish(txn, here)
+    files.add_delivered(txn, [message.arrival for message in here if message.id in held], SERVER_DEVICE)
+    results: dict[UUID, bool | Exception] = {message.id: False for message in messages if wait}
+    return results | {message.id: message.id in held or LeaseLost() for message in here}
+
+
+@define
+class _Room:
+    """What a workspace with a quota has left.
+
+    :ivar left: bytes.
+    """
+
+    workspace: WorkspaceID
+    left: int
+
+    def take(self, message: Queued, size: int) -> None:
+        """Take room for a message. What a workspace sends to itself is counted already.
+
+        :raises MailboxFull: if there is none.
+        """
+        if message.sender == self.workspace:
+            size = 0
+        if size > self.left:
+            raise MailboxFull("the recipient's workspace is full")
+        self.left -= size
+
+
+def _find_rooms(
+    txn: Transaction, targets: Collection[WorkspaceID], wait: bool
+) -> Mapping[WorkspaceID, _Room]:
+    """Tell how much room is in mailboxes, which are locked by that."""
+    if not targets:
+        return {}
+    boxes = _lock(txn, targets, wait)
+    claimed = queue.claimed_bytes(txn, boxes)
+    return {target: _Room(target, box.quota - box.used - claimed[target]) for target, box in boxes.items()}
+
+
+def _lock(txn: Transaction, targets: Collection[WorkspaceID], wait: bool) -> dict[WorkspaceID, Mailbox]:
+    if not wait:
+        return mailboxes.lock_free(txn, targets)
+    boxes = ((target, mailboxes.lock(txn, target)) for target in targets)
+    return {target: box for target, box in boxes if box is not None}
+
+
+def _check(recipient: Recipient | None, receiver: ReceiverPart) -> Recipient:
+    """Make sure that there is a recipient who takes messages.
+
+    :raises DeliveryError: if not.
+    """
+    if recipient is None or recipient.status in _GONE or recipient.has_quota is None:
+        raise NoSuchRecipient(f"there is no {receiver.to}")
+    if recipient.status not in _OPEN:
+        raise Refused("the recipient's workspace does not take messages now")
+    return recipient

@@ -1,0 +1,190 @@
+"""Messages that are delivered together: what becomes of one touches no other (spec 05, *Local delivery*)."""
+
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from mensagod.delivery import placing, service
+from mensagod.delivery.local import Busy, Outcome, Placed
+from mensagod.delivery.outcomes import MailboxFull, NoSuchRecipient, OwnFault
+from mensagod.identity import WAddress, WorkspaceID
+from mensagod.paths import FileName, ServerPath
+from mensagod.storage import queue
+from mensagod.storage.queue import LeaseLost, Queued
+from tests.delivery.mail import MailTestCase
+from tests.serving import DOMAIN
+
+
+class BatchTestCase(MailTestCase):
+    """Messages that wait, claimed by nobody who lives, and what delivers them."""
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        self.carol = await self.settle("carol")
+        self.delivery = self.service.server.delivery
+        await self.delivery.stopService()
+
+    async def claim(self, *names: FileName) -> list[Queued]:
+        """Claim all messages; give them in the order of their names in ``out``."""
+        claimed = {message.name: message for message in await self.database.run(queue.claim, 99)}
+        return [claimed[name] for name in names]
+
+    async def deliver(self, *messages: Queued) -> list[Outcome]:
+        outcomes = await self.delivery.local.deliver(messages, self.service.server.keyring)
+        return [outcomes[message.id] for message in messages]
+
+    def assert_types(self, outcomes: list[Outcome], *types: type) -> None:
+        self.assertEqual([type(outcome) for outcome in outcomes], list(types))
+
+    def hold(self, workspace: WorkspaceID) -> Any:
+        """Lock a mailbox, as another process may, until the connection is closed."""
+        connection = self.connect()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM mailboxes WHERE workspace = %s FOR UPDATE", (workspace.uuid,))
+        return connection
+
+
+class BatchTests(BatchTestCase):
+    """One call for many messages."""
+
+    async def test_each_its_own(self) -> None:
+        """Each has an outcome of its own: delivered, nobody there, file gone, lease lost."""
+        good = await self.send()
+        nobody = await self.send(WAddress(WorkspaceID.random(), DOMAIN))
+        gone = await self.send()
+        lost = await self.send(self.carol)
+        messages = await self.claim(good, nobody, gone, lost)
+        self.service.server.store.remove(messages[2].path)
+        await self.change("UPDATE queue SET lease = gen_random_uuid() WHERE name = %s", lost.text)
+        outcomes = await self.deliver(*messages)
+        self.assert_types(outcomes, Placed, NoSuchRecipient, OwnFault, LeaseLost)
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
+        self.assertEqual(await self.delivered(self.carol.workspace), [])
+
+    async def test_order(self) -> None:
+        """Records are numbered without a gap in each mailbox, whoever else got messages meanwhile."""
+        names = [await self.send(person) for person in (self.bob, self.carol, self.bob, self.carol, self.bob)]
+        self.assert_types(await self.deliver(*await self.claim(*names)), *[Placed] * 5)
+        for person, count in ((self.bob, 3), (self.carol, 2)):
+            rows = await self.rows(
+                "SELECT number FROM updates WHERE workspace = %s ORDER BY number", person.workspace.uuid
+            )
+            self.assertEqual([row.number for row in rows], list(range(1, count + 1)))
+        await self.assert_consistent()
+
+    async def test_quota(self) -> None:
+        """What comes together fills a mailbox up to its last byte and no further."""
+        size = len(self.letter().encode())
+        await self.change(
+            "UPDATE mailboxes SET quota = %s WHERE workspace = %s", 2 * size, self.bob.workspace.uuid
+        )
+        names = [await self.send() for _ in range(3)] + [await self.send(self.carol)]
+        outcomes = await self.deliver(*await self.claim(*names))
+        self.assert_types(outcomes, Placed, Placed, MailboxFull, Placed)
+
+    async def test_new_is_made_again(self) -> None:
+        """A mailbox whose directory was lost gets it back, for all that comes."""
+        new = ServerPath.new_messages(self.bob.workspace)
+        await self.change("DELETE FROM folders WHERE path = %s", str(new))
+        names = [await self.send(person) for person in (self.bob, self.carol, self.bob)]
+        self.assert_types(await self.deliver(*await self.claim(*names)), *[Placed] * 3)
+        await self.assert_consistent()
+
+    async def test_archived_while_moving(self) -> None:
+        """A workspace that goes while its file moves takes no other message with it."""
+        messages = await self.claim(await self.send(), await self.send(self.carol))
+        connection = self.connect()
+
+        def archive(path: ServerPath) -> None:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("DELETE FROM mailboxes WHERE workspace = %s", (self.bob.workspace.uuid,))
+
+        self.watch_store().before_move = archive
+        first, second = await self.deliver(*messages)
+        self.assertIsInstance(second, Placed)
+        # That it is gone, and not only held by somebody else, shows when it goes by itself.
+        assert isinstance(first, Busy)
+        self.assert_types(await self.deliver(first.message), NoSuchRecipient)
+        self.assertEqual(self.on_disk("out"), [messages[0].name.text])
+
+
+class BusyTests(BatchTestCase):
+    """Messages that cannot go on with the others."""
+
+    async def test_held_mailbox(self) -> None:
+        """A mailbox that somebody holds keeps up its own messages only, at both steps."""
+        for quota in (0, 1_000_000):
+            await self.change("UPDATE mailboxes SET quota = %s", quota)
+            messages = await self.claim(await self.send(), await self.send(self.carol))
+            held = self.hold(self.bob.workspace)
+            first, second = await self.deliver(*messages)
+            self.assertIsInstance(second, Placed)
+            assert isinstance(first, Busy)
+            # Without a quota, nothing is locked before the file moves.
+            self.assertEqual(first.message.target is None, bool(quota))
+            held.close()
+            self.assert_types(await self.deliver(first.message), Placed)
+        await self.assert_consistent()
+
+    async def test_service(self) -> None:
+        """The service delivers by itself what could not go on with the others."""
+        await self.send()
+        await self.send(self.carol)
+        held = self.hold(self.bob.workspace)
+        self.delivery.startService()
+        await self.until("SELECT count(*) = 1 FROM queue")
+        self.assertEqual(len(await self.delivered(self.carol.workspace)), 1)
+        held.close()
+        await self.until("SELECT count(*) = 0 FROM queue")
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
+        await self.assert_consistent()
+
+    async def test_broken_step(self) -> None:
+        """A message that makes a step fail does so alone: the others arrive."""
+        poisoned = await self.send()
+        await self.send(self.carol)
+        aim = placing.aim
+
+        def fail(txn: Any, messages: Any, **more: Any) -> Any:
+            if poisoned in [message.name for message in messages]:
+                raise RuntimeError
+            return aim(txn, messages, **more)
+
+        self.patch(placing, "aim", fail)
+        self.delivery.startService()
+        row = await self.outcome(poisoned)
+        self.assertEqual((row.state, row.code), ("queued", 300))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        await self.until("SELECT count(*) = 1 FROM queue")
+        self.assertEqual(len(await self.delivered(self.carol.workspace)), 1)
+
+    async def test_stopping(self) -> None:
+        """A service that stops begins nothing anew: what could not go on waits for another process."""
+        messages = await self.claim(await self.send(), await self.send(self.carol))
+        held = self.hold(self.bob.workspace)
+        outcomes = await self.deliver(*messages)
+        for message, outcome in zip(messages, outcomes, strict=True):
+            await self.delivery._conclude(message, outcome)
+        self.assertEqual(self.delivery._running, {})
+        held.close()
+        await self.change("UPDATE queue SET lease_until = now() - interval '1 second'")
+        self.delivery.startService()
+        await self.until("SELECT count(*) = 0 FROM queue")
+        await self.assert_consistent()
+
+
+class ManyTests(BatchTestCase):
+    """More messages than one worker takes."""
+
+    async def test_more_than_a_batch(self) -> None:
+        """All of them arrive, whatever the number."""
+        self.patch(service, "BATCH", 3)
+        for _ in range(20):
+            await self.send()
+        self.delivery.startService()
+        await self.until("SELECT count(*) = 0 FROM queue")
+        while self.delivery._running:
+            await deferLater(reactor, 0.01)
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 20)
+        await self.assert_consistent()
