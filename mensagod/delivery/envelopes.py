@@ -18,6 +18,8 @@ PREAMBLE_LIMIT = 64 * 1024
 TAG_LIMIT = 64 * 1024
 _FIRST = b"MENSAGO"
 _LAST = b"----------"
+_FIRST_LINE = re.compile(b"^%b\r?\n" % _FIRST, re.MULTILINE)
+_LAST_LINE = re.compile(b"^%b\r?\n" % _LAST, re.MULTILINE)
 _PAYLOAD = re.compile(rb"([^\r\n]+)\r?\n([^\r\n]+)[\r\n]*")
 HEAD_LIMIT = PREAMBLE_LIMIT + len(_FIRST) + 2 + TAG_LIMIT + len(_LAST) + 2
 """The first so many bytes of a message are enough to read its tag."""
@@ -49,8 +51,8 @@ def read_head(data: bytes) -> Head:
 
     :raises BadEnvelope: if the bytes do not begin an envelope.
     """
-    begin = _line_end(data, 0, _FIRST, PREAMBLE_LIMIT)
-    end = _line_end(data, begin, _LAST, TAG_LIMIT)
+    begin = _line_end(data, 0, _FIRST_LINE, PREAMBLE_LIMIT)
+    end = _line_end(data, begin, _LAST_LINE, TAG_LIMIT)
     tag = data[begin:end].rstrip(b"\r\n").removesuffix(_LAST)
     try:
         text = tag.decode()
@@ -67,17 +69,12 @@ def read_tag(head: bytes) -> DeliveryTag:
     return read_head(head).tag
 
 
-def _line_end(data: bytes, begin: int, content: bytes, limit: int) -> int:
-    """Find the end of the first line that is ``content``; it starts at most ``limit`` after ``begin``."""
-    at = begin
-    while at - begin <= limit:
-        end = data.find(b"\n", at, at + limit + len(content) + 2) + 1
-        if not end:
-            break
-        if end - at <= len(content) + 2 and data[at : end - 1].removesuffix(b"\r") == content:
-            return end
-        at = end
-    raise BadEnvelope(f"No line {content.decode()} where one must be")
+def _line_end(data: bytes, begin: int, line: re.Pattern[bytes], limit: int) -> int:
+    """Find the end of the first such line; it starts at most ``limit`` after ``begin``, where one begins."""
+    found = line.search(data, begin, begin + limit + len(line.pattern))
+    if found is None or found.start() - begin > limit:
+        raise BadEnvelope("No line MENSAGO, or no line of dashes, where one must be")
+    return found.end()
 
 
 def compose(tag: DeliveryTag, payload: CryptoString) -> str:

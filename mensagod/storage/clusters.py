@@ -14,7 +14,7 @@ import subprocess
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
 from attrs import field, frozen
 
@@ -110,9 +110,11 @@ class ClusterFiles:
             raise EmbeddedError(
                 f"{self.directory} is a symbolic link, which is not followed: mount the disk there"
             )
+        if self._obstacle(self.directory.parent) is not None:
+            raise EmbeddedError(self._unreachable(self.directory))
         self.directory.mkdir(parents=True, exist_ok=True)
-        if self._is_root and self.directory.stat().st_uid != self._owner[0]:
-            give([self.directory], cast(Account, self.account))
+        if self.directory.stat().st_uid != self._owner[0]:
+            self._give()
         self.directory.chmod(0o700)
         if self._obstacle(self.directory) is not None:
             raise EmbeddedError(self._unreachable(self.directory))
@@ -181,6 +183,13 @@ class ClusterFiles:
         except (OSError, ValueError):
             return None
 
+    def owns(self, pid: int) -> bool:
+        """Tell whether a process is the account's; what a file says may be the number of anybody's."""
+        try:
+            return Path(f"/proc/{pid}").stat().st_uid == self._owner[0]
+        except FileNotFoundError:
+            return False
+
     def open_lock(self) -> BinaryIO:
         """Open the file whose lock tells who owns the server."""
         path = self.directory / "owner.lock"
@@ -223,8 +232,18 @@ class ClusterFiles:
             account = self.account.subprocess_arguments()
         return {"env": {**kept, "LC_ALL": "C"}, "cwd": "/", "umask": 0o077, **account}
 
+    def _give(self) -> None:
+        """Give the directory to the account, if we may."""
+        if self.account is None or not self._is_root:
+            raise EmbeddedError(
+                f"{self.directory} belongs to another account: give it to the one that the server serves as"
+                " (chown -R)"
+            )
+        give([self.directory], self.account)
+
     def _obstacle(self, path: Path) -> Path | None:
-        return can_reach(path, self.account) if self.account is not None and self._is_root else None
+        # Also where root only acts as the account: what that cannot reach is better told than tried.
+        return can_reach(path, self.account) if self.account is not None and os.getuid() == 0 else None
 
     def _can_run(self, binaries: Binaries) -> bool:
         return self._obstacle(binaries.directory / "postgres") is None

@@ -73,8 +73,9 @@ class ServerProcess:
     def _pid(self) -> int | None:
         if self._process is not None and self._process.poll() is None:
             return self._process.pid
-        # A number in a file that was left behind may be anybody's by now.
-        return self._files.server_pid() if self._files.is_listening() else None
+        # A number in a file that was left behind, or forged, may be anybody's by now.
+        pid = self._files.server_pid() if self._files.is_listening() else None
+        return pid if pid is not None and self._files.owns(pid) else None
 
     def _end(self, pid: int) -> None:
         for how in (signal.SIGINT, signal.SIGQUIT):

@@ -95,3 +95,14 @@ class RunTests(SynchronousTestCase):
             out, err = server.rest()
         self.assertEqual((server.process.returncode, out), (1, ""))
         self.assertTrue(err.splitlines()[-1].startswith(f"mensagod: cannot listen on {listen}"), err)
+
+    def test_bad_url(self) -> None:
+        """A database.url that libpq does not understand is a fault of the configuration, told in a line."""
+        path = Path(self.found("tcp:0"))
+        path.write_text(path.read_text().replace("postgresql://test@", "postgresql//test:s3cret@"))
+        server = Command.start(self, self.directory, "run", "--config", path)
+        out, err = server.rest()
+        self.assertEqual((server.process.returncode, out), (2, ""), err)
+        self.assertIn("database.url = (not shown)", err.splitlines()[-1])
+        self.assertNotIn("Traceback", err)
+        self.assertNotIn("s3cret", err)

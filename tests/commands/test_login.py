@@ -16,6 +16,7 @@ from mensagod.crypto.sealing import EncryptionPair
 from mensagod.identity import DeviceID, WorkspaceID
 from mensagod.storage import processes, workspaces
 from mensagod.storage.devices import Presented
+from mensagod.storage.workspaces import find_workspace
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import CHEAP, Person
@@ -114,6 +115,9 @@ class LoginTests(CommandTestCase):
         unknown = await self.ask(client, "LOGIN", {**self.login_fields(alice), "Workspace-ID": NO_WORKSPACE})
         self.assertEqual(archived.status, Status.NOT_FOUND)
         self.assertEqual(archived, unknown)
+        # Nor by how long it takes: no more of the one is read than of the other.
+        for workspace in (alice.workspace, WorkspaceID.from_text(NO_WORKSPACE)):
+            self.assertIsNone(await self.database.read(find_workspace, workspace))
         # Also where the challenge is wrong, which is looked at only afterwards.
         broken = {**self.login_fields(alice), "Challenge": "CURVE25519:abcde"}
         self.assertEqual(await self.ask(client, "LOGIN", broken), archived)

@@ -1,6 +1,7 @@
 """Envelopes: the head is enough to route them, the payload is the recipient's (spec 05, *Envelope*)."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,6 +72,17 @@ class HeadTests(SynchronousTestCase):
         self.assertEqual(read_head(head + b"more").length, HEAD_LIMIT)
         self.assertRaises(BadEnvelope, read_tag, b"\n" + head)
         self.assertRaises(BadEnvelope, read_tag, b"MENSAGO\r\n" + padded(TAG_LIMIT + 1) + b"----------\r\n")
+
+    def test_many_lines(self) -> None:
+        """Lines that only stand in the way are skipped together: each would cost more than its byte."""
+        calls: list[str] = []
+        sys.setprofile(lambda frame, event, arg: calls.append(event))
+        try:
+            for data in (b"\n" * PREAMBLE_LIMIT, b"MENSAGO\n" + b"\n" * TAG_LIMIT):
+                self.assertRaises(BadEnvelope, read_head, data)
+        finally:
+            sys.setprofile(None)
+        self.assertLess(len(calls), 1000)
 
     def test_no_head(self) -> None:
         """Bytes that do not begin an envelope are refused."""

@@ -1,8 +1,12 @@
 """Founding an organization, in a database of a real PostgreSQL."""
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
+from unittest import SkipTest
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,6 +16,7 @@ from mensagod.config import ConfigFaults, load
 from mensagod.config.listeners import parse_listener
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.identity import SERVER_WORKSPACE, Domain, UserID, WorkspaceID
+from mensagod.installation.blocking import BlockingReactor, result_of
 from mensagod.installation.certificates import public_key_hash
 from mensagod.installation.databases import open_database
 from mensagod.installation.faults import BadChoice, InstallationFault
@@ -20,6 +25,7 @@ from mensagod.installation.organization_key import read_organization_key
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keyring import Keyring
 from mensagod.storage import keycards, keys, preregistrations
+from mensagod.storage.access import embedded_postgres
 from mensagod.storage.rows import Row, Transaction, one
 from tests.installation.places import (
     ENVIRONMENT,
@@ -152,6 +158,52 @@ class FoundedTests(FoundingTestCase):
         account = service_account("mensagod") if os.geteuid() == 0 else None
         with open_database(made.config, account) as connection, connection.cursor() as cursor:
             self.assertEqual(len(select_names(Transaction(cursor))), 3)
+
+
+class LedAstrayTests(FoundingTestCase):
+    """What the server's account puts into its directories must not make root do what only root can."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        if os.geteuid() != 0:
+            raise SkipTest("only root can be led astray")
+        self.account = service_account("mensagod")
+        self.config = self.found(database_url=None, embedded=True).config
+        self.postgresql = self.config.global_.top_dir / "postgresql"
+
+    def open(self) -> None:
+        with open_database(self.config, self.account):
+            pass
+
+    def test_link(self) -> None:
+        """A link in place of the cluster leads nowhere: what is root's stays as it is."""
+        victim = self.directory / "victim"
+        victim.mkdir(0o755)
+        self.postgresql.rename(self.postgresql.with_name("elsewhere"))
+        self.postgresql.symlink_to(victim)
+        os.chown(self.postgresql, self.account.uid, self.account.gid, follow_symlinks=False)
+        self.assertRaises((InstallationFault, OSError), self.open)
+        self.assertEqual(stat.S_IMODE(victim.stat().st_mode), 0o755)
+        self.assertEqual(list(victim.iterdir()), [])
+
+    def test_process_of_another(self) -> None:
+        """Nor is a process of root's ended whose number stands where that of PostgreSQL belongs."""
+        survivor = embedded_postgres(BlockingReactor(), self.config, self.account)
+        result_of(survivor.start())
+        survivor.disown()
+        pid_file = self.postgresql / "data/postmaster.pid"
+        true, rest = pid_file.read_text().split("\n", 1)
+        self.addCleanup(os.kill, int(true), signal.SIGQUIT)
+        with subprocess.Popen([sys.executable, "-c", "open(0).read()"], stdin=subprocess.PIPE) as root:
+            pid_file.write_text(f"{root.pid}\n{rest}")
+            self.open()
+            self.assertIsNone(root.poll())
+
+    def test_another_account(self) -> None:
+        """A cluster of another account's is not given away, but spoken of."""
+        os.chown(self.postgresql, 0, 0)
+        error = self.assertRaises(InstallationFault, self.open)
+        self.assertIn("belongs to another account", str(error))
 
 
 class RefusalTests(FoundingTestCase):

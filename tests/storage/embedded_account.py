@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from mensagod.accounts import Account, drop_privileges, service_account
+from mensagod.storage.clusters import ClusterFiles
 from mensagod.storage.connections import connect
 from mensagod.storage.embedded import EmbeddedPostgres
 from tests.waiting import until
@@ -22,10 +24,6 @@ from tests.waiting import until
 def report(step: str) -> None:
     sys.stdout.write(f"{step}\n")
     sys.stdout.flush()
-
-
-def server_pid(directory: Path) -> int:
-    return int((directory / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
 
 
 def answers(postgres: EmbeddedPostgres) -> bool:
@@ -44,9 +42,11 @@ async def main(directory: Path) -> None:
     if account is not None:
         drop_privileges(account)
     report(f"root: {os.geteuid() == 0}")
-    pid = server_pid(directory)
-    os.kill(pid, signal.SIGKILL)
-    await until(lambda: server_pid(directory) != pid and answers(postgres))
+    files = ClusterFiles(directory, account)
+    pid = files.server_pid()
+    os.kill(cast(int, pid), signal.SIGKILL)
+    # The next one removes the file before it writes its own.
+    await until(lambda: files.server_pid() not in {None, pid} and answers(postgres))
     report("restarted")
     await postgres.stop()
     report(f"answers: {answers(postgres)}")
