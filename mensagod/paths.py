@@ -153,7 +153,11 @@ class ServerPath:
         :param name: something whose ``str`` is a single element.
         :raises BadValue: if the result is no path, or ``name`` more than an element.
         """
-        path = ServerPath.from_text(f"{self} {name}")
+        text = f"{self} {name}"
+        if isinstance(name, FileName) and self.elements and not self.is_file and len(text) <= MAX_LENGTH:
+            # Nothing in it is left to be checked.
+            return ServerPath((*self.elements, name.text), name)
+        path = ServerPath.from_text(text)
         if path.depth != self.depth + 1:
             raise BadValue("the name of a child is a single element")
         return path

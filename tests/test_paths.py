@@ -217,6 +217,23 @@ class PathTests(RefusingCase):
         self.assertEqual(root.child(uuid.UUID(ONE)), path(f"/ wsp {WID} {ONE}"))
         self.assertEqual(root.child("new").child(FileName.from_text(FILE)), path(f"/ wsp {WID} new {FILE}"))
 
+    @few
+    @given(st.lists(st.sampled_from([WID, ONE, "new", "settings", FILE]), max_size=16))
+    def test_file_in(self, parts: list[str]) -> None:
+        """A file's name makes of any path what its text makes of it."""
+        for text in ("/", " ".join(["/", "wsp", *parts])):
+            try:
+                directory = path(text)
+            except BadValue:
+                continue
+            results: list[ServerPath | None] = []
+            for name in (FILE, FileName.from_text(FILE)):
+                try:
+                    results.append(directory.child(name))
+                except BadValue:
+                    results.append(None)
+            self.assertEqual(results[0], results[1])
+
     def test_no_child_that_is_not_one_element(self) -> None:
         root = ServerPath.workspace_root(WorkspaceID.from_text(WID))
         self.refuses(root.child, "", "..", "a", f"{ONE} {ONE}", f" {ONE}", f"new {FILE}", "/")
