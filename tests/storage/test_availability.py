@@ -97,7 +97,7 @@ class AwayTests(EmbeddedTestCase):
         service = self.add_service(limit=5.0)
         pid = await service.read(_backend)
         os.kill(pid, signal.SIGSTOP)
-        self.addCleanup(os.kill, pid, signal.SIGCONT)
+        self.addCleanup(_signal, pid, signal.SIGCONT)
         calls = [service.read(_backend) for _ in range(3)]
         outcomes = await DeferredList(calls, consumeErrors=True)
         for done, outcome in outcomes:
@@ -118,8 +118,8 @@ class AwayTests(EmbeddedTestCase):
     def hang(self) -> MonkeyPatcher:
         """Have the whole server stand still, and services wait for a short time until it is restored."""
         for pid in self.processes():
-            os.kill(pid, signal.SIGSTOP)
-            self.addCleanup(_go_on, pid)
+            _signal(pid, signal.SIGSTOP)
+            self.addCleanup(_signal, pid, signal.SIGCONT)
         patience: MonkeyPatcher = self.patch(database, "_PROBE_LIMIT", 0.5)
         return patience
 
@@ -143,7 +143,7 @@ class AwayTests(EmbeddedTestCase):
         self.assertFalse(service.available)
         patience.restore()
         for pid in self.processes():
-            os.kill(pid, signal.SIGCONT)
+            _signal(pid, signal.SIGCONT)
         await until(lambda: service.available)
         self.assertEqual(await service.read(answer), 42)
 
@@ -229,9 +229,10 @@ def _sleeps(txn: Transaction) -> bool:
     return one(lambda row: bool(row.count), txn)
 
 
-def _go_on(pid: int) -> None:
+def _signal(pid: int, what: signal.Signals) -> None:
+    """Signal a process of the server, some of which come and go."""
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)
+        os.kill(pid, what)
 
 
 def _backend(txn: Transaction) -> int:
