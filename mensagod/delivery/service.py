@@ -40,9 +40,9 @@ SWEEP_SECONDS = 3600
 SWEEP_AGE = 2 * queue.WRITING_SECONDS
 """How old they are at least: what is younger may be just coming."""
 
-PAUSE_SECONDS = 0.01
-"""How long a look at the queue waits after the one before: under load more is taken at once, see
-:mod:`mensagod.delivery.local`."""
+PAUSE_SECONDS = 0.1
+"""How long the queue is not looked at while a worker is busy, unless that ends before: so under load more is
+taken at once, see :mod:`mensagod.delivery.local`, and a worker that is held up keeps up no others."""
 
 BATCH = 64
 """How many messages one worker takes at the most."""
@@ -70,7 +70,7 @@ class DeliveryService(Service):
     _running: dict[tuple[UUID, ...], Deferred[None]] = field(factory=dict, init=False)
     _claiming: bool = field(default=False, init=False)
     _asked: bool = field(default=False, init=False)
-    _claimed: float = field(default=0.0, init=False)
+    _begun: float = field(default=0.0, init=False)
     _woken: IDelayedCall | None = field(default=None, init=False)
     _swept: float | None = field(default=None, init=False)
     _loops: list[LoopingCall] = field(factory=list, init=False)
@@ -101,16 +101,19 @@ class DeliveryService(Service):
         for loop in self._loops:
             loop.stop()
         self._loops.clear()
-        if self._woken is not None:
-            self._woken.cancel()
-            self._woken = None
+        self._rest()
         return ensureDeferred(self._finish())
 
     def wake(self) -> None:
-        """Look at the queue soon: something was put into it."""
+        """Look at the queue once no worker is busy, or all have been for a while: something was put into it."""
         if self.running and self._woken is None:
-            pause = max(0.0, self._claimed + PAUSE_SECONDS - self.reactor.seconds())
-            self._woken = self.reactor.callLater(pause, self._awake)
+            pause = self._begun + PAUSE_SECONDS - self.reactor.seconds() if self._running else 0.0
+            self._woken = self.reactor.callLater(max(0.0, pause), self._awake)
+
+    def _rest(self) -> None:
+        if self._woken is not None:
+            self._woken.cancel()
+            self._woken = None
 
     def _awake(self) -> None:
         self._woken = None
@@ -140,33 +143,35 @@ class DeliveryService(Service):
             self._asked = True
             return
         self._claiming = True
+        self._asked = False
         try:
-            self._asked = True
-            while self._asked and self.running:
-                self._asked = False
-                await self._claim_once()
+            while self.running and await self._claim_once():
+                pass
         finally:
             self._claiming = False
+        if self._asked:
+            self.wake()
 
-    async def _claim_once(self) -> None:
+    async def _claim_once(self) -> bool:
+        """Give due messages to a worker, if one is free; tell whether there may be more."""
         if len(self._running) >= self.config().performance.max_delivery_threads:
-            return
-        self._claimed = self.reactor.seconds()
+            return False
         messages = await self.local.database.change(queue.claim, BATCH)
         if messages:
             self._begin(messages)
-        if len(messages) == BATCH:
-            self._asked = True
+        return len(messages) == BATCH
 
     def _begin(self, messages: Sequence[Queued]) -> None:
         """Start a worker; it is known by its leases, for another may still be busy with the same messages."""
         leases = tuple(message.lease for message in messages)
         ended: Deferred[None] = Deferred()
         self._running[leases] = ended
+        self._begun = self.reactor.seconds()
 
         def end(_: object) -> None:
             del self._running[leases]
             ended.callback(None)
+            self._rest()
             self.wake()
 
         ensureDeferred(self._work(messages)).addBoth(end)

@@ -244,38 +244,51 @@ class ServiceTests(MailTestCase):
         await service.stopService()
 
     async def test_told(self) -> None:
-        """What is handed in is delivered after a pause that gathers more, and not only at the next look."""
-        clock, service = await self.clocked()
-        server = self.service.server
-        usual, server.delivery = server.delivery, service
-        service.startService()
-        await self.settled(service)
-        await self.send()
-        self.assertEqual(await self.value("SELECT attempts FROM queue"), 0)
-        clock.advance(PAUSE_SECONDS)
-        await self.until("SELECT count(*) = 0 FROM queue")
-        await self.settled(service)
-        # After a while of rest there is no pause.
-        clock.advance(PAUSE_SECONDS)
-        await self.settled(service)
-        clock.advance(PAUSE_SECONDS)
+        """What is handed in is delivered at once, and not only at the next look."""
+        clock, service = await self.working()
         await self.send()
         clock.advance(0)
         await self.until("SELECT count(*) = 0 FROM queue")
         await self.settled(service)
         await service.stopService()
         self.assertEqual(clock.getDelayedCalls(), [])
-        server.delivery = usual
+
+    async def test_busy(self) -> None:
+        """While a worker is busy, what is handed in is gathered until that one ends, or for a short time."""
+        clock, service = await self.working()
+        gate = self.gate()
+        self.watch_store().before_move = gate
+        service.local = self.service.server.delivery.local
+        await self.send()
+        clock.advance(0)
+        await gate.holds()
+        second, third = await self.send(), await self.send()
+        clock.advance(PAUSE_SECONDS / 2)
+        self.assertFalse(service._claiming)
+        clock.advance(PAUSE_SECONDS / 2)
+        for name in (second, third):
+            self.assertIsNone(await self.outcome(name))
+        await self.send()
+        gate.open()
+        await self.until("SELECT max(attempts) = 0 FROM queue")
+        clock.advance(0)
+        await self.until("SELECT count(*) = 0 FROM queue")
+        await self.settled(service)
+        await service.stopService()
 
     async def test_next(self) -> None:
-        """A worker that is done takes the next message at once, and not only at the next look."""
-        _, service = await self.clocked()
+        """A worker that is done has the next begin at once, and not only at the next look."""
+        clock, service = await self.clocked()
         self.limit_workers()
+        self.patch(delivery, "BATCH", 1)
         for _ in range(3):
             await self.send()
         service.startService()
+        for count in (1, 2, 3):
+            await self.settled(service)
+            self.assertEqual(len(await self.delivered(self.bob.workspace)), count)
+            clock.advance(0)
         await self.settled(service)
-        self.assertEqual(len(await self.delivered(self.bob.workspace)), 3)
         await service.stopService()
 
     def limit_workers(self) -> None:
@@ -283,6 +296,16 @@ class ServiceTests(MailTestCase):
         server = self.service.server
         performance = evolve(server.config.performance, max_delivery_threads=1)
         server.config = evolve(server.config, performance=performance)
+
+    async def working(self) -> tuple[Clock, DeliveryService]:
+        """Have a service that runs, and that SEND wakes."""
+        clock, service = await self.clocked()
+        server = self.service.server
+        self.addCleanup(setattr, server, "delivery", server.delivery)
+        server.delivery = service
+        service.startService()
+        await self.settled(service)
+        return clock, service
 
     async def settled(self, service: DeliveryService) -> None:
         while service._claiming or service._running:
@@ -415,6 +438,7 @@ class ServiceTests(MailTestCase):
         """With one worker everything is delivered, one after the other."""
         server = self.service.server
         self.limit_workers()
+        self.patch(delivery, "BATCH", 1)
         busy: list[int] = []
         watched = self.watch_store()
         watched.before_move = lambda path: busy.append(len(server.delivery._running))
