@@ -105,7 +105,7 @@ class DeliveryService(Service):
         return ensureDeferred(self._finish())
 
     def wake(self) -> None:
-        """Look at the queue once no worker is busy, or all have been for a while: something was put into it."""
+        """Look at the queue once no worker is busy, or all have been for a while: something was put there."""
         if self.running and self._woken is None:
             pause = self._begun + PAUSE_SECONDS - self.reactor.seconds() if self._running else 0.0
             self._woken = self.reactor.callLater(max(0.0, pause), self._awake)
