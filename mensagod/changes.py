@@ -40,7 +40,7 @@ class ChangeWatch(Service):
         self._watchers: list[Watcher] = []
         self._horizon = 0
         self._asked: float | None = None
-        self._asking: Deferred[None] | None = None
+        self._complained = False
         self._loop = LoopingCall(self._ask_on)
         self._loop.clock = reactor
         self.generation = 0
@@ -96,7 +96,12 @@ class ChangeWatch(Service):
         except ServerUnavailable:
             return
         except Exception:
-            self._log.failure("changes that others made could not be asked for")
+            # Twice a second would hide everything else in the log.
+            if not self._complained:
+                self._log.failure("changes that others made cannot be asked for")
+            self._complained = True
+        else:
+            self._complained = False
 
     def _broken(self, failure: Failure) -> None:
         self._asked = None

@@ -3,14 +3,14 @@
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import psycopg2
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThread
@@ -301,25 +301,31 @@ class MensagoService(Service):
         self._log.failure("the process no longer shows that it lives", failure)
 
     async def _stop(self) -> None:
+        """Stop each part, whatever becomes of those before it: a thread that stays would keep the process."""
         if self._boot is not None:
             self._boot.cancel()
-        await self.listeners.stopService()
-        await self.factory.drain()
-        if self.server.delivery.running:
-            await self.server.delivery.stopService()
-        if self.server.keys.running:
-            self.server.keys.stopService()
-        if self.server.changes.running:
-            self.server.changes.stopService()
+        for stop in self._stops():
+            try:
+                await maybeDeferred(stop)
+            except Exception:
+                self._log.failure("a part of the server did not stop in good order")
+
+    def _stops(self) -> Iterator[Callable[[], object]]:
+        """Give what stops the parts, in the order in which that must be."""
+        yield self.listeners.stopService
+        yield self.factory.drain
+        for service in (self.server.delivery, self.server.keys, self.server.changes):
+            if service.running:
+                yield service.stopService
         if self._heart is not None and self._heart.running:
-            self._heart.stop()
+            yield self._heart.stop
         if self._database_started:
-            await self._dismiss()
-            await self.server.database.stopService()
+            yield self._dismiss
+            yield self.server.database.stopService
         if self.embedded is not None:
-            await self.embedded.stop()
+            yield self.embedded.stop
         for crew in self._crews:
-            crew.stopService()
+            yield crew.stopService
 
     async def _dismiss(self) -> None:
         try:

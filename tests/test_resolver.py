@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg2.errors import UndefinedTable
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
@@ -35,6 +36,10 @@ def add_card(txn: Transaction, owner: WorkspaceID, size: int, count: int) -> Non
     )
     for number in range(1, count + 1):
         keycards.add_entry(txn, owner, stored(number, size))
+
+
+def rename(txn: Transaction, table: str, name: str) -> None:
+    txn.execute(f"ALTER TABLE {table} RENAME TO {name}")
 
 
 class CardCacheTests(SynchronousTestCase):
@@ -221,6 +226,18 @@ class LocalResolverTests(DatabaseTestCase):
             self.assertEqual(current.number, user.current.index)
         self.assertLessEqual(2 * INTERVAL, 1)
         self.assertLess(TRUST, 1)
+
+    async def test_fault_that_lasts(self) -> None:
+        """What keeps a process from asking is logged once while it lasts, and not twice a second."""
+        watch, _ = self.make(Clock())
+        for _ in range(2):
+            await self.database.run(rename, "keycard_changes", "elsewhere")
+            for _ in range(3):
+                await watch._ask_quietly()
+            self.assertEqual(len(self.flushLoggedErrors(UndefinedTable)), 1)
+            await self.database.run(rename, "elsewhere", "keycard_changes")
+            await watch._ask_quietly()
+            self.assertTrue(watch.is_current)
 
     async def test_change_here(self) -> None:
         """What this process adds is seen at once, because it says so."""

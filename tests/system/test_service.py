@@ -13,7 +13,7 @@ from attrs import evolve
 from docutils.core import publish_doctree
 from docutils.nodes import literal_block
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import capturedLogs, formatEvent
 
 import mensagod
@@ -124,6 +124,32 @@ class StopTests(ConnectionTestCase):
         self.assertEqual((await in_thread(busy.answer)).info, "done")
         self.assertTrue(await in_thread(busy.ends))
         await stopping
+
+    async def test_part_that_fails(self) -> None:
+        """A part that does not stop in good order keeps no other from it: the process could never end."""
+        server = self.service.server
+        parts = (
+            (self.service.factory, "drain"),
+            (server.delivery, "stopService"),
+            (server.keys, "stopService"),
+        )
+        for part, name in parts:
+            self.patch(part, name, Failing(getattr(part, name)))
+        await self.service.stopService()
+        self.assertEqual([crew.running for crew in self.service._crews], [0, 0, 0])
+        self.assertFalse(server.database.available)
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), len(parts))
+
+
+class Failing:
+    """Does what it is to do, and fails then."""
+
+    def __init__(self, work: Callable[[], object]):
+        self.work = work
+
+    async def __call__(self) -> None:
+        await maybeDeferred(self.work)
+        raise LookupError
 
 
 class ProcessTests(ConnectionTestCase):
