@@ -4,7 +4,7 @@ The steps are such that a crash after any of them loses nothing and doubles noth
 stand is in its row before its file moves, and the row goes in the transaction that makes the file live.
 
 What waits is delivered together, because threads, round trips and syncs cost nearly the same for many
-messages as for one. What becomes of one touches no other: what cannot go on with the others goes by itself.
+messages as for one. What becomes of one touches no other: a step that fails is taken by each by itself.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -45,9 +45,9 @@ class Placed:
 
 
 class Busy(Exception):
-    """A message cannot go on together with others.
+    """Somebody else holds the mailbox of a message just now.
 
-    :ivar message: as it is now, to be delivered by itself.
+    :ivar message: as it is now, to be delivered a little later.
     """
 
     def __init__(self, message: Queued):
@@ -97,7 +97,7 @@ class LocalDelivery:
     async def deliver(self, messages: Sequence[Queued], keyring: Keyring) -> dict[UUID, Outcome]:
         """Bring claimed messages into their recipients' ``new``.
 
-        :returns: what became of each, by its ID; of a single one that is never :exc:`Busy`.
+        :returns: what became of each, by its ID.
         """
         batch = _Batch({message.id: message for message in messages})
         await self._aim(batch, keyring)
@@ -149,17 +149,20 @@ class LocalDelivery:
         messages: Sequence[Queued],
         **more: object,
     ) -> dict[UUID, T | Exception]:
-        """Take a step in the database; what could not take it with the others is busy."""
+        """Take a step in the database; what is left out of its results is busy."""
         if not messages:
             return {}
-        alone = len(messages) == 1
         try:
-            results = await self.database.run(interaction, messages, wait=alone, **more)
+            results = await self.database.run(interaction, messages, **more)
         except ServerUnavailable as error:
             return {message.id: error for message in messages}
         except Exception as error:
+            if len(messages) == 1:
+                return {messages[0].id: error}
             # Whose fault it is shows when each goes by itself.
-            return {message.id: error if alone else Busy(message) for message in messages}
+            results = {}
+            for message in messages:
+                results |= await self._interact(interaction, [message], **more)
         return {message.id: Busy(message) for message in messages} | results
 
     def _read_labels(self, messages: Sequence[Queued], keyring: Keyring) -> dict[UUID, Label | Exception]:
