@@ -100,9 +100,14 @@ class LocalDelivery:
         :returns: what became of each, by its ID.
         """
         batch = _Batch({message.id: message for message in messages})
-        await self._aim(batch, keyring)
-        await self._move(batch, {message.id for message in messages if message.target is None})
-        await self._place(batch)
+        try:
+            await self._aim(batch, keyring)
+            await self._move(batch, {message.id for message in messages if message.target is None})
+            await self._place(batch)
+        except Exception as error:
+            # What has become of the others stands.
+            for message in tuple(batch.going):
+                batch.end(message, error)
         return batch.outcomes
 
     async def _aim(self, batch: _Batch, keyring: Keyring) -> None:
@@ -139,9 +144,15 @@ class LocalDelivery:
             arrival = batch.going[message].arrival
             if is_there:
                 batch.end(message, Placed(arrival.workspace, arrival.path))
-            else:
-                await self.crew.run(self.store.move, [(arrival.path, batch.going[message].path)])
-                batch.end(message, NoSuchRecipient("the workspace was archived"))
+        if batch.going:
+            await self._move_back(batch)
+
+    async def _move_back(self, batch: _Batch) -> None:
+        """Have files whose workspaces are gone where they waited."""
+        messages = tuple(batch.going.values())
+        moves = [(message.arrival.path, message.path) for message in messages]
+        for message, fault in zip(messages, await self.crew.run(self.store.move, moves), strict=True):
+            batch.end(message.id, fault or NoSuchRecipient("the workspace was archived"))
 
     async def _interact(
         self,

@@ -104,6 +104,45 @@ class BatchTests(BatchTestCase):
         self.assert_types(await self.deliver(*messages), NoSuchRecipient, Placed)
         self.assertEqual(self.on_disk("out"), [messages[0].name.text])
 
+    async def test_does_not_move_back(self) -> None:
+        """A file that has gone to a workspace that went, and does not come back, is tried again."""
+        (message,) = await self.claim(await self.send())
+        store = self.watch_store()
+
+        def archive(path: ServerPath) -> None:
+            with self.connect() as connection, connection.cursor() as cursor:
+                cursor.execute("DELETE FROM mailboxes WHERE workspace = %s", (self.bob.workspace.uuid,))
+            store.before_move = fail
+
+        def fail(path: ServerPath) -> None:
+            raise OSError(5, "Input/output error")
+
+        store.before_move = archive
+        self.assert_types(await self.deliver(message), OSError)
+        self.assertEqual(self.on_disk("out"), [])
+        store.before_move = store.before_write
+        await self.change("UPDATE queue SET lease_until = '2001-01-01'")
+        self.assert_types(await self.deliver(*await self.claim(message.name)), NoSuchRecipient)
+        self.assertEqual(self.on_disk("out"), [message.name.text])
+
+    async def test_breaks_at_the_end(self) -> None:
+        """Whatever goes wrong with one after others arrived, that they did is known."""
+        messages = await self.claim(await self.send(), await self.send(self.carol))
+        store = self.watch_store()
+
+        def archive(path: ServerPath) -> None:
+            if path == messages[0].path:
+                with self.connect() as connection, connection.cursor() as cursor:
+                    cursor.execute("DELETE FROM mailboxes WHERE workspace = %s", (self.bob.workspace.uuid,))
+            else:
+                store.before_move = fail
+
+        def fail(path: ServerPath) -> None:
+            raise RuntimeError
+
+        store.before_move = archive
+        self.assert_types(await self.deliver(*messages), RuntimeError, Placed)
+
 
 class BusyTests(BatchTestCase):
     """Messages that cannot go on with the others."""
