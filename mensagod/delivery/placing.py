@@ -103,7 +103,12 @@ def _find_rooms(txn: Transaction, targets: Collection[WorkspaceID]) -> Mapping[W
         return {}
     boxes = mailboxes.lock_free(txn, targets)
     claimed = queue.claimed_bytes(txn, boxes)
-    return {target: _Room(target, box.quota - box.used - claimed[target]) for target, box in boxes.items()}
+    # One whose quota was just taken away has room without end, which shows when its messages are tried again.
+    return {
+        target: _Room(target, box.quota - box.used - claimed[target])
+        for target, box in boxes.items()
+        if box.quota
+    }
 
 
 def _check(recipient: Recipient | None, receiver: ReceiverPart) -> Recipient:

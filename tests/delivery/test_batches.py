@@ -10,7 +10,7 @@ from mensagod.delivery.local import Busy, Outcome, Placed
 from mensagod.delivery.outcomes import MailboxFull, NoSuchRecipient, OwnFault
 from mensagod.identity import WAddress, WorkspaceID
 from mensagod.paths import FileName, ServerPath
-from mensagod.storage import queue
+from mensagod.storage import queue, workspaces
 from mensagod.storage.queue import LeaseLost, Queued
 from tests.delivery.mail import MailTestCase
 from tests.serving import DOMAIN
@@ -82,6 +82,23 @@ class BatchTests(BatchTestCase):
         names = [await self.send() for _ in range(3)] + [await self.send(self.carol)]
         outcomes = await self.deliver(*await self.claim(*names))
         self.assert_types(outcomes, Placed, Placed, MailboxFull, Placed)
+
+    async def test_quota_goes(self) -> None:
+        """A quota that is taken away at that very moment makes no mailbox full."""
+        await self.change("UPDATE mailboxes SET quota = 1000000")
+        (message,) = await self.claim(await self.send())
+        find = workspaces.find_recipients
+
+        def lift(txn: Any, addresses: Any) -> Any:
+            found = find(txn, addresses)
+            with self.connect() as connection, connection.cursor() as cursor:
+                cursor.execute("UPDATE mailboxes SET quota = 0")
+            return found
+
+        self.patch(workspaces, "find_recipients", lift)
+        (outcome,) = await self.deliver(message)
+        assert isinstance(outcome, Busy)
+        self.assert_types(await self.deliver(outcome.message), Placed)
 
     async def test_new_is_made_again(self) -> None:
         """A mailbox whose directory was lost gets it back, for all that comes."""
