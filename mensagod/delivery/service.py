@@ -44,9 +44,10 @@ PAUSE_SECONDS = 0.1
 """How long the queue is not looked at while a worker is busy, unless that ends before: so under load more is
 taken at once, see :mod:`mensagod.delivery.local`, and a worker that is held up keeps up no others."""
 
-HELD_SECONDS = (0.05, 0.2, 0.8)
+HELD_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 """How long a worker waits, time after time, for mailboxes that others hold; then it leaves their messages to
-whoever claims them when their leases have ended, so that it has time for others."""
+whoever claims them when their leases have ended, so that it has time for others. Processes that deliver much
+to the same mailboxes meet often, so that it is not done with a few tries."""
 
 BATCH = 64
 """How many messages one worker takes at the most."""
@@ -185,7 +186,7 @@ class DeliveryService(Service):
         held = await self._try(messages)
         for seconds in HELD_SECONDS:
             if held and self.running:
-                await deferLater(self.reactor, seconds)
+                await deferLater(self.reactor, seconds * _random.uniform(0.5, 1.5))
                 held = await self._try(held)
         for message in held:
             self._log.warn("message {message} waits for its mailbox", message=str(message.id))
