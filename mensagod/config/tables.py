@@ -223,7 +223,10 @@ class PerformanceTable:
         unit="days",
     )
     max_delivery_threads: int = key(
-        Whole(1, 1000), 8, "Messages that one process delivers at the same time.", reload=False
+        Whole(1, 1000),
+        8,
+        "Workers of one process that deliver messages; each takes up to 64 at a time.",
+        reload=False,
     )
     max_clients: int = key(_MANY, 10_000, "Connections of one process.")
     keycard_cache_size: int = key(

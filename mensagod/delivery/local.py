@@ -4,7 +4,7 @@ The steps are such that a crash after any of them loses nothing and doubles noth
 stand is in its row before its file moves, and the row goes in the transaction that makes the file live.
 
 What waits is delivered together, because threads, round trips and syncs cost nearly the same for many
-messages as for one. What becomes of one touches no other: what cannot go on with the others goes by itself.
+messages as for one. What becomes of one touches no other: a step that fails is taken by each by itself.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -45,9 +45,9 @@ class Placed:
 
 
 class Busy(Exception):
-    """A message cannot go on together with others.
+    """Somebody else holds the mailbox of a message just now.
 
-    :ivar message: as it is now, to be delivered by itself.
+    :ivar message: as it is now, to be delivered a little later.
     """
 
     def __init__(self, message: Queued):
@@ -97,12 +97,17 @@ class LocalDelivery:
     async def deliver(self, messages: Sequence[Queued], keyring: Keyring) -> dict[UUID, Outcome]:
         """Bring claimed messages into their recipients' ``new``.
 
-        :returns: what became of each, by its ID; of a single one that is never :exc:`Busy`.
+        :returns: what became of each, by its ID.
         """
         batch = _Batch({message.id: message for message in messages})
-        await self._aim(batch, keyring)
-        await self._move(batch, {message.id for message in messages if message.target is None})
-        await self._place(batch)
+        try:
+            await self._aim(batch, keyring)
+            await self._move(batch, {message.id for message in messages if message.target is None})
+            await self._place(batch)
+        except Exception as error:
+            # What has become of the others stands.
+            for message in tuple(batch.going):
+                batch.end(message, error)
         return batch.outcomes
 
     async def _aim(self, batch: _Batch, keyring: Keyring) -> None:
@@ -139,9 +144,15 @@ class LocalDelivery:
             arrival = batch.going[message].arrival
             if is_there:
                 batch.end(message, Placed(arrival.workspace, arrival.path))
-            else:
-                await self.crew.run(self.store.move, [(arrival.path, batch.going[message].path)])
-                batch.end(message, NoSuchRecipient("the workspace was archived"))
+        if batch.going:
+            await self._move_back(batch)
+
+    async def _move_back(self, batch: _Batch) -> None:
+        """Have files whose workspaces are gone where they waited."""
+        messages = tuple(batch.going.values())
+        moves = [(message.arrival.path, message.path) for message in messages]
+        for message, fault in zip(messages, await self.crew.run(self.store.move, moves), strict=True):
+            batch.end(message.id, fault or NoSuchRecipient("the workspace was archived"))
 
     async def _interact(
         self,
@@ -149,17 +160,20 @@ class LocalDelivery:
         messages: Sequence[Queued],
         **more: object,
     ) -> dict[UUID, T | Exception]:
-        """Take a step in the database; what could not take it with the others is busy."""
+        """Take a step in the database; what is left out of its results is busy."""
         if not messages:
             return {}
-        alone = len(messages) == 1
         try:
-            results = await self.database.run(interaction, messages, wait=alone, **more)
+            results = await self.database.run(interaction, messages, **more)
         except ServerUnavailable as error:
             return {message.id: error for message in messages}
         except Exception as error:
+            if len(messages) == 1:
+                return {messages[0].id: error}
             # Whose fault it is shows when each goes by itself.
-            return {message.id: error if alone else Busy(message) for message in messages}
+            results = {}
+            for message in messages:
+                results |= await self._interact(interaction, [message], **more)
         return {message.id: Busy(message) for message in messages} | results
 
     def _read_labels(self, messages: Sequence[Queued], keyring: Keyring) -> dict[UUID, Label | Exception]:

@@ -1,7 +1,7 @@
 """What local delivery does in the database: the two interactions between which a message's file moves.
 
 Each is for messages that go together, and gives by their IDs what became of them. A message whose mailbox
-somebody else holds is left out, unless it is to ``wait``: who holds one keeps up no other's messages.
+somebody else holds is left out: who holds one keeps up neither others' messages nor a connection.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +15,6 @@ from mensagod.delivery.outcomes import DeliveryError, MailboxFull, NoSuchRecipie
 from mensagod.identity import SERVER_DEVICE, WorkspaceID
 from mensagod.paths import FileName
 from mensagod.storage import files, mailboxes, queue, workspaces
-from mensagod.storage.mailboxes import Mailbox
 from mensagod.storage.queue import LeaseLost, Queued
 from mensagod.storage.rows import Transaction
 from mensagod.storage.workspaces import Recipient, WorkspaceStatus
@@ -36,12 +35,12 @@ class Label:
 
 
 def aim(
-    txn: Transaction, messages: Sequence[Queued], labels: Mapping[UUID, Label], wait: bool
+    txn: Transaction, messages: Sequence[Queued], labels: Mapping[UUID, Label]
 ) -> dict[UUID, Queued | Exception]:
     """Find the recipients' workspaces, make sure that they take the messages, and decide the new names."""
     recipients = workspaces.find_recipients(txn, [labels[message.id].receiver.to for message in messages])
     counted = {recipient.workspace for recipient in recipients if recipient and recipient.has_quota}
-    rooms = _find_rooms(txn, counted, wait)
+    rooms = _find_rooms(txn, counted)
     results: dict[UUID, Queued | Exception] = {}
     for message, recipient in zip(messages, recipients, strict=True):
         label = labels[message.id]
@@ -61,14 +60,18 @@ def aim(
     return results | {message.id: LeaseLost() for message in aimed if message.id not in held}
 
 
-def place(txn: Transaction, messages: Sequence[Queued], wait: bool) -> dict[UUID, bool | Exception]:
+def place(txn: Transaction, messages: Sequence[Queued]) -> dict[UUID, bool | Exception]:
     """Make moved files live and forget their messages; tell whether the workspace is still there."""
-    boxes = _lock(txn, {message.arrival.workspace for message in messages}, wait)
+    targets = {message.arrival.workspace for message in messages}
+    boxes = mailboxes.lock_free(txn, targets)
+    gone = mailboxes.list_missing(txn, targets - boxes.keys())
     here = [message for message in messages if message.arrival.workspace in boxes]
     # The leases come first: without its lease another may have made the file live already.
     held = queue.finish(txn, here)
     files.add_delivered(txn, [message.arrival for message in here if message.id in held], SERVER_DEVICE)
-    results: dict[UUID, bool | Exception] = {message.id: False for message in messages if wait}
+    results: dict[UUID, bool | Exception] = {
+        message.id: False for message in messages if message.arrival.workspace in gone
+    }
     return results | {message.id: message.id in held or LeaseLost() for message in here}
 
 
@@ -94,22 +97,18 @@ class _Room:
         self.left -= size
 
 
-def _find_rooms(
-    txn: Transaction, targets: Collection[WorkspaceID], wait: bool
-) -> Mapping[WorkspaceID, _Room]:
+def _find_rooms(txn: Transaction, targets: Collection[WorkspaceID]) -> Mapping[WorkspaceID, _Room]:
     """Tell how much room is in mailboxes, which are locked by that."""
     if not targets:
         return {}
-    boxes = _lock(txn, targets, wait)
+    boxes = mailboxes.lock_free(txn, targets)
     claimed = queue.claimed_bytes(txn, boxes)
-    return {target: _Room(target, box.quota - box.used - claimed[target]) for target, box in boxes.items()}
-
-
-def _lock(txn: Transaction, targets: Collection[WorkspaceID], wait: bool) -> dict[WorkspaceID, Mailbox]:
-    if not wait:
-        return mailboxes.lock_free(txn, targets)
-    boxes = ((target, mailboxes.lock(txn, target)) for target in targets)
-    return {target: box for target, box in boxes if box is not None}
+    # One whose quota was just taken away has room without end, which shows when its messages are tried again.
+    return {
+        target: _Room(target, box.quota - box.used - claimed[target])
+        for target, box in boxes.items()
+        if box.quota
+    }
 
 
 def _check(recipient: Recipient | None, receiver: ReceiverPart) -> Recipient:

@@ -10,7 +10,7 @@ from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -43,6 +43,11 @@ SWEEP_AGE = 2 * queue.WRITING_SECONDS
 PAUSE_SECONDS = 0.1
 """How long the queue is not looked at while a worker is busy, unless that ends before: so under load more is
 taken at once, see :mod:`mensagod.delivery.local`, and a worker that is held up keeps up no others."""
+
+HELD_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
+"""How long a worker waits, time after time, for mailboxes that others hold; then it leaves their messages to
+whoever claims them when their leases have ended, so that it has time for others. Processes that deliver much
+to the same mailboxes meet often, so that it is not done with a few tries."""
 
 BATCH = 64
 """How many messages one worker takes at the most."""
@@ -177,17 +182,31 @@ class DeliveryService(Service):
         ensureDeferred(self._work(messages)).addBoth(end)
 
     async def _work(self, messages: Sequence[Queued]) -> None:
-        """Deliver messages and put down what became of each."""
+        """Deliver messages, those whose mailboxes others hold a little later."""
+        held = await self._try(messages)
+        for seconds in HELD_SECONDS:
+            if held and self.running:
+                await deferLater(self.reactor, seconds * _random.uniform(0.5, 1.5))
+                held = await self._try(held)
+        for message in held:
+            self._log.warn("message {message} waits for its mailbox", message=str(message.id))
+
+    async def _try(self, messages: Sequence[Queued]) -> list[Queued]:
+        """Deliver messages and put down what became of each; give those whose mailboxes others hold."""
         outcomes = await self._deliver(messages)
+        held = []
         for message in messages:
             try:
                 await self._conclude(message, outcomes[message.id])
+            except Busy as busy:
+                held.append(busy.message)
             except LeaseLost:
                 self._log.warn("another process took over message {message}", message=str(message.id))
             except ServerUnavailable:
                 self._log.warn("message {message} waits for the database", message=str(message.id))
             except Exception:
                 self._log.failure("the outcome of message {message} is unknown", message=str(message.id))
+        return held
 
     async def _deliver(self, messages: Sequence[Queued]) -> dict[UUID, Outcome]:
         ours = self.config().global_.domains
@@ -204,6 +223,7 @@ class DeliveryService(Service):
     async def _conclude(self, message: Queued, outcome: Outcome) -> None:
         """Put down what became of a message.
 
+        :raises Busy: if somebody else has its mailbox.
         :raises LeaseLost: if somebody else has it.
         :raises ServerUnavailable: if that could not be put down; it is done again when the lease has ended.
         """
@@ -211,12 +231,9 @@ class DeliveryService(Service):
             case Placed():
                 self._log.info("message {message} delivered", message=str(message.id))
                 self.delivered(outcome.workspace)
-            case Busy():
-                if self.running:
-                    self._begin([outcome.message])
             case DeliveryError():
                 await self._put_back(message, outcome)
-            case LeaseLost() | ServerUnavailable():
+            case Busy() | LeaseLost() | ServerUnavailable():
                 raise outcome
             case _:
                 self._log.failure(

@@ -1,6 +1,6 @@
 """The state of a workspace's files as a whole: its quota, its usage, and the order of its changes."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from attrs import frozen
 
@@ -45,7 +45,7 @@ def lock(txn: Transaction, workspace: WorkspaceID) -> Mailbox | None:
     return maybe(Mailbox.from_row, txn)
 
 
-def lock_free(txn: Transaction, workspaces: Iterable[WorkspaceID]) -> dict[WorkspaceID, Mailbox]:
+def lock_free(txn: Transaction, workspaces: Collection[WorkspaceID]) -> dict[WorkspaceID, Mailbox]:
     """Lock those mailboxes that nobody else holds; it waits for none, so one never holds up the others."""
     txn.execute(
         "SELECT workspace, quota, used, files, last_update FROM mailboxes WHERE workspace = ANY(%s)"
@@ -53,3 +53,14 @@ def lock_free(txn: Transaction, workspaces: Iterable[WorkspaceID]) -> dict[Works
         ([workspace.uuid for workspace in workspaces],),
     )
     return dict(many(lambda row: (WorkspaceID(row.workspace), Mailbox.from_row(row)), txn))
+
+
+def list_missing(txn: Transaction, workspaces: Collection[WorkspaceID]) -> set[WorkspaceID]:
+    """Tell which workspaces have no mailbox, be it held or not."""
+    if not workspaces:
+        return set()
+    txn.execute(
+        "SELECT workspace FROM mailboxes WHERE workspace = ANY(%s)",
+        ([workspace.uuid for workspace in workspaces],),
+    )
+    return set(workspaces) - set(many(lambda row: WorkspaceID(row.workspace), txn))

@@ -10,7 +10,7 @@ from mensagod.delivery.local import Busy, Outcome, Placed
 from mensagod.delivery.outcomes import MailboxFull, NoSuchRecipient, OwnFault
 from mensagod.identity import WAddress, WorkspaceID
 from mensagod.paths import FileName, ServerPath
-from mensagod.storage import queue
+from mensagod.storage import queue, workspaces
 from mensagod.storage.queue import LeaseLost, Queued
 from tests.delivery.mail import MailTestCase
 from tests.serving import DOMAIN
@@ -83,6 +83,23 @@ class BatchTests(BatchTestCase):
         outcomes = await self.deliver(*await self.claim(*names))
         self.assert_types(outcomes, Placed, Placed, MailboxFull, Placed)
 
+    async def test_quota_goes(self) -> None:
+        """A quota that is taken away at that very moment makes no mailbox full."""
+        await self.change("UPDATE mailboxes SET quota = 1000000")
+        (message,) = await self.claim(await self.send())
+        find = workspaces.find_recipients
+
+        def lift(txn: Any, addresses: Any) -> Any:
+            found = find(txn, addresses)
+            with self.connect() as connection, connection.cursor() as cursor:
+                cursor.execute("UPDATE mailboxes SET quota = 0")
+            return found
+
+        self.patch(workspaces, "find_recipients", lift)
+        (outcome,) = await self.deliver(message)
+        assert isinstance(outcome, Busy)
+        self.assert_types(await self.deliver(outcome.message), Placed)
+
     async def test_new_is_made_again(self) -> None:
         """A mailbox whose directory was lost gets it back, for all that comes."""
         new = ServerPath.new_messages(self.bob.workspace)
@@ -101,12 +118,47 @@ class BatchTests(BatchTestCase):
                 cursor.execute("DELETE FROM mailboxes WHERE workspace = %s", (self.bob.workspace.uuid,))
 
         self.watch_store().before_move = archive
-        first, second = await self.deliver(*messages)
-        self.assertIsInstance(second, Placed)
-        # That it is gone, and not only held by somebody else, shows when it goes by itself.
-        assert isinstance(first, Busy)
-        self.assert_types(await self.deliver(first.message), NoSuchRecipient)
+        self.assert_types(await self.deliver(*messages), NoSuchRecipient, Placed)
         self.assertEqual(self.on_disk("out"), [messages[0].name.text])
+
+    async def test_does_not_move_back(self) -> None:
+        """A file that has gone to a workspace that went, and does not come back, is tried again."""
+        (message,) = await self.claim(await self.send())
+        store = self.watch_store()
+
+        def archive(path: ServerPath) -> None:
+            with self.connect() as connection, connection.cursor() as cursor:
+                cursor.execute("DELETE FROM mailboxes WHERE workspace = %s", (self.bob.workspace.uuid,))
+            store.before_move = fail
+
+        def fail(path: ServerPath) -> None:
+            raise OSError(5, "Input/output error")
+
+        store.before_move = archive
+        self.assert_types(await self.deliver(message), OSError)
+        self.assertEqual(self.on_disk("out"), [])
+        store.before_move = store.before_write
+        await self.change("UPDATE queue SET lease_until = '2001-01-01'")
+        self.assert_types(await self.deliver(*await self.claim(message.name)), NoSuchRecipient)
+        self.assertEqual(self.on_disk("out"), [message.name.text])
+
+    async def test_breaks_at_the_end(self) -> None:
+        """Whatever goes wrong with one after others arrived, that they did is known."""
+        messages = await self.claim(await self.send(), await self.send(self.carol))
+        store = self.watch_store()
+
+        def archive(path: ServerPath) -> None:
+            if path == messages[0].path:
+                with self.connect() as connection, connection.cursor() as cursor:
+                    cursor.execute("DELETE FROM mailboxes WHERE workspace = %s", (self.bob.workspace.uuid,))
+            else:
+                store.before_move = fail
+
+        def fail(path: ServerPath) -> None:
+            raise RuntimeError
+
+        store.before_move = archive
+        self.assert_types(await self.deliver(*messages), RuntimeError, Placed)
 
 
 class BusyTests(BatchTestCase):
@@ -140,6 +192,28 @@ class BusyTests(BatchTestCase):
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         await self.assert_consistent()
 
+    async def test_many(self) -> None:
+        """However many wait for a mailbox, no more workers are busy than may be, and others' mail arrives."""
+        for _ in range(self.most + 5):
+            await self.send()
+        held = self.hold(self.bob.workspace)
+        self.delivery.startService()
+        await self.until("SELECT count(*) = 0 FROM queue WHERE target IS NULL")
+        await self.send(self.carol)
+        await self.until("SELECT count(*) = 1 FROM updates")
+        self.assertEqual(len(await self.delivered(self.carol.workspace)), 1)
+        self.assertLessEqual(len(self.delivery._running), self.most)
+        held.close()
+        await self.change("UPDATE queue SET lease_until = '2001-01-01'")
+        self.delivery.wake()
+        await self.until("SELECT count(*) = 0 FROM queue")
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), self.most + 5)
+        await self.assert_consistent()
+
+    @property
+    def most(self) -> int:
+        return self.service.server.config.performance.max_delivery_threads
+
     async def test_broken_step(self) -> None:
         """A message that makes a step fail does so alone: the others arrive."""
         poisoned = await self.send()
@@ -160,13 +234,12 @@ class BusyTests(BatchTestCase):
         self.assertEqual(len(await self.delivered(self.carol.workspace)), 1)
 
     async def test_stopping(self) -> None:
-        """A service that stops begins nothing anew: what could not go on waits for another process."""
+        """A service that stops waits for no mailbox: what could not go on is left to another process."""
         messages = await self.claim(await self.send(), await self.send(self.carol))
         held = self.hold(self.bob.workspace)
-        outcomes = await self.deliver(*messages)
-        for message, outcome in zip(messages, outcomes, strict=True):
-            await self.delivery._conclude(message, outcome)
-        self.assertEqual(self.delivery._running, {})
+        self.patch(service, "HELD_SECONDS", (10**6,))
+        await self.delivery._work(messages)
+        self.assertEqual(await self.value("SELECT name FROM queue"), messages[0].name.text)
         held.close()
         await self.change("UPDATE queue SET lease_until = now() - interval '1 second'")
         self.delivery.startService()
