@@ -23,6 +23,7 @@ from mensagod.storage.database import (
 from mensagod.storage.rows import Transaction, one
 from mensagod.wire.status import Status
 from tests.databases import DatabaseTestCase
+from tests.waiting import until
 
 
 def add(txn: Transaction, number: int) -> None:
@@ -310,6 +311,7 @@ class LimitTests(NumbersTestCase):
         """A call that takes too long fails with 303; its thread and connection come free."""
         service = self.add_service()
         pid = await service.read(backend)
+        await self.calm(service)
         (call,) = await self.begun(service.run)
         service._end_waiting()
         await self.assertFailure(call, DatabaseUnavailable)
@@ -331,7 +333,7 @@ class LimitTests(NumbersTestCase):
     async def test_slow_commit(self) -> None:
         """Of a commit that takes too long nobody knows, however fast its thread sees that it is given up."""
         service = self.add_service()
-        await service.read(total)
+        await self.calm(service)
 
         def slowly(connection: Any) -> None:
             hang_up(connection)
@@ -404,6 +406,11 @@ class LimitTests(NumbersTestCase):
         )
         await service.stopService()
         await running
+
+    async def calm(self, service: Database) -> None:
+        """Have nothing under way but what the test begins: no question whether the database lives."""
+        service._watch.stop()
+        await until(lambda: service.available and not service._running)
 
     async def begun(self, method: Callable[..., Deferred[None]]) -> tuple[Deferred[None]]:
         """Begin a statement that takes very long, in a tuple, as it is not waited for."""
