@@ -38,7 +38,7 @@ class BatchTestCase(MailTestCase):
         self.assertEqual([type(outcome) for outcome in outcomes], list(types))
 
     def hold(self, workspace: WorkspaceID) -> Any:
-        """Lock a mailbox, as another process may, until the connection is closed."""
+        """Lock a mailbox, as another process may, until the connection rolls back."""
         connection = self.connect()
         with connection.cursor() as cursor:
             cursor.execute("SELECT FROM mailboxes WHERE workspace = %s FOR UPDATE", (workspace.uuid,))
@@ -175,7 +175,7 @@ class BusyTests(BatchTestCase):
             assert isinstance(first, Busy)
             # Without a quota, nothing is locked before the file moves.
             self.assertEqual(first.message.target is None, bool(quota))
-            held.close()
+            held.rollback()
             self.assert_types(await self.deliver(first.message), Placed)
         await self.assert_consistent()
 
@@ -187,7 +187,7 @@ class BusyTests(BatchTestCase):
         self.delivery.startService()
         await self.until("SELECT count(*) = 1 FROM queue")
         self.assertEqual(len(await self.delivered(self.carol.workspace)), 1)
-        held.close()
+        held.rollback()
         await self.until("SELECT count(*) = 0 FROM queue")
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         await self.assert_consistent()
@@ -203,7 +203,7 @@ class BusyTests(BatchTestCase):
         await self.until("SELECT count(*) = 1 FROM updates")
         self.assertEqual(len(await self.delivered(self.carol.workspace)), 1)
         self.assertLessEqual(len(self.delivery._running), self.most)
-        held.close()
+        held.rollback()
         await self.change("UPDATE queue SET lease_until = '2001-01-01'")
         self.delivery.wake()
         await self.until("SELECT count(*) = 0 FROM queue")
@@ -240,7 +240,7 @@ class BusyTests(BatchTestCase):
         self.patch(service, "HELD_SECONDS", (10**6,))
         await self.delivery._work(messages)
         self.assertEqual(await self.value("SELECT name FROM queue"), messages[0].name.text)
-        held.close()
+        held.rollback()
         await self.change("UPDATE queue SET lease_until = now() - interval '1 second'")
         self.delivery.startService()
         await self.until("SELECT count(*) = 0 FROM queue")
