@@ -39,11 +39,6 @@ class Transaction:
         """Run one statement; ``%s`` or ``%(name)s`` stand for parameters, if there are any."""
         self._cursor.execute(sql, parameters)
 
-    def execute_many(self, sql: str, rows: Sequence[Parameters]) -> None:
-        """Run one statement once for each of ``rows``, with few round trips."""
-        if rows:
-            self._cursor.execute(b";".join(self._cursor.mogrify(sql, parameters) for parameters in rows))
-
     def fetchone(self) -> Row | None:
         """Take the next row, ``None`` after the last."""
         return self._cursor.fetchone()

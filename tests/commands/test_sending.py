@@ -11,6 +11,7 @@ from mensagod.delivery.tags import MessageType
 from mensagod.identity import Domain, WAddress
 from mensagod.paths import ServerPath
 from mensagod.storage import queue
+from mensagod.storage.rows import Transaction, one
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.delivery.letters import STRANGER
@@ -125,6 +126,19 @@ class CheckTests(SendTestCase):
 
 class AcceptanceTests(SendTestCase):
     """What 200 promises."""
+
+    async def test_haste(self) -> None:
+        """The reservation alone does not wait for the disk: what comes next on its connection does again."""
+
+        def source(txn: Transaction, before: str) -> str:
+            txn.execute(before + "SELECT source FROM pg_settings WHERE name = 'synchronous_commit'")
+            return one(lambda row: str(row.source), txn)
+
+        database = await self.make_service()
+        usual = await database.change(source, "")
+        self.assertEqual(await database.change(source, queue._HASTE), "session")
+        self.assertNotEqual(usual, "session")
+        self.assertEqual(await database.change(source, ""), usual)
 
     async def test_durable(self) -> None:
         """At 200 the message is in the queue, its content as it came on the disk under the name given."""

@@ -51,7 +51,7 @@ class RowTests(DatabaseTestCase):
     def test_changed(self) -> None:
         """``changed`` tells one from nothing, and refuses more."""
         self.txn.execute("CREATE TABLE numbers (number integer)")
-        self.txn.execute_many("INSERT INTO numbers VALUES (%s)", [(1,), (2,), (2,)])
+        self.txn.execute("INSERT INTO numbers VALUES (1), (2), (2)")
         self.txn.execute("UPDATE numbers SET number = 0 WHERE number = %s", (1,))
         self.assertTrue(changed(self.txn))
         self.txn.execute("UPDATE numbers SET number = 0 WHERE number = %s", (9,))
