@@ -49,11 +49,12 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis
 
 # What the quick suite leaves out crosses a socket or asks a real PostgreSQL.
-QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client \
+QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client tests.values tests.threads tests.sessions \
 	$(addprefix tests.delivery.test_,envelopes labels reference tags) \
 	$(addprefix tests.commands.test_,policy registry sessions) \
-	$(addprefix tests.test_,docs identity keyring layers limits log_lines paths protocol raw secrets session threads \
-	times turns vectors)
+	$(addprefix tests.server.test_,admission protocol transfers) \
+	tests.organization.test_keyring tests.process.test_logs \
+	$(addprefix tests.test_,docs layers secrets vectors)
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "mensagod needs Python 3.11 or newer: install it, or set PYTHON" >&2; exit 1; }

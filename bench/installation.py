@@ -22,24 +22,24 @@ from twisted.internet.task import react
 from twisted.python.filepath import FilePath
 
 from bench.processes import tell
-from mensagod.accounts import Account, give, service_account
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import EncryptionPair, SecretKey
 from mensagod.delivery.envelopes import seal_message
-from mensagod.identity import SERVER_DEVICE, DeviceID, Domain, UserID, WAddress, WorkspaceID
 from mensagod.keycards.making import OrganizationKeys, make_organization_root
-from mensagod.keyring import protect
-from mensagod.paths import FileName, ServerPath
+from mensagod.organization.keyring import protect
+from mensagod.postgres.embedded import EmbeddedPostgres
+from mensagod.process.accounts import Account, give, service_account
 from mensagod.storage import devices, files, keycards, keys, mailboxes, schema, workspaces
 from mensagod.storage.connections import connect
 from mensagod.storage.devices import Presented
-from mensagod.storage.embedded import EmbeddedPostgres
 from mensagod.storage.files import Arrival
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry
 from mensagod.storage.migrations import migrate
 from mensagod.storage.rows import Transaction
 from mensagod.storage.store import MailboxStore
 from mensagod.storage.workspaces import Credentials
+from mensagod.values.identity import SERVER_DEVICE, DeviceID, Domain, UserID, WAddress, WorkspaceID
+from mensagod.values.paths import FileName, ServerPath
 
 DOMAIN = Domain.from_text("example.com")
 MEMBERS = 16

@@ -17,16 +17,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mensagod.commands import sessions
+from mensagod.commands.interfaces import ICommand
 from mensagod.commands.registry import CommandRegistry
 from mensagod.config import Config
 from mensagod.config.tables import DatabaseTable, GlobalTable
-from mensagod.factory import MensagoFactory
-from mensagod.identity import DeviceID, Domain, WorkspaceID
-from mensagod.imensagod import ICommand
-from mensagod.paths import ServerPath
-from mensagod.protocol import MensagoProtocol
-from mensagod.server import Server
-from mensagod.session import Member, Outcome, Session
+from mensagod.server.factory import MensagoFactory
+from mensagod.server.parts import Server
+from mensagod.server.protocol import MensagoProtocol
+from mensagod.sessions.session import Member, Outcome, Session
+from mensagod.values.identity import DeviceID, Domain, WorkspaceID
+from mensagod.values.paths import ServerPath
 from mensagod.wire.frames import FrameDecoder, encode_message
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status

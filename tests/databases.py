@@ -22,9 +22,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from mensagod.accounts import Account, can_reach, give, service_account
+from mensagod.postgres.binaries import Binaries, find_binaries
+from mensagod.process.accounts import Account, can_reach, give, service_account
 from mensagod.storage import schema
-from mensagod.storage.binaries import Binaries, find_binaries
 from mensagod.storage.connections import Connection, connect
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import migrate

@@ -21,17 +21,17 @@ from mensagod.config.listeners import parse_listener
 from mensagod.config.tables import DatabaseTable, GlobalTable, NetworkTable, SecurityTable
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import EncryptionPair, SecretKey
-from mensagod.identity import DeviceID, Domain, UserID, WAddress, WorkspaceID
 from mensagod.keycards.making import OrganizationKeys, make_organization_root
-from mensagod.keyring import protect
-from mensagod.service import MensagoService
+from mensagod.organization.keyring import protect
+from mensagod.server.service import MensagoService
+from mensagod.server.tap import assemble
 from mensagod.storage import keycards, keys, preregistrations, workspaces
 from mensagod.storage.devices import Presented
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry
 from mensagod.storage.preregistrations import Preregistration
 from mensagod.storage.rows import Transaction
 from mensagod.storage.workspaces import Credentials
-from mensagod.tap import assemble
+from mensagod.values.identity import DeviceID, Domain, UserID, WAddress, WorkspaceID
 from tests.databases import DatabaseTestCase
 
 DOMAIN = Domain.from_text("example.com")

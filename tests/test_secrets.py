@@ -4,9 +4,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.commands.fields import NewPassword
 from mensagod.crypto.passwords import login_parameters
-from mensagod.identity import Domain, WorkspaceID
 from mensagod.storage.preregistrations import Preregistration
 from mensagod.storage.workspaces import Credentials
+from mensagod.values.identity import Domain, WorkspaceID
 from mensagod.wire.messages import Request
 
 SECRET = "$argon2id$v=19$m=8192,t=1,p=1$c29tZXNhbHQ$" + "A" * 43

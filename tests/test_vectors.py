@@ -13,9 +13,9 @@ from mensagod.crypto.passwords import PasswordHasher, login_parameters
 from mensagod.crypto.sealing import EncryptionPair, SecretKey
 from mensagod.crypto.signing import SigningPair, VerifyKey
 from mensagod.errors import BadValue, UnsupportedAlgorithm
-from mensagod.identity import Domain, MAddress, RandomID, UserID, WAddress
-from mensagod.paths import ServerPath
-from mensagod.times import format_date, format_timestamp, parse_date, parse_timestamp
+from mensagod.values.identity import Domain, MAddress, RandomID, UserID, WAddress
+from mensagod.values.paths import ServerPath
+from mensagod.values.times import format_date, format_timestamp, parse_date, parse_timestamp
 from tests.vectors import load
 
 VALUES: Final = load("values")

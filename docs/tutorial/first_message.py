@@ -22,9 +22,9 @@ from mensagod.client.errors import ClientError
 from mensagod.client.passwords import hash_password
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.delivery.envelopes import open_payload, seal_message
-from mensagod.identity import DeviceID, UserID, WorkspaceID
 from mensagod.keycards.entries import OrganizationEntry
-from mensagod.paths import ServerPath
+from mensagod.values.identity import DeviceID, UserID, WorkspaceID
+from mensagod.values.paths import ServerPath
 
 
 @frozen

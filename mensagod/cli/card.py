@@ -10,7 +10,6 @@ from mensagod.cli import output
 from mensagod.cli.cards import CardReport, UsableHistory
 from mensagod.cli.verbs import Invocation, Parsed, VerbGroup, pass_invocation
 from mensagod.config import Config
-from mensagod.identity import Domain, MAddress, UserID, WorkspaceID, is_random_id
 from mensagod.installation.faults import InstallationFault
 from mensagod.installation.opened import open_installation, transaction
 from mensagod.keycards.errors import KeycardFault
@@ -18,7 +17,8 @@ from mensagod.keycards.splitting import split_entries
 from mensagod.storage import keycards, workspaces
 from mensagod.storage.keycards import ORGANIZATION
 from mensagod.storage.rows import Transaction
-from mensagod.times import parse_date, parse_timestamp
+from mensagod.values.identity import Domain, MAddress, UserID, WorkspaceID, is_random_id
+from mensagod.values.times import parse_date, parse_timestamp
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a card (spec 03, *Trust in a remote server*)."""

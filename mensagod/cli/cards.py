@@ -6,14 +6,14 @@ from typing import Any, Self
 
 from attrs import frozen
 
-from mensagod.identity import Domain, WAddress
 from mensagod.installation.faults import InstallationFault
 from mensagod.keycards.entries import Entry, OrganizationEntry, UserEntry
 from mensagod.keycards.errors import KeycardFault
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keycards.signatures import fingerprint
 from mensagod.keycards.verification import EntryReport, Verification, verify_card
-from mensagod.times import format_timestamp
+from mensagod.values.identity import Domain, WAddress
+from mensagod.values.times import format_timestamp
 
 _WIDTH = 24
 _SUPERSEDED = (

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mensagod.identity import Domain, WorkspaceID
-from mensagod.installation.dns_records import Record
+from mensagod.organization.dns_records import Record
+from mensagod.values.identity import Domain, WorkspaceID
 
 
 def as_document(

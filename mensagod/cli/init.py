@@ -14,9 +14,9 @@ from mensagod.config import configuration_path
 from mensagod.config.choices import Registration
 from mensagod.config.listeners import Listener, parse_listener
 from mensagod.config.tables import GlobalTable
-from mensagod.identity import Domain, WorkspaceID
 from mensagod.installation.founding import Choices, Founded, found, refuse_existing
 from mensagod.keycards.fields import check_client_name
+from mensagod.values.identity import Domain, WorkspaceID
 
 EMBEDDED = "embedded"
 TOP_DIR = GlobalTable(domain=Domain("invalid")).top_dir

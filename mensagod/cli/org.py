@@ -6,24 +6,23 @@ from typing import Any, Final
 
 import click
 
-from mensagod import organization
 from mensagod.cli import organizations, output
 from mensagod.cli.founded import as_lines
 from mensagod.cli.verbs import Invocation, VerbGroup, pass_invocation
 from mensagod.config import Config
 from mensagod.crypto.sealing import SecretKey
-from mensagod.installation import dns_changes
 from mensagod.installation.certificates import read_pins
-from mensagod.installation.dns_changes import Task
-from mensagod.installation.dns_records import Record, make_records, public_port
 from mensagod.installation.opened import open_installation, transaction
-from mensagod.installation.organization_key import read_candidates
-from mensagod.installation.rekeying import is_unfinished, revoke_with_new_key
-from mensagod.installation.rekeying import rekey as replace_key
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.signatures import fingerprint
-from mensagod.keyring import choose_master
-from mensagod.organization import Change, ChangeStep
+from mensagod.organization import dns_changes, keycard
+from mensagod.organization.dns_changes import Task
+from mensagod.organization.dns_records import Record, make_records, public_port
+from mensagod.organization.key_file import read_candidates
+from mensagod.organization.keycard import Change, ChangeStep
+from mensagod.organization.keyring import choose_master
+from mensagod.organization.rekeying import is_unfinished, revoke_with_new_key
+from mensagod.organization.rekeying import rekey as replace_key
 from mensagod.storage import keys
 from mensagod.storage.connections import Connection
 
@@ -71,7 +70,7 @@ def rotate(invocation: Invocation, *, dry_run: bool) -> None:
     The old encryption key opens what was sealed to it for 30 days more. Running servers follow
     within a second.
     """
-    _change(invocation, organization.rotate, dry_run=dry_run)
+    _change(invocation, keycard.rotate, dry_run=dry_run)
 
 
 @command.command()
@@ -85,7 +84,7 @@ def revoke(invocation: Invocation, *, dry_run: bool, new_key: bool) -> None:
 
     Everybody then needs a new keycard entry. Running servers follow within a second.
     """
-    _change(invocation, organization.revoke, dry_run=dry_run, new_key=new_key)
+    _change(invocation, keycard.revoke, dry_run=dry_run, new_key=new_key)
 
 
 @command.command()
@@ -122,10 +121,10 @@ def _change(invocation: Invocation, step: ChangeStep, *, dry_run: bool, new_key:
     pins = read_pins(config)
     port = public_port(config.network.endpoints)
     domains = config.global_.domains
-    revokes = step is organization.revoke
+    revokes = step is keycard.revoke
     with open_installation(config) as connection:
         with transaction(connection) as txn:
-            before = organization.current_entry(txn)
+            before = keycard.current_entry(txn)
         masters = () if new_key else _read_masters(config, connection)
         if dry_run:
             old = make_records(before, domains, pins, port)
@@ -170,7 +169,7 @@ def _read_masters(config: Config, connection: Connection) -> tuple[SecretKey, ..
 def _lacking(connection: Connection, *, after_revocation: bool = False) -> list[dict[str, Any]]:
     """List who needs a new keycard entry, or would need one."""
     with transaction(connection) as txn:
-        holders = organization.lacking_entries(txn, after_revocation=after_revocation)
+        holders = keycard.lacking_entries(txn, after_revocation=after_revocation)
         return [organizations.holder_document(holder) for holder in holders]
 
 

@@ -6,23 +6,22 @@ from typing import Any
 
 from attrs import frozen
 
-from mensagod import organization
 from mensagod.cli.founded import as_lines
 from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.installation import dns_changes
 from mensagod.installation.certificates import read_pins
-from mensagod.installation.dns_records import Record, make_records, public_port
 from mensagod.installation.opened import transaction
-from mensagod.installation.rekeying import is_unfinished
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.signatures import fingerprint
-from mensagod.keyring import KEEP_DAYS, KeyringFault
+from mensagod.organization import dns_changes, keycard
+from mensagod.organization.dns_records import Record, make_records, public_port
+from mensagod.organization.keyring import KEEP_DAYS, KeyringFault
+from mensagod.organization.rekeying import is_unfinished
 from mensagod.storage import keys
 from mensagod.storage.connections import Connection
 from mensagod.storage.holders import Holder
 from mensagod.storage.keys import KeyState
-from mensagod.times import format_timestamp
+from mensagod.values.times import format_timestamp
 
 
 @frozen
@@ -44,7 +43,7 @@ class OrganizationState:
     @property
     def warning(self) -> str | None:
         """What there is to say of the end of the entry."""
-        return organization.expiry_warning(self.entry, self.now)
+        return keycard.expiry_warning(self.entry, self.now)
 
     @property
     def opening(self) -> list[tuple[CryptoString, datetime]]:
@@ -57,7 +56,7 @@ class OrganizationState:
         """Write it for a program."""
         return {
             **entry_document(self.entry),
-            "days_left": organization.days_left(self.entry, self.now),
+            "days_left": keycard.days_left(self.entry, self.now),
             "warning": self.warning,
             "previous_encryption_keys": [
                 {"key": str(key), "opens_until": format_timestamp(end)} for key, end in self.opening
@@ -74,7 +73,7 @@ class OrganizationState:
         rows = {
             "Organization": f"{entry.name}, {entry.domain}",
             "Entry": f"{entry.index}, made {dns_changes.show_time(entry.timestamp)},"
-            f" {organization.describe_end(entry, self.now)}",
+            f" {keycard.describe_end(entry, self.now)}",
             "Hash": str(entry.hash),
             "Fingerprint": fingerprint(entry),
             "Primary key": str(entry.primary_key),
@@ -97,9 +96,9 @@ def read_state(config: Config, connection: Connection) -> OrganizationState:
     :raises mensagod.installation.faults.InstallationFault: if a certificate cannot be read.
     """
     with transaction(connection) as txn:
-        entry = organization.current_entry(txn)
+        entry = keycard.current_entry(txn)
         states = keys.list_states(txn)
-        lacking = [holder_document(holder) for holder in organization.lacking_entries(txn)]
+        lacking = [holder_document(holder) for holder in keycard.lacking_entries(txn)]
     records = make_records(
         entry, config.global_.domains, read_pins(config), public_port(config.network.endpoints)
     )

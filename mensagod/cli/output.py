@@ -59,9 +59,9 @@ def _advised(error: click.ClickException) -> str:
 def explain(error: Exception) -> Refusal | None:
     """Turn a fault that the operator can mend into lines and a status."""
     # Only here, for these take longer to load than the overview takes to show.
-    from mensagod.accounts import AccountError  # noqa: PLC0415
     from mensagod.config.faults import ConfigFaults  # noqa: PLC0415
     from mensagod.installation.faults import BadChoice, InstallationFault  # noqa: PLC0415
+    from mensagod.process.accounts import AccountError  # noqa: PLC0415
 
     if isinstance(error, Refusal):
         return error
@@ -83,7 +83,7 @@ def complain(lines: Iterable[str]) -> None:
 def warn_of_fallback(user: str) -> None:
     """Print a warning if the server would serve as ``nobody``, because there is no account ``user``."""
     # Only here, as above.
-    from mensagod.accounts import fallback_warning, service_account  # noqa: PLC0415
+    from mensagod.process.accounts import fallback_warning, service_account  # noqa: PLC0415
 
     warning = fallback_warning(user, service_account(user) if os.geteuid() == 0 else None)
     if warning is not None:

@@ -22,13 +22,13 @@ from mensagod.cli.verbs import Invocation, Verb, pass_invocation
 from mensagod.config import Config
 from mensagod.config.listeners import Listener, parse_listener
 from mensagod.config.toml import write_value
-from mensagod.identity import Domain
 from mensagod.installation.certificates import read_pins
-from mensagod.installation.dns_records import make_records
 from mensagod.installation.founding import Choices
 from mensagod.installation.state import State, read_state
 from mensagod.installation.trials import TOP_DIR, TrialPlace
-from mensagod.ownership import load_guarded
+from mensagod.organization.dns_records import make_records
+from mensagod.process.trusted_configuration import load_guarded
+from mensagod.values.identity import Domain
 
 DEFAULT_CONFIG: Final = Path("var") / "serverconfig.toml"
 DEFAULT_DOMAIN: Final = Domain("localhost")

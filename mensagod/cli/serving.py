@@ -13,8 +13,8 @@ from twisted.python.usage import UsageError
 from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 
 from mensagod.cli.output import WRONG, Refusal
-from mensagod.logs import LineObserver
-from mensagod.ownership import load_guarded
+from mensagod.process.logs import LineObserver
+from mensagod.process.trusted_configuration import load_guarded
 
 Announce = Callable[[tuple[str, ...]], None]
 
@@ -53,7 +53,7 @@ def serve(
     :param log: where the log goes.
     :param ends_on_hangup: whether SIGHUP ends the server, too, because it means that the terminal is gone.
     :raises mensagod.config.ConfigFaults: if the configuration is wrong.
-    :raises mensagod.accounts.AccountError: if root cannot obey it safely.
+    :raises mensagod.process.accounts.AccountError: if root cannot obey it safely.
     :raises Refusal: if the server does not start, or ended by itself.
     """
     path = config.absolute()

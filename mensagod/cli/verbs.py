@@ -34,13 +34,13 @@ class Invocation:
         """Read the configuration; root then acts as its owner until the verb ends, if others can change it.
 
         :raises mensagod.config.ConfigFaults: if it cannot be used.
-        :raises mensagod.accounts.AccountError: if root cannot obey it safely.
+        :raises mensagod.process.accounts.AccountError: if root cannot obey it safely.
         """
         # Only here, for this takes longer to load than the overview takes to show.
-        from mensagod.accounts import acting_as  # noqa: PLC0415
         from mensagod.config import configuration_path  # noqa: PLC0415
-        from mensagod.ownership import load_guarded  # noqa: PLC0415
-        from mensagod.preloading import load_modules  # noqa: PLC0415
+        from mensagod.process.accounts import acting_as  # noqa: PLC0415
+        from mensagod.process.eager_imports import load_modules  # noqa: PLC0415
+        from mensagod.process.trusted_configuration import load_guarded  # noqa: PLC0415
 
         loaded = load_guarded(configuration_path(os.environ, self.config), os.environ)
         if loaded.reader is not None:

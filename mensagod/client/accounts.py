@@ -6,7 +6,7 @@ from mensagod.client.answers import optional, required
 from mensagod.client.connection import ClientConnection
 from mensagod.client.devices import DeviceCredentials
 from mensagod.client.passwords import password_fields
-from mensagod.identity import Domain, UserID, WAddress, WorkspaceID
+from mensagod.values.identity import Domain, UserID, WAddress, WorkspaceID
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 

@@ -14,7 +14,7 @@ from mensagod.client.answers import expect, required
 from mensagod.client.errors import RequestRefused, ServerRefused
 from mensagod.client.expectations import Sink
 from mensagod.client.protocol import ClientProtocol
-from mensagod.times import parse_integer
+from mensagod.values.times import parse_integer
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 

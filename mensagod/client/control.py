@@ -2,7 +2,7 @@
 
 from mensagod.client.answers import required
 from mensagod.client.connection import ClientConnection
-from mensagod.times import parse_integer
+from mensagod.values.times import parse_integer
 from mensagod.wire.status import Status
 
 

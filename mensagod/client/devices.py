@@ -4,7 +4,7 @@ from attrs import frozen
 
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import EncryptionPair
-from mensagod.identity import DeviceID
+from mensagod.values.identity import DeviceID
 
 
 @frozen

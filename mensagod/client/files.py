@@ -6,8 +6,8 @@ from mensagod.client.answers import optional, required
 from mensagod.client.connection import ClientConnection
 from mensagod.client.errors import UnexpectedAnswer
 from mensagod.client.expectations import Sink
-from mensagod.paths import FileName, ServerPath
-from mensagod.times import parse_long
+from mensagod.values.paths import FileName, ServerPath
+from mensagod.values.times import parse_long
 from mensagod.wire.status import Status
 
 MAX_IN_MEMORY = 64 * 1024 * 1024

@@ -11,13 +11,13 @@ from mensagod.client.answers import required
 from mensagod.client.connection import ClientConnection, Fields
 from mensagod.client.errors import UnexpectedAnswer
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.identity import WorkspaceID
 from mensagod.keycards.compliance import check_sealed
 from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.errors import KeycardFault
 from mensagod.keycards.making import UserKeys, sign_user
 from mensagod.keycards.signatures import add_hash, check_signature
-from mensagod.times import parse_integer
+from mensagod.values.identity import WorkspaceID
+from mensagod.values.times import parse_integer
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 

@@ -13,7 +13,7 @@ from mensagod.client.errors import ServerNotProven, UnexpectedAnswer
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import EncryptionKey
 from mensagod.errors import BadValue
-from mensagod.identity import WorkspaceID
+from mensagod.values.identity import WorkspaceID
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 

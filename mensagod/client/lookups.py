@@ -4,7 +4,7 @@ import re
 
 from mensagod.client.answers import required
 from mensagod.client.connection import ClientConnection
-from mensagod.identity import Domain, MAddress, UserID, WAddress, WorkspaceID
+from mensagod.values.identity import Domain, MAddress, UserID, WAddress, WorkspaceID
 from mensagod.wire.status import Status
 
 # A value may look like a mark; a line of its own without a colon no entry has.

@@ -2,8 +2,8 @@
 
 from mensagod.client.answers import required
 from mensagod.client.connection import ClientConnection
-from mensagod.identity import Domain
-from mensagod.paths import FileName
+from mensagod.values.identity import Domain
+from mensagod.values.paths import FileName
 from mensagod.wire.status import Status
 
 

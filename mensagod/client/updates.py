@@ -7,8 +7,8 @@ from attrs import frozen
 from mensagod.client.answers import optional, required
 from mensagod.client.connection import ClientConnection
 from mensagod.errors import BadValue
-from mensagod.identity import DeviceID, RandomID
-from mensagod.times import parse_integer, parse_unix_time
+from mensagod.values.identity import DeviceID, RandomID
+from mensagod.values.times import parse_integer, parse_unix_time
 from mensagod.wire.status import Status
 
 

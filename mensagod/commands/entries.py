@@ -7,6 +7,7 @@ from attrs import frozen
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from mensagod.commands.interfaces import ICommand
 from mensagod.commands.lookups import count_wish
 from mensagod.commands.passwords import require_password
 from mensagod.commands.policy import LoggedIn, member_of
@@ -14,13 +15,12 @@ from mensagod.crypto.hashing import parse_hash
 from mensagod.crypto.passwords import parse_password_hash
 from mensagod.crypto.signing import parse_signature
 from mensagod.errors import BadValue, ServerUnavailable
-from mensagod.imensagod import ICommand
 from mensagod.keycards.compliance import check_base, check_sealed, check_time
 from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.errors import BadKeycardData, NoncompliantKeycard
 from mensagod.keycards.links import check_successor
 from mensagod.keycards.making import countersign, finish_user
-from mensagod.session import Member, Outcome, Session, Step
+from mensagod.sessions.session import Member, Outcome, Session, Step
 from mensagod.storage.additions import Basis, add_user_entry, read_basis
 from mensagod.storage.keycards import StoredEntry, has_held
 from mensagod.storage.workspaces import Taken

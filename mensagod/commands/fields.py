@@ -6,7 +6,7 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import LoginParameters, login_parameters, parse_password_hash
 from mensagod.crypto.sealing import EncryptionKey
 from mensagod.errors import BadValue
-from mensagod.identity import SERVER_DEVICE, DeviceID
+from mensagod.values.identity import SERVER_DEVICE, DeviceID
 from mensagod.wire.messages import Request
 
 MAX_PARAMETER = 1024

@@ -6,15 +6,15 @@ from attrs import frozen
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from mensagod.commands.interfaces import ICommand
 from mensagod.commands.policy import LoggedIn, member_of
 from mensagod.commands.rights import Right, require
 from mensagod.errors import BadRequest, BadValue, CommandError, LimitReached, NotFound, StateMismatch
-from mensagod.imensagod import ICommand
-from mensagod.paths import ServerPath
-from mensagod.session import Outcome, SendRaw, Session, Step
+from mensagod.sessions.session import Outcome, SendRaw, Session, Step
 from mensagod.storage import files, folders, queue
 from mensagod.storage.store import StoredFile
-from mensagod.times import parse_long, parse_unix_time
+from mensagod.values.paths import ServerPath
+from mensagod.values.times import parse_long, parse_unix_time
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 

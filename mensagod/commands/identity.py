@@ -4,13 +4,13 @@ from attrs import frozen
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from mensagod.commands.interfaces import ICommand
 from mensagod.commands.lookups import find_workspace
 from mensagod.errors import NotFound
-from mensagod.identity import Domain, UserID, WorkspaceID
-from mensagod.imensagod import ICommand
-from mensagod.session import Outcome, Session
+from mensagod.sessions.session import Outcome, Session
 from mensagod.storage.keycards import ORGANIZATION
-from mensagod.times import parse_integer
+from mensagod.values.identity import Domain, UserID, WorkspaceID
+from mensagod.values.times import parse_integer
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 

@@ -7,14 +7,14 @@ from attrs import frozen
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from mensagod.commands.interfaces import ICommand
 from mensagod.commands.lookups import find_workspace
 from mensagod.errors import BadRequest, BadValue, NotFound
-from mensagod.identity import Domain, MAddress, UserID, WorkspaceID, is_random_id
-from mensagod.imensagod import ICommand
 from mensagod.keycards.carddata import FRAME_ESCAPES, FRAME_SIZE, compose_card_data, frame_entry, framed_size
-from mensagod.session import Outcome, Session, Step
+from mensagod.sessions.session import Outcome, Session, Step
 from mensagod.storage.keycards import ORGANIZATION, Extent
-from mensagod.times import MAX_INTEGER
+from mensagod.values.identity import Domain, MAddress, UserID, WorkspaceID, is_random_id
+from mensagod.values.times import MAX_INTEGER
 from mensagod.wire.messages import LongResponse, Request, Response
 from mensagod.wire.status import Status
 

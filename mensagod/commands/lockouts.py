@@ -6,10 +6,10 @@ A kind of failure is a :class:`mensagod.storage.failures.Limit`; nothing here kn
 from datetime import datetime
 
 from mensagod.errors import CommandError, Terminated
-from mensagod.session import Session
+from mensagod.sessions.session import Session
 from mensagod.storage import failures
 from mensagod.storage.failures import Limit
-from mensagod.times import format_timestamp
+from mensagod.values.times import format_timestamp
 from mensagod.wire.status import Status
 
 

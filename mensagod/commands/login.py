@@ -12,6 +12,7 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from mensagod.commands.fields import NewDevice
+from mensagod.commands.interfaces import ICommand
 from mensagod.commands.policy import LoggedOut
 from mensagod.crypto import base85
 from mensagod.crypto.cryptostring import CryptoString
@@ -28,14 +29,13 @@ from mensagod.errors import (
     StateMismatch,
     Unauthorized,
 )
-from mensagod.identity import WorkspaceID
-from mensagod.imensagod import ICommand
-from mensagod.paths import ServerPath
-from mensagod.session import Attempt, Member, Outcome, Session, Step
+from mensagod.sessions.session import Attempt, Member, Outcome, Session, Step
 from mensagod.storage import devices, logins, workspaces
 from mensagod.storage.devices import DeviceStatus, Presented
 from mensagod.storage.logins import Admission
 from mensagod.storage.workspaces import Credentials, Workspace, WorkspaceStatus
+from mensagod.values.identity import WorkspaceID
+from mensagod.values.paths import ServerPath
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 

@@ -5,9 +5,9 @@ from typing import Final
 
 from mensagod.commands.lockouts import count_failure, refuse_locked
 from mensagod.errors import LimitReached, NotFound
-from mensagod.identity import Domain, UserID, WorkspaceID
-from mensagod.session import Session
+from mensagod.sessions.session import Session
 from mensagod.storage.failures import Allowance, Limit, look_up
+from mensagod.values.identity import Domain, UserID, WorkspaceID
 
 ALLOWANCE: Final = Allowance(100, Limit("lookup", 50, timedelta(minutes=5), timedelta(minutes=30)))
 """A hundred names a minute; the fiftieth miss within five minutes locks out for thirty."""

@@ -5,14 +5,14 @@ from twisted.logger import Logger
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from mensagod import organization
+from mensagod.commands.interfaces import ICommand
 from mensagod.commands.passwords import require_password
 from mensagod.commands.policy import Administrator
 from mensagod.crypto.passwords import parse_password_hash
 from mensagod.errors import Forbidden, ServerUnavailable
-from mensagod.imensagod import ICommand
-from mensagod.keyring import KeyringFault
-from mensagod.session import Outcome, Session
+from mensagod.organization import keycard
+from mensagod.organization.keyring import KeyringFault
+from mensagod.sessions.session import Outcome, Session
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 
@@ -34,10 +34,10 @@ class OrgRevoke:
         if not server.config.security.remote_orgrevoke:
             raise Forbidden("Only the operator revokes the organization's keys: mensagod org revoke")
         await require_password(password, session)
-        current = await server.database.read(organization.current_entry)
+        current = await server.database.read(keycard.current_entry)
         try:
-            change = await server.keys.change(organization.revoke, current.hash)
-        except organization.Overtaken:
+            change = await server.keys.change(keycard.revoke, current.hash)
+        except keycard.Overtaken:
             raise ServerUnavailable("Somebody else has just changed the organization's keycard") from None
         except KeyringFault as fault:
             _log.critical("ORGREVOKE cannot be done: {fault}", fault=str(fault), event="keys_faulty")

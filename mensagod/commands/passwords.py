@@ -4,7 +4,7 @@ from twisted.internet.task import deferLater
 
 from mensagod.commands.policy import member_of
 from mensagod.errors import Unauthorized
-from mensagod.session import Session
+from mensagod.sessions.session import Session
 from mensagod.storage import workspaces
 
 

@@ -3,9 +3,9 @@
 from attrs import frozen
 from zope.interface import implementer
 
+from mensagod.commands.interfaces import IDemand
 from mensagod.errors import Forbidden, LoginRequired, StateMismatch
-from mensagod.imensagod import IDemand
-from mensagod.session import Member, Session
+from mensagod.sessions.session import Member, Session
 
 
 @implementer(IDemand)

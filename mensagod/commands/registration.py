@@ -6,16 +6,16 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from mensagod.commands.fields import NewDevice, NewPassword
+from mensagod.commands.interfaces import ICommand
 from mensagod.commands.policy import Administrator
 from mensagod.crypto.passwords import make_code, parse_code
 from mensagod.errors import BadRequest, BadValue, Unauthorized
-from mensagod.identity import SERVER_WORKSPACE, Domain, UserID, WorkspaceID
-from mensagod.imensagod import ICommand
-from mensagod.session import Outcome, Session
+from mensagod.sessions.session import Outcome, Session
 from mensagod.storage import preregistrations
 from mensagod.storage.devices import Presented
 from mensagod.storage.preregistrations import Preregistration
 from mensagod.storage.workspaces import Credentials
+from mensagod.values.identity import SERVER_WORKSPACE, Domain, UserID, WorkspaceID
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 

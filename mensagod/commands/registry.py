@@ -12,8 +12,8 @@ from zope.interface import Invalid
 from zope.interface.verify import verifyObject
 
 import twisted.plugins
+from mensagod.commands.interfaces import ICommand, IDemand
 from mensagod.errors import BadRequest
-from mensagod.imensagod import ICommand, IDemand
 from mensagod.wire.messages import quote
 
 

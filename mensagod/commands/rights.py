@@ -3,8 +3,8 @@
 from enum import Flag, auto
 
 from mensagod.errors import Forbidden
-from mensagod.paths import ServerPath
-from mensagod.session import Member
+from mensagod.sessions.session import Member
+from mensagod.values.paths import ServerPath
 
 
 class Right(Flag):

@@ -8,15 +8,16 @@ from twisted.logger import Logger
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from mensagod.commands.interfaces import ICommand
 from mensagod.commands.policy import LoggedIn, member_of
 from mensagod.delivery.acceptance import Letter, read_letter
 from mensagod.errors import LimitReached, ServerUnavailable
-from mensagod.identity import Domain, WAddress
-from mensagod.imensagod import ICommand, IMailboxStore
-from mensagod.paths import FileName, ServerPath
-from mensagod.session import Member, Outcome, Session
+from mensagod.sessions.session import Member, Outcome, Session
 from mensagod.storage import queue
+from mensagod.storage.interfaces import IMailboxStore
 from mensagod.storage.queue import LeaseLost, Submission
+from mensagod.values.identity import Domain, WAddress
+from mensagod.values.paths import FileName, ServerPath
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 

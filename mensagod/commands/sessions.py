@@ -4,11 +4,11 @@ from attrs import frozen
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from mensagod.commands.interfaces import ICommand
 from mensagod.commands.policy import member_of
-from mensagod.imensagod import ICommand
-from mensagod.session import Hangup, Outcome, Session
+from mensagod.sessions.session import Hangup, Outcome, Session
 from mensagod.storage import updates
-from mensagod.times import parse_unix_time
+from mensagod.values.times import parse_unix_time
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 

@@ -4,14 +4,14 @@ from attrs import frozen
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from mensagod.commands.interfaces import ICommand
 from mensagod.commands.policy import LoggedIn, member_of
 from mensagod.errors import NotFound
-from mensagod.identity import RandomID
-from mensagod.imensagod import ICommand
-from mensagod.session import Member, Outcome, Session
+from mensagod.sessions.session import Member, Outcome, Session
 from mensagod.storage import updates
 from mensagod.storage.updates import Updates
-from mensagod.times import parse_unix_time
+from mensagod.values.identity import RandomID
+from mensagod.values.times import parse_unix_time
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 

@@ -28,7 +28,7 @@ from mensagod.config.sources import (
 from mensagod.config.tree import DEFAULT_PATH, KEYS, TABLES, Config, attribute_of
 from mensagod.config.values import FilePath, Kind, parse_variable
 from mensagod.errors import BadValue
-from mensagod.identity import Domain
+from mensagod.values.identity import Domain
 
 #: Stands for a domain that could not be read while the rest is checked; it leaves with no configuration.
 _NO_DOMAIN = Domain.from_text("invalid")

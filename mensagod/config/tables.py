@@ -36,7 +36,7 @@ from mensagod.config.values import (
     Text,
     Whole,
 )
-from mensagod.identity import Domain
+from mensagod.values.identity import Domain
 
 MEBIBYTE = 1024 * 1024
 _DAY_SECONDS = 86_400

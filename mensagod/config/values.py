@@ -25,7 +25,7 @@ from attrs import frozen
 from mensagod.config.listeners import Listener, parse_listener
 from mensagod.config.secret import Secret
 from mensagod.errors import BadValue
-from mensagod.identity import Domain
+from mensagod.values.identity import Domain
 
 T = TypeVar("T")
 E = TypeVar("E", bound=enum.StrEnum)

@@ -9,8 +9,8 @@ from mensagod.delivery.envelopes import HEAD_LIMIT, read_head, without_send_time
 from mensagod.delivery.labels import BadLabelAddress, UnreadableLabel, open_sender
 from mensagod.delivery.tags import BadEnvelope, DeliveryTag, MessageType
 from mensagod.errors import BadRequest
-from mensagod.identity import Domain, WAddress
-from mensagod.keyring import Keyring
+from mensagod.organization.keyring import Keyring
+from mensagod.values.identity import Domain, WAddress
 
 USER_SYSTEM_SUBTYPES = frozenset({"abusereport", "supportrequest"})
 """The messages of type System that a user may send."""

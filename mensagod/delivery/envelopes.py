@@ -12,7 +12,7 @@ from mensagod.crypto.sealing import EncryptionKey, SecretKey
 from mensagod.delivery.labels import ReceiverPart, SenderPart
 from mensagod.delivery.tags import BadEnvelope, DeliveryTag, MessageType
 from mensagod.errors import BadValue
-from mensagod.identity import MAddress, WAddress
+from mensagod.values.identity import MAddress, WAddress
 
 PREAMBLE_LIMIT = 64 * 1024
 TAG_LIMIT = 64 * 1024

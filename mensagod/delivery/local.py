@@ -23,14 +23,14 @@ from mensagod.delivery.outcomes import BadRecipient, NoSuchRecipient, OwnFault, 
 from mensagod.delivery.placing import Label
 from mensagod.delivery.tags import BadEnvelope, DeliveryTag, MessageType
 from mensagod.errors import ServerUnavailable
-from mensagod.identity import SERVER_WORKSPACE, WorkspaceID
-from mensagod.imensagod import IMailboxStore
-from mensagod.keyring import Keyring
-from mensagod.paths import ServerPath
+from mensagod.organization.keyring import Keyring
 from mensagod.storage import queue
 from mensagod.storage.database import Database
+from mensagod.storage.interfaces import IMailboxStore
 from mensagod.storage.queue import Queued
-from mensagod.threads import Crew
+from mensagod.threads.pool import Crew
+from mensagod.values.identity import SERVER_WORKSPACE, WorkspaceID
+from mensagod.values.paths import ServerPath
 
 P = ParamSpec("P")
 T = TypeVar("T")

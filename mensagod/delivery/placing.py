@@ -12,12 +12,12 @@ from attrs import define, evolve, frozen
 
 from mensagod.delivery.labels import ReceiverPart
 from mensagod.delivery.outcomes import DeliveryError, MailboxFull, NoSuchRecipient, Refused
-from mensagod.identity import SERVER_DEVICE, WorkspaceID
-from mensagod.paths import FileName
 from mensagod.storage import files, mailboxes, queue, workspaces
 from mensagod.storage.queue import LeaseLost, Queued
 from mensagod.storage.rows import Transaction
 from mensagod.storage.workspaces import Recipient, WorkspaceStatus
+from mensagod.values.identity import SERVER_DEVICE, WorkspaceID
+from mensagod.values.paths import FileName
 
 _GONE = frozenset({WorkspaceStatus.ARCHIVED, WorkspaceStatus.PENDING, WorkspaceStatus.PREREGISTERED})
 _OPEN = frozenset({WorkspaceStatus.ACTIVE, WorkspaceStatus.APPROVED})

@@ -18,10 +18,10 @@ from mensagod.config import Config
 from mensagod.delivery.local import Busy, LocalDelivery, Outcome, Placed
 from mensagod.delivery.outcomes import DeliveryError, OwnFault, Unreachable
 from mensagod.errors import ServerUnavailable
-from mensagod.identity import WorkspaceID
-from mensagod.keyring import Keyring
+from mensagod.organization.keyring import Keyring
 from mensagod.storage import queue
 from mensagod.storage.queue import LeaseLost, Queued
+from mensagod.values.identity import WorkspaceID
 from mensagod.wire.status import Status
 
 POLL_SECONDS = 4

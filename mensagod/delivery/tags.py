@@ -11,7 +11,7 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.hashing import parse_hash
 from mensagod.delivery.members import Members, read_members
 from mensagod.errors import BadValue
-from mensagod.times import format_timestamp, parse_timestamp
+from mensagod.values.times import format_timestamp, parse_timestamp
 
 VERSION = 1.0
 _VERSIONS = ("1.0", "1")

@@ -22,8 +22,8 @@ from mensagod.config import Config
 from mensagod.config.listeners import Listener
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.hashing import hash_bytes
-from mensagod.installation.dns_records import host_name
 from mensagod.installation.faults import InstallationFault
+from mensagod.organization.dns_records import host_name
 
 LIFETIME: Final = timedelta(days=825)
 """How long a self-signed certificate is valid; longer ones are refused by some clients."""

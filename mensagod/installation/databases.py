@@ -6,13 +6,13 @@ from contextlib import contextmanager
 import psycopg2
 from psycopg2 import sql
 
-from mensagod.accounts import Account, acting_as
 from mensagod.config import Config
 from mensagod.errors import BadValue
 from mensagod.installation.blocking import BlockingReactor, result_of
 from mensagod.installation.faults import BadChoice, InstallationFault
-from mensagod.storage.access import describe_database, embedded_postgres
-from mensagod.storage.binaries import EmbeddedError
+from mensagod.postgres.access import describe_database, embedded_postgres
+from mensagod.postgres.binaries import EmbeddedError
+from mensagod.process.accounts import Account, acting_as
 from mensagod.storage.connections import Connection, Description, connect
 from mensagod.storage.rows import Row, Transaction, many, one
 

@@ -12,7 +12,6 @@ from typing import Final
 import psycopg2
 from attrs import field, frozen
 
-from mensagod.accounts import Account, AccountError, service_account
 from mensagod.config import Config, load
 from mensagod.config.choices import Registration
 from mensagod.config.listeners import Listener
@@ -21,23 +20,24 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import PasswordHasher, make_code
 from mensagod.crypto.sealing import SecretKey
 from mensagod.errors import BadValue
-from mensagod.identity import SERVER_WORKSPACE, Domain, UserID, WAddress, WorkspaceID
 from mensagod.installation.certificates import certificate_names, make_self_signed, read_pins
 from mensagod.installation.databases import one_line, open_database, refuse_data
-from mensagod.installation.dns_records import Record, make_records, public_port
 from mensagod.installation.faults import BadChoice, InstallationFault
 from mensagod.installation.fresh import Fresh
-from mensagod.installation.organization_key import write_organization_key
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.fields import check_client_name
 from mensagod.keycards.making import OrganizationKeys, make_organization_root
-from mensagod.keyring import protect
+from mensagod.organization.dns_records import Record, make_records, public_port
+from mensagod.organization.key_file import write_organization_key
+from mensagod.organization.keyring import protect
+from mensagod.process.accounts import Account, AccountError, service_account
 from mensagod.storage import preregistrations, schema, workspaces
 from mensagod.storage.connections import Connection
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry, add_entry
 from mensagod.storage.keys import add_key
 from mensagod.storage.migrations import SchemaError, apply_next, read_steps
 from mensagod.storage.rows import Transaction
+from mensagod.values.identity import SERVER_WORKSPACE, Domain, UserID, WAddress, WorkspaceID
 
 ADMINISTRATOR: Final = UserID.from_text("admin")
 """The administrator's user ID, in the main domain (spec 02, *User IDs*)."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from attrs import define, field
 
-from mensagod.accounts import Account, give
+from mensagod.process.accounts import Account, give
+from mensagod.process.durability import sync_directory
 
 
 @define
@@ -65,12 +66,3 @@ class Fresh:
         while self._steps_back:
             with suppress(OSError):
                 self._steps_back.pop()()
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,14 +5,14 @@ from contextlib import contextmanager
 
 import psycopg2
 
-from mensagod.accounts import AccountError
 from mensagod.config import Config
 from mensagod.installation.databases import one_line, open_database
 from mensagod.installation.faults import InstallationFault
 from mensagod.installation.founding import account_of
-from mensagod.keyring import KeyringFault
-from mensagod.organization import Overtaken
-from mensagod.ownership import reading_our_own
+from mensagod.organization.keycard import Overtaken
+from mensagod.organization.keyring import KeyringFault
+from mensagod.process.accounts import AccountError
+from mensagod.process.trusted_configuration import reading_our_own
 from mensagod.storage import schema
 from mensagod.storage.connections import Connection
 from mensagod.storage.migrations import SchemaError, pending, read_steps

@@ -4,18 +4,18 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from mensagod.accounts import Account
 from mensagod.config import Config
 from mensagod.crypto.passwords import PasswordHasher
-from mensagod.identity import WorkspaceID
 from mensagod.installation.blocking import BlockingReactor
 from mensagod.installation.databases import connected
 from mensagod.installation.founding import ADMINISTRATOR
 from mensagod.keycards.entries import OrganizationEntry
+from mensagod.postgres.access import describe_database, embedded_postgres
+from mensagod.process.accounts import Account
 from mensagod.storage import keycards, preregistrations, workspaces
-from mensagod.storage.access import describe_database, embedded_postgres
 from mensagod.storage.connections import Description
 from mensagod.storage.rows import Transaction
+from mensagod.values.identity import WorkspaceID
 
 
 @frozen

@@ -11,16 +11,17 @@ from typing import Final
 
 from attrs import field, frozen
 
-from mensagod.accounts import AccountError, acting_as, service_account
 from mensagod.config.tables import GlobalTable
 from mensagod.config.tree import ORGANIZATION_KEY
-from mensagod.identity import Domain
 from mensagod.installation.blocking import BlockingReactor, result_of
 from mensagod.installation.faults import InstallationFault
 from mensagod.installation.founding import Choices, account_of, found
-from mensagod.installation.fresh import Fresh, sync_directory
-from mensagod.storage.binaries import EmbeddedError
-from mensagod.storage.embedded import EmbeddedPostgres
+from mensagod.installation.fresh import Fresh
+from mensagod.postgres.binaries import EmbeddedError
+from mensagod.postgres.embedded import EmbeddedPostgres
+from mensagod.process.accounts import AccountError, acting_as, service_account
+from mensagod.process.durability import sync_directory
+from mensagod.values.identity import Domain
 
 TOP_DIR: Final = "data"
 MARK: Final = ".unfinished"

@@ -8,7 +8,7 @@ from mensagod.errors import BadValue
 from mensagod.keycards.entries import Entry, UserEntry
 from mensagod.keycards.errors import BadKeycardData, NoncompliantKeycard
 from mensagod.keycards.signatures import check_hash, check_own_signature
-from mensagod.times import MAX_INTEGER
+from mensagod.values.times import MAX_INTEGER
 
 MAX_TIME_TO_LIVE: Final = 30
 """Days (spec 03)."""

@@ -9,10 +9,10 @@ from attrs import field, frozen
 
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.errors import BadValue
-from mensagod.identity import Domain, UserID, WAddress, WorkspaceID
 from mensagod.keycards import fields
 from mensagod.keycards.errors import BadKeycardData, NoncompliantKeycard
 from mensagod.keycards.fields import Schema
+from mensagod.values.identity import Domain, UserID, WAddress, WorkspaceID
 
 MAX_ENTRY: Final = 8192
 """Bytes of an entry (spec 03)."""

@@ -8,14 +8,14 @@ from typing import Final
 
 from attrs import field, frozen
 
-from mensagod import times
 from mensagod.crypto import base85
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.hashing import parse_hash
 from mensagod.crypto.sealing import CURVE25519
 from mensagod.crypto.signing import ED25519
 from mensagod.errors import BadValue
-from mensagod.identity import Domain, UserID, WAddress, WorkspaceID
+from mensagod.values import times
+from mensagod.values.identity import Domain, UserID, WAddress, WorkspaceID
 
 _KEY_SIZE: Final = 32
 _SIGNATURE_SIZE: Final = 64

@@ -10,10 +10,10 @@ from attrs import field, frozen
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.crypto.signing import SigningPair
-from mensagod.identity import Domain, WAddress, WorkspaceID
 from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.signatures import add_hash, add_signature
-from mensagod.times import format_date, format_timestamp
+from mensagod.values.identity import Domain, WAddress, WorkspaceID
+from mensagod.values.times import format_date, format_timestamp
 
 ORGANIZATION_LIFETIME: Final = timedelta(days=365)
 """How long an organization's entry is valid if nobody says otherwise."""

@@ -6,13 +6,13 @@ from typing import Final
 from attrs import frozen
 
 from mensagod.errors import LimitReached
-from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.keycards.entries import UserEntry
 from mensagod.keycards.errors import NoncompliantKeycard
 from mensagod.storage import keycards, workspaces
 from mensagod.storage.keycards import StoredEntry
 from mensagod.storage.rows import Transaction
 from mensagod.storage.workspaces import HeldName, WorkspaceStatus
+from mensagod.values.identity import Domain, UserID, WorkspaceID
 
 MOST_ENTRIES: Final = 60
 """How many entries a card may grow by within :data:`ENTRIES_WINDOW`."""

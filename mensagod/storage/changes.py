@@ -2,8 +2,8 @@
 
 from attrs import frozen
 
-from mensagod.identity import WorkspaceID
 from mensagod.storage.rows import Row, Transaction, many
+from mensagod.values.identity import WorkspaceID
 
 KEEP_SECONDS = 3600
 """How long a change is remembered: who has not looked for that long knows nothing for sure."""

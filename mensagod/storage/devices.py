@@ -7,8 +7,8 @@ from attrs import frozen
 
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.errors import LimitReached
-from mensagod.identity import DeviceID, WorkspaceID
 from mensagod.storage.rows import Row, Transaction, changed, maybe
+from mensagod.values.identity import DeviceID, WorkspaceID
 
 
 class DeviceStatus(StrEnum):

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 from attrs import frozen
 
-from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.storage.rows import Row, Transaction, changed, maybe, one
+from mensagod.values.identity import Domain, UserID, WorkspaceID
 
 LOOKUP_WINDOW = timedelta(minutes=1)
 """Over how long lookups are counted (spec 04, GETWID)."""

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from mensagod.identity import DeviceID, WorkspaceID
-from mensagod.paths import FileName, ServerPath
 from mensagod.storage import folders, updates
 from mensagod.storage.rows import Transaction, many
 from mensagod.storage.updates import Change
+from mensagod.values.identity import DeviceID, WorkspaceID
+from mensagod.values.paths import FileName, ServerPath
 
 
 def list_files(txn: Transaction, directory: ServerPath, since: int, most: int) -> list[str] | None:

@@ -2,9 +2,9 @@
 
 from attrs import frozen
 
-from mensagod.identity import WorkspaceID
-from mensagod.paths import ServerPath
 from mensagod.storage.rows import Row, Transaction, maybe
+from mensagod.values.identity import WorkspaceID
+from mensagod.values.paths import ServerPath
 
 
 @frozen

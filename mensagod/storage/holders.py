@@ -2,8 +2,8 @@
 
 from attrs import frozen
 
-from mensagod.identity import WorkspaceID
 from mensagod.storage.rows import Row, Transaction, many
+from mensagod.values.identity import WorkspaceID
 
 
 @frozen

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, time, timedelta
 from attrs import frozen
 
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.identity import SERVER_WORKSPACE, WorkspaceID
 from mensagod.keycards.entries import Entry
 from mensagod.storage.rows import Row, Transaction, many, maybe, one
-from mensagod.times import MAX_INTEGER
+from mensagod.values.identity import SERVER_WORKSPACE, WorkspaceID
+from mensagod.values.times import MAX_INTEGER
 
 ORGANIZATION = SERVER_WORKSPACE
 """The owner of the organization's keycard."""

@@ -4,11 +4,11 @@ from uuid import UUID, uuid4
 
 from attrs import field, frozen
 
-from mensagod.identity import Domain, WorkspaceID
 from mensagod.storage import devices, folders, mailboxes, processes, workspaces
 from mensagod.storage.devices import DeviceStatus, Presented
 from mensagod.storage.rows import Transaction
 from mensagod.storage.workspaces import WorkspaceStatus
+from mensagod.values.identity import Domain, WorkspaceID
 
 _ADMITTED = frozenset({WorkspaceStatus.ACTIVE, WorkspaceStatus.APPROVED})
 

@@ -4,9 +4,9 @@ from collections.abc import Collection
 
 from attrs import frozen
 
-from mensagod.identity import WorkspaceID
 from mensagod.storage import folders
 from mensagod.storage.rows import Row, Transaction, many, maybe
+from mensagod.values.identity import WorkspaceID
 
 
 @frozen

@@ -2,11 +2,11 @@
 
 from attrs import field, frozen
 
-from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.storage import devices, mailboxes, workspaces
 from mensagod.storage.devices import Presented
 from mensagod.storage.rows import Row, Transaction, changed, maybe
 from mensagod.storage.workspaces import Credentials
+from mensagod.values.identity import Domain, UserID, WorkspaceID
 
 
 @frozen

@@ -2,9 +2,9 @@
 
 from uuid import UUID
 
-from mensagod.identity import DeviceID, WorkspaceID
 from mensagod.storage.devices import Presented
 from mensagod.storage.rows import Transaction, many
+from mensagod.values.identity import DeviceID, WorkspaceID
 
 DEAD_SECONDS = 60
 """After this silence a process counts as dead, and its sessions as ended."""

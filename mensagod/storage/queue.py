@@ -11,11 +11,11 @@ from uuid import UUID
 from attrs import frozen
 
 from mensagod.errors import QuotaExceeded
-from mensagod.identity import SERVER_WORKSPACE, DeviceID, Domain, WorkspaceID
-from mensagod.paths import FileName, ServerPath
 from mensagod.storage import devices, mailboxes
 from mensagod.storage.files import Arrival
 from mensagod.storage.rows import Row, Transaction, changed, many
+from mensagod.values.identity import SERVER_WORKSPACE, DeviceID, Domain, WorkspaceID
+from mensagod.values.paths import FileName, ServerPath
 
 LEASE_SECONDS = 10
 """How long a claim holds unless it is renewed."""

@@ -16,8 +16,9 @@ from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
 from mensagod.errors import BadValue
-from mensagod.imensagod import IMailboxStore, ISource
-from mensagod.paths import ServerPath
+from mensagod.storage.interfaces import IMailboxStore
+from mensagod.values.paths import ServerPath
+from mensagod.wire.raw_data import ISource
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE = 1024 * 1024

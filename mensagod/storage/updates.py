@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 
 from attrs import frozen
 
-from mensagod.identity import DeviceID, WorkspaceID
 from mensagod.storage.rows import Row, Transaction, WrongRowCount, maybe, one
+from mensagod.values.identity import DeviceID, WorkspaceID
 
 MAX_REPLY = 1000
 """How many records one reply of GETUPDATES holds at most."""

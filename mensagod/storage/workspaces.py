@@ -7,8 +7,8 @@ from enum import StrEnum
 from attrs import field, frozen
 
 from mensagod.errors import LimitReached, ResourceExists
-from mensagod.identity import Domain, MAddress, UserID, WAddress, WorkspaceID
 from mensagod.storage.rows import Row, Transaction, changed, many, maybe
+from mensagod.values.identity import Domain, MAddress, UserID, WAddress, WorkspaceID
 
 MOST_FORMER_NAMES = 5
 """How many names a workspace may have given up; they stay reserved to it."""

@@ -14,12 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from mensagod.cli.card import parse_moment
 from mensagod.cli.main import main
 from mensagod.errors import BadValue
-from mensagod.identity import WAddress
 from mensagod.keycards.carddata import compose_card_data
 from mensagod.keycards.entries import Entry
 from mensagod.keycards.making import OrganizationKeys, UserKeys, make_organization_root
 from mensagod.keycards.signatures import fingerprint
 from mensagod.keycards.splitting import split_entries
+from mensagod.values.identity import WAddress
 from mensagod.wire.status import Status
 from tests.cli.running import Outcome, run
 from tests.installation.installed import InstalledTestCase

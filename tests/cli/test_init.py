@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from mensagod.config import load
 from mensagod.config.choices import Registration
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.identity import WorkspaceID
 from mensagod.installation.certificates import public_key_hash
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.storage import keycards
+from mensagod.values.identity import WorkspaceID
 from tests.cli.processes import Command
 from tests.cli.running import Outcome, run
 from tests.installation.places import ENVIRONMENT, execute, field, fresh_database, make_directory, url_of

@@ -5,13 +5,13 @@ import pty
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mensagod import organization
 from mensagod.crypto.sealing import EncryptionPair, SecretKey
-from mensagod.installation.organization_key import write_next
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.making import UserKeys
 from mensagod.keycards.signatures import fingerprint
 from mensagod.keycards.verification import verify_card
+from mensagod.organization import keycard
+from mensagod.organization.key_file import write_next
 from mensagod.storage import keys
 from mensagod.storage.rows import Transaction
 from tests.cli.processes import Command
@@ -350,7 +350,7 @@ class RekeyTests(OrgTestCase):
         """--dry-run says that an interrupted change would be completed, and leaves it as it is."""
         new = SecretKey.generate()
         write_next(self.key_file, new)
-        self.do(organization.reencrypt, self.master, new)
+        self.do(keycard.reencrypt, self.master, new)
         self.assertIn("would be completed", self.lines("rekey", "--dry-run"))
         self.assertNotEqual(self.master, new)
 

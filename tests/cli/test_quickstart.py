@@ -18,7 +18,7 @@ from mensagod.installation.certificates import public_key_hash
 from mensagod.installation.faults import InstallationFault
 from mensagod.installation.founding import Choices
 from mensagod.installation.trials import TrialPlace
-from mensagod.storage.access import embedded_postgres
+from mensagod.postgres.access import embedded_postgres
 from mensagod.storage.rows import Transaction
 from tests.cli.processes import Command
 from tests.cli.running import run

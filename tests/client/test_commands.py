@@ -7,8 +7,8 @@ from mensagod.client.passwords import Argon2Cost, hash_password, password_fields
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.errors import BadValue
-from mensagod.identity import DeviceID, Domain, MAddress, RandomID, UserID, WorkspaceID
-from mensagod.paths import FileName, ServerPath
+from mensagod.values.identity import DeviceID, Domain, MAddress, RandomID, UserID, WorkspaceID
+from mensagod.values.paths import FileName, ServerPath
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.client.scripted import ClientTestCase, ok, reply

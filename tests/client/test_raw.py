@@ -17,7 +17,7 @@ from mensagod.client.errors import Disconnected, RequestRefused, RequestTimedOut
 from mensagod.client.files import download, download_to
 from mensagod.client.protocol import ClientProtocol
 from mensagod.client.uploads import WrongSize
-from mensagod.paths import ServerPath
+from mensagod.values.paths import ServerPath
 from mensagod.wire.frames import encode_message
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status

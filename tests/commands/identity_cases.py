@@ -6,12 +6,12 @@ from mensagod.client import identity
 from mensagod.client.connection import ClientConnection
 from mensagod.client.lookups import get_card
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.identity import WAddress
 from mensagod.keycards import making
 from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.making import UserKeys
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keycards.verification import verify_card
+from mensagod.values.identity import WAddress
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase

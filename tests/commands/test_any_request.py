@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
-from mensagod.session import Hangup, Member, SendRaw, Session
+from mensagod.sessions.session import Hangup, Member, SendRaw, Session
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase

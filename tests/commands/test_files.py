@@ -9,10 +9,10 @@ from attrs import evolve
 from mensagod.client.connection import ClientConnection
 from mensagod.client.files import download, list_files, select
 from mensagod.commands import files as commands
-from mensagod.paths import FileName, ServerPath
 from mensagod.storage import files
 from mensagod.storage.files import Arrival
 from mensagod.storage.store import MailboxStore
+from mensagod.values.paths import FileName, ServerPath
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.delivery.stores import WatchedStore

@@ -4,7 +4,7 @@ from attrs import evolve
 
 from mensagod.client.lookups import get_workspace_id
 from mensagod.config import Config
-from mensagod.identity import Domain, UserID
+from mensagod.values.identity import Domain, UserID
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 

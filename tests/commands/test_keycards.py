@@ -6,10 +6,10 @@ from attrs import evolve
 
 from mensagod.client.lookups import get_card
 from mensagod.config import Config
-from mensagod.identity import Domain, WorkspaceID
 from mensagod.keycards.carddata import compose_card_data
 from mensagod.storage import keycards
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry
+from mensagod.values.identity import Domain, WorkspaceID
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase

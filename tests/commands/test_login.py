@@ -13,10 +13,10 @@ from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import EncryptionPair
-from mensagod.identity import DeviceID, WorkspaceID
 from mensagod.storage import processes, workspaces
 from mensagod.storage.devices import Presented
 from mensagod.storage.workspaces import find_workspace
+from mensagod.values.identity import DeviceID, WorkspaceID
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import CHEAP, Person

@@ -4,10 +4,10 @@ from attrs import evolve
 
 from mensagod.client.connection import ClientConnection
 from mensagod.config.listeners import parse_listener
-from mensagod.identity import Domain
 from mensagod.keycards.making import UserKeys
-from mensagod.service import MensagoService
-from mensagod.times import parse_timestamp
+from mensagod.server.service import MensagoService
+from mensagod.values.identity import Domain
+from mensagod.values.times import parse_timestamp
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.commands.identity_cases import IdentityTestCase

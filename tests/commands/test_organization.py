@@ -8,7 +8,6 @@ from psycopg2.errors import LockNotAvailable
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from mensagod import organization
 from mensagod.client import identity, login
 from mensagod.client.connection import ClientConnection
 from mensagod.client.errors import RequestRefused
@@ -16,11 +15,12 @@ from mensagod.client.lookups import get_card
 from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import SealBroken, SecretKey
-from mensagod.installation.organization_key import read_candidates
 from mensagod.keycards.making import UserKeys
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keycards.verification import Verification, verify_card
-from mensagod.organization import Change, ChangeStep
+from mensagod.organization import keycard
+from mensagod.organization.key_file import read_candidates
+from mensagod.organization.keycard import Change, ChangeStep
 from mensagod.storage.keycards import ORGANIZATION, hold_organization, lock_organization
 from mensagod.storage.rows import Transaction
 from mensagod.wire.status import Status
@@ -81,7 +81,7 @@ class LifecycleTests(IdentityTestCase):
         await self.add(client, alice)
         old = (await self.current_organization()).encryption_key
         box = self.organization.encryption.encryption_key.seal(b"a message")
-        await self.change_elsewhere(organization.rotate)
+        await self.change_elsewhere(keycard.rotate)
         await self.assert_answer(client, "IDLE", {"CountUpdates": "0"}, Status.OK)
         new = (await self.current_organization()).encryption_key
         self.assertNotEqual(old, new)
@@ -132,7 +132,7 @@ class LifecycleTests(IdentityTestCase):
         current, changed, goes_on = await self.current_organization(), Event(), Event()
 
         def rotate_slowly(txn: Transaction) -> Change:
-            change = organization.rotate(txn, masters, current.hash, datetime.now(UTC))
+            change = keycard.rotate(txn, masters, current.hash, datetime.now(UTC))
             changed.set()
             goes_on.wait(60)
             return change
@@ -153,7 +153,7 @@ class LifecycleTests(IdentityTestCase):
         """Where organization.key does not open the keys any more, ORGREVOKE is 303: not a fault of ours."""
         admin, person = await self.admin()
         (master,) = read_candidates(self.directory / "organization.key")
-        await self.database.run(organization.reencrypt, master, SecretKey.generate())
+        await self.database.run(keycard.reencrypt, master, SecretKey.generate())
         fields = {"Password-Hash": person.password}
         answer = await self.assert_answer(admin, "ORGREVOKE", fields, Status.SERVER_UNAVAILABLE)
         self.assertIn("organization.key", answer.info)
@@ -163,7 +163,7 @@ class LifecycleTests(IdentityTestCase):
         """An entry whose organization's card changed between its steps is 412; the next try succeeds."""
         client, alice = await self.holder("alice")
         await self.add(client, alice)
-        for step in (organization.rotate, organization.revoke):
+        for step in (keycard.rotate, keycard.revoke):
             keys = UserKeys()
             base = alice.rotation(keys)
             entry = self.signed(base, await self.begin(client, base.text), keys)
@@ -189,7 +189,7 @@ class LifecycleTests(IdentityTestCase):
         adding = client.request("ADDENTRY", fields, Status.NONCOMPLIANT_KEYCARD_DATA)
         while not await self.value(WAITING):
             await deferLater(reactor, 0.02)
-        await self.change_elsewhere(organization.rotate)
+        await self.change_elsewhere(keycard.rotate)
         goes_on.set()
         await holding
         self.assertIn("begin again", (await adding).info)
@@ -213,8 +213,8 @@ class LifecycleTests(IdentityTestCase):
         """An entry right after another process changed the keys is signed with the new ones."""
         client, alice = await self.holder("alice")
         masters = read_candidates(self.directory / "organization.key")
-        for step in (organization.rotate, organization.revoke):
-            current = await self.database.read(organization.current_entry)
+        for step in (keycard.rotate, keycard.revoke):
+            current = await self.database.read(keycard.current_entry)
             change = await self.database.run(step, masters, current.hash, datetime.now(UTC))
             keys = UserKeys()
             await identity.add_entry(client, base := alice.next(keys), keys, change.entry)

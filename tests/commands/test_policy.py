@@ -2,9 +2,9 @@
 
 from attrs import evolve
 
+from mensagod.commands.interfaces import IDemand
 from mensagod.commands.policy import Administrator, LoggedIn, LoggedOut, member_of
 from mensagod.errors import Forbidden, LoginRequired, StateMismatch
-from mensagod.imensagod import IDemand
 from tests.conversations import ConversationTestCase
 
 

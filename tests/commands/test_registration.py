@@ -7,8 +7,8 @@ from twisted.internet.defer import Deferred
 
 from mensagod.client.connection import ClientConnection
 from mensagod.config import Config
-from mensagod.identity import DeviceID, Domain, WorkspaceID
-from mensagod.threads import Crew
+from mensagod.threads.pool import Crew
+from mensagod.values.identity import DeviceID, Domain, WorkspaceID
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import ADMIN, CHEAP, CODE, Person

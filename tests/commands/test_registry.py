@@ -12,10 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
 from mensagod.commands import sessions
+from mensagod.commands.interfaces import ICommand
 from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.errors import BadRequest
-from mensagod.imensagod import ICommand
-from mensagod.session import Outcome, Session
+from mensagod.sessions.session import Outcome, Session
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 from tests.conversations import Command, answer_ok

@@ -8,10 +8,10 @@ from twisted.internet.defer import Deferred
 from mensagod.client.connection import ClientConnection
 from mensagod.client.files import download, list_files
 from mensagod.delivery.tags import MessageType
-from mensagod.identity import Domain, WAddress
-from mensagod.paths import ServerPath
 from mensagod.storage import queue
 from mensagod.storage.rows import Transaction, one
+from mensagod.values.identity import Domain, WAddress
+from mensagod.values.paths import ServerPath
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.delivery.letters import STRANGER

@@ -5,8 +5,8 @@ from typing import cast
 
 from twisted.internet.defer import Deferred, succeed
 
-from mensagod.session import Attempt
-from mensagod.sessions import LiveSessions
+from mensagod.sessions.live import LiveSessions
+from mensagod.sessions.session import Attempt
 from mensagod.storage import updates
 from mensagod.storage.database import Database
 from tests.conversations import DOMAIN, ConversationTestCase, make_member

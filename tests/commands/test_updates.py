@@ -7,10 +7,10 @@ from twisted.internet.defer import ensureDeferred
 
 from mensagod.client.control import idle
 from mensagod.client.updates import get_updates
-from mensagod.identity import SERVER_DEVICE, DeviceID, RandomID
 from mensagod.storage import logins, mailboxes, updates
 from mensagod.storage.rows import Transaction
 from mensagod.storage.updates import Change
+from mensagod.values.identity import SERVER_DEVICE, DeviceID, RandomID
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import Person

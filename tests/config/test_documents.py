@@ -18,7 +18,7 @@ from mensagod.config.toml import write_configuration, write_value
 from mensagod.config.tree import KEYS, TABLES, value_of
 from mensagod.config.values import Nameserver
 from mensagod.errors import BadValue
-from mensagod.identity import Domain
+from mensagod.values.identity import Domain
 from tests.config.cases import GOOD, ConfigCase
 
 _ROOT = Path(mensagod.__file__).parent.parent

@@ -8,7 +8,7 @@ import attrs
 from mensagod.config.tables import GlobalTable
 from mensagod.config.toml import write_value
 from mensagod.config.tree import KEYS, TABLES, Config, attribute_of, value_of
-from mensagod.identity import Domain
+from mensagod.values.identity import Domain
 from tests.config.cases import BAD, GOOD, ConfigCase, document
 
 

@@ -16,11 +16,11 @@ from typing import Any, NoReturn
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from mensagod.paths import ServerPath
+from mensagod.server.tap import assemble
 from mensagod.storage.database import Database
 from mensagod.storage.rows import Transaction
 from mensagod.storage.store import MailboxStore
-from mensagod.tap import assemble
+from mensagod.values.paths import ServerPath
 from tests.serving import make_config
 
 

@@ -8,7 +8,7 @@ from mensagod.crypto.sealing import EncryptionPair, SecretKey
 from mensagod.delivery.envelopes import compose
 from mensagod.delivery.labels import ReceiverPart, SenderPart
 from mensagod.delivery.tags import DeliveryTag, MessageType
-from mensagod.identity import Domain, MAddress, WAddress
+from mensagod.values.identity import Domain, MAddress, WAddress
 
 STRANGER = EncryptionPair.generate()
 _PAYLOAD_KEY = SecretKey.generate()

@@ -6,10 +6,10 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from mensagod.client.sending import send
-from mensagod.identity import MAddress, WAddress, WorkspaceID
-from mensagod.paths import FileName, ServerPath
-from mensagod.service import MensagoService
+from mensagod.server.service import MensagoService
 from mensagod.storage.store import MailboxStore
+from mensagod.values.identity import MAddress, WAddress, WorkspaceID
+from mensagod.values.paths import FileName, ServerPath
 from tests.commands.cases import CommandTestCase
 from tests.delivery.letters import letter
 from tests.delivery.stores import Gate, WatchedStore

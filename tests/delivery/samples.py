@@ -8,7 +8,7 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.hashing import hash_key
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.delivery.tags import DeliveryTag, MessageType
-from mensagod.identity import WAddress
+from mensagod.values.identity import WAddress
 
 SENDER = WAddress.from_text("11111111-1111-1111-1111-111111111111/example.com")
 RECIPIENT = WAddress.from_text("22222222-2222-2222-2222-222222222222/example.net")

@@ -8,9 +8,9 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from mensagod.imensagod import IMailboxStore
-from mensagod.paths import ServerPath
+from mensagod.storage.interfaces import IMailboxStore
 from mensagod.storage.store import MailboxStore, StoredFile
+from mensagod.values.paths import ServerPath
 
 
 def nothing(path: ServerPath) -> None:

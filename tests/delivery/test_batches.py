@@ -8,10 +8,10 @@ from twisted.internet.task import deferLater
 from mensagod.delivery import placing, service
 from mensagod.delivery.local import Busy, Outcome, Placed
 from mensagod.delivery.outcomes import MailboxFull, NoSuchRecipient, OwnFault
-from mensagod.identity import WAddress, WorkspaceID
-from mensagod.paths import FileName, ServerPath
 from mensagod.storage import queue, workspaces
 from mensagod.storage.queue import LeaseLost, Queued
+from mensagod.values.identity import WAddress, WorkspaceID
+from mensagod.values.paths import FileName, ServerPath
 from tests.delivery.mail import MailTestCase
 from tests.serving import DOMAIN
 

@@ -17,7 +17,7 @@ from mensagod.delivery.labels import (
     open_receiver,
     open_sender,
 )
-from mensagod.identity import Domain, MAddress
+from mensagod.values.identity import Domain, MAddress
 from mensagod.wire.status import Status
 from tests.delivery.samples import RECIPIENT, SENDER, TAG
 

@@ -11,8 +11,8 @@ from mensagod.config import Config
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.delivery import placing
 from mensagod.delivery.tags import MessageType
-from mensagod.identity import SERVER_DEVICE, Domain, MAddress, UserID, WAddress, WorkspaceID
-from mensagod.paths import FileName, ServerPath
+from mensagod.values.identity import SERVER_DEVICE, Domain, MAddress, UserID, WAddress, WorkspaceID
+from mensagod.values.paths import FileName, ServerPath
 from tests.delivery.letters import STRANGER
 from tests.delivery.mail import MailTestCase
 from tests.serving import DOMAIN, Person

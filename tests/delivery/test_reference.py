@@ -19,7 +19,7 @@ from mensagod.delivery.labels import (
     open_sender,
 )
 from mensagod.errors import BadValue
-from mensagod.identity import WAddress
+from mensagod.values.identity import WAddress
 from tests.delivery.samples import pair
 
 VECTORS = json.loads(

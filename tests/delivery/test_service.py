@@ -21,10 +21,10 @@ from mensagod.delivery.service import (
     SWEEP_SECONDS,
     DeliveryService,
 )
-from mensagod.identity import SERVER_WORKSPACE, Domain, WAddress, WorkspaceID
-from mensagod.paths import FileName, ServerPath
 from mensagod.storage import queue
 from mensagod.storage.queue import LEASE_SECONDS, LeaseLost, Queued
+from mensagod.values.identity import SERVER_WORKSPACE, Domain, WAddress, WorkspaceID
+from mensagod.values.paths import FileName, ServerPath
 from tests.delivery.mail import MailTestCase
 
 ELSEWHERE = Domain.from_text("example.org")

@@ -10,15 +10,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import SecretKey
-from mensagod.identity import Domain, UserID, WorkspaceID
 from mensagod.installation.founding import Founded, found
-from mensagod.installation.organization_key import read_organization_key
 from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.making import UserKeys, countersign, make_user_root, rotate_user, sign_user
-from mensagod.keyring import Keyring
-from mensagod.organization import current_entry
+from mensagod.organization.key_file import read_organization_key
+from mensagod.organization.keycard import current_entry
+from mensagod.organization.keyring import Keyring
 from mensagod.storage import keycards, keys, workspaces
 from mensagod.storage.rows import Transaction
+from mensagod.values.identity import Domain, UserID, WorkspaceID
 from tests.installation.places import ENVIRONMENT, choose, execute, fresh_database, make_directory
 
 DOMAIN = Domain.from_text("example.com")

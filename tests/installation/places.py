@@ -9,10 +9,10 @@ from urllib.parse import quote
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.identity import Domain
 from mensagod.installation.founding import Choices
 from mensagod.storage.connections import connect
 from mensagod.storage.rows import Transaction
+from mensagod.values.identity import Domain
 from tests.databases import administer, cluster
 from tests.directories import scratch_of
 

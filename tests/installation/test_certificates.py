@@ -13,7 +13,6 @@ from mensagod.config import Config
 from mensagod.config.listeners import parse_listener
 from mensagod.config.tables import GlobalTable, NetworkTable
 from mensagod.crypto.hashing import hash_bytes
-from mensagod.identity import Domain
 from mensagod.installation.certificates import (
     certificate_files,
     certificate_names,
@@ -22,6 +21,7 @@ from mensagod.installation.certificates import (
     read_pins,
 )
 from mensagod.installation.faults import InstallationFault
+from mensagod.values.identity import Domain
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

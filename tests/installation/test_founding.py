@@ -10,22 +10,22 @@ from pathlib import Path
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from mensagod.accounts import service_account
 from mensagod.config import ConfigFaults, load
 from mensagod.config.listeners import parse_listener
 from mensagod.crypto.passwords import PasswordHasher
-from mensagod.identity import SERVER_WORKSPACE, Domain, UserID, WorkspaceID
 from mensagod.installation.blocking import BlockingReactor, result_of
 from mensagod.installation.certificates import public_key_hash
 from mensagod.installation.databases import open_database
 from mensagod.installation.faults import BadChoice, InstallationFault
 from mensagod.installation.founding import Choices, Founded, found
-from mensagod.installation.organization_key import read_organization_key
 from mensagod.keycards.entries import OrganizationEntry
-from mensagod.keyring import Keyring
+from mensagod.organization.key_file import read_organization_key
+from mensagod.organization.keyring import Keyring
+from mensagod.postgres.access import embedded_postgres
+from mensagod.process.accounts import service_account
 from mensagod.storage import keycards, keys, preregistrations
-from mensagod.storage.access import embedded_postgres
 from mensagod.storage.rows import Row, Transaction, one
+from mensagod.values.identity import SERVER_WORKSPACE, Domain, UserID, WorkspaceID
 from tests.installation.places import (
     ENVIRONMENT,
     choose,

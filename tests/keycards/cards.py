@@ -10,10 +10,10 @@ from typing import Any
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.crypto.signing import SigningPair
-from mensagod.identity import Domain, WAddress, WorkspaceID
 from mensagod.keycards import making
 from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.making import OrganizationKeys, UserKeys
+from mensagod.values.identity import Domain, WAddress, WorkspaceID
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 START = datetime(2024, 3, 1, 12, tzinfo=UTC)

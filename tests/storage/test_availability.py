@@ -21,7 +21,7 @@ from mensagod.storage.connections import connection_parameters
 from mensagod.storage.database import CommitUnknown, Database, DatabaseUnavailable
 from mensagod.storage.rows import Transaction, one
 from mensagod.wire.status import Status
-from tests.storage.test_embedded import EmbeddedTestCase
+from tests.postgres.test_embedded import EmbeddedTestCase
 from tests.waiting import until
 
 

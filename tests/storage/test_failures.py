@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from twisted.internet.defer import gatherResults
 
-from mensagod.identity import Domain, UserID
 from mensagod.storage import failures
 from mensagod.storage.failures import Allowance, Limit
 from mensagod.storage.rows import Transaction
+from mensagod.values.identity import Domain, UserID
 from tests.databases import DatabaseTestCase
 
 PASSWORD = Limit("password", 5, timedelta(minutes=15), timedelta(minutes=15))

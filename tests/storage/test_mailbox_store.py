@@ -11,10 +11,11 @@ from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from mensagod.identity import WorkspaceID
-from mensagod.imensagod import IMailboxStore, ISource
-from mensagod.paths import FileName, ServerPath
+from mensagod.storage.interfaces import IMailboxStore
 from mensagod.storage.store import MailboxStore
+from mensagod.values.identity import WorkspaceID
+from mensagod.values.paths import FileName, ServerPath
+from mensagod.wire.raw_data import ISource
 
 WORKSPACE = WorkspaceID.from_text("11111111-1111-4111-8111-111111111111")
 NEW = ServerPath.new_messages(WORKSPACE)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from uuid import UUID
 
-from mensagod.identity import SERVER_DEVICE, WorkspaceID
-from mensagod.paths import ServerPath
 from mensagod.storage import files, queue, updates
 from mensagod.storage.connections import Connection
 from mensagod.storage.rows import Parameters, Transaction
+from mensagod.values.identity import SERVER_DEVICE, WorkspaceID
+from mensagod.values.paths import ServerPath
 from tests.databases import DatabaseTestCase
 
 T = TypeVar("T")

@@ -5,9 +5,9 @@ import os
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
-from mensagod.identity import WorkspaceID
-from mensagod.paths import FileName, ServerPath
 from mensagod.storage.store import MailboxStore, StoredFile
+from mensagod.values.identity import WorkspaceID
+from mensagod.values.paths import FileName, ServerPath
 
 
 class StoredFileTests(SynchronousTestCase):

@@ -11,8 +11,8 @@ from typing import Any
 
 from twisted.internet.defer import gatherResults
 
-from mensagod.accounts import service_account
 from mensagod.config import Config
+from mensagod.process.accounts import service_account
 from mensagod.storage import schema
 from mensagod.storage.connections import connect
 from mensagod.storage.migrations import migrate

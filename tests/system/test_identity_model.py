@@ -11,18 +11,18 @@ from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from mensagod import organization
 from mensagod.client.connection import ClientConnection, connect
 from mensagod.client.lookups import get_card
 from mensagod.config.listeners import parse_listener
-from mensagod.identity import UserID
-from mensagod.installation.organization_key import read_candidates
 from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.making import UserKeys
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keycards.verification import verify_card
-from mensagod.service import MensagoService
+from mensagod.organization import keycard
+from mensagod.organization.key_file import read_candidates
+from mensagod.server.service import MensagoService
 from mensagod.storage import workspaces
+from mensagod.values.identity import UserID
 from mensagod.wire.status import Status
 from tests.commands.identity_cases import Holder, IdentityTestCase, flipped
 from tests.serving import Person
@@ -198,8 +198,8 @@ class IdentityModelTests(IdentityTestCase):
             return
         self.rotations += 1
         masters = read_candidates(self.directory / "organization.key")
-        current = await self.database.read(organization.current_entry)
-        await self.database.run(organization.rotate, masters, current.hash, datetime.now(UTC))
+        current = await self.database.read(keycard.current_entry)
+        await self.database.run(keycard.rotate, masters, current.hash, datetime.now(UTC))
 
     async def compare(self, who: int) -> None:
         """Card and name are what the model says, and the card verifies."""

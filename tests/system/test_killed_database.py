@@ -9,11 +9,11 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from mensagod.accounts import service_account
 from mensagod.client.connection import ClientConnection
+from mensagod.postgres.embedded import EmbeddedPostgres
+from mensagod.process.accounts import service_account
 from mensagod.storage import schema
 from mensagod.storage.connections import connect
-from mensagod.storage.embedded import EmbeddedPostgres
 from mensagod.storage.migrations import migrate
 from mensagod.wire.status import Status
 from tests.delivery.mail import MailTestCase

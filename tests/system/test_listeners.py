@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
 from mensagod.config.listeners import parse_listener
-from mensagod.listeners import Listeners, ListenFault
+from mensagod.server.listeners import Listeners, ListenFault
 from tests.system.connections import ConnectionTestCase, in_thread
 from tests.waiting import until
 

@@ -12,8 +12,8 @@ from twisted.internet.endpoints import clientFromString
 from mensagod.client.connection import ClientConnection, connect
 from mensagod.client.errors import Disconnected
 from mensagod.config import Config
-from mensagod.threads import Crew
-from mensagod.turns import Client
+from mensagod.threads.fair_queue import Client
+from mensagod.threads.pool import Crew
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase

@@ -18,14 +18,14 @@ from twisted.logger import capturedLogs, formatEvent
 
 import mensagod
 import twisted.plugins
-from mensagod.accounts import give, service_account
 from mensagod.config import Config
-from mensagod.descriptors import usable_clients
-from mensagod.identity import Domain
-from mensagod.keyring import KeyringFault
-from mensagod.service import MensagoService
+from mensagod.organization.keyring import KeyringFault
+from mensagod.process.accounts import give, service_account
+from mensagod.process.open_files import usable_clients
+from mensagod.server.service import MensagoService
+from mensagod.server.tap import assemble
 from mensagod.storage.connections import connect
-from mensagod.tap import assemble
+from mensagod.values.identity import Domain
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.conversations import request

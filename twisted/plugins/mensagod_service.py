@@ -2,4 +2,4 @@
 
 from twisted.application.service import ServiceMaker
 
-service = ServiceMaker("mensagod", "mensagod.tap", "A server for the Mensago platform", "mensagod")
+service = ServiceMaker("mensagod", "mensagod.server.tap", "A server for the Mensago platform", "mensagod")

@@ -1,0 +1,1 @@
+"""The process on its machine: accounts and privileges, trusted configuration, open files, the log."""

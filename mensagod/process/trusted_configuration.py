@@ -1,0 +1,159 @@
+"""Whose the configuration is, and how root reads one that is not root's alone (spec 06, *Configuration*).
+
+What the server reads again after it has ceased to be root belongs to its account. So that account, or whoever
+takes it over, decides what the next start reads. Root must not lend its rights to that: it reads such a
+configuration, and the files that it names, with the rights of the owner, and serves as nobody else.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from mensagod.config import Config, load
+from mensagod.process.accounts import ROOT, Account, AccountError, acting_as, owner_account, service_account
+
+_READ_OR_MADE_AS_ROOT: Final = {
+    "unix": "root would have to make its socket",
+    "ssl": "root would have to read its files; tls: does the same",
+}
+_MOST_LINKS: Final = 40
+_WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+@frozen
+class Loaded:
+    """A configuration, and with whose rights it was read.
+
+    :ivar reader: who must read all that it names, too; ``None`` where we may as what we are.
+    """
+
+    config: Config
+    reader: Account | None
+
+
+def load_guarded(path: Path, environ: Mapping[str, str]) -> Loaded:
+    """Read a configuration, with the rights of its owner where we are root and others can change it.
+
+    :raises mensagod.config.ConfigFaults: as :func:`mensagod.config.load`.
+    :raises AccountError: if root cannot obey it safely; one sentence with what to do.
+    """
+    if os.geteuid() != 0:
+        return Loaded(load(path, environ), None)
+    was_there = path.exists()
+    reader = reader_of(path) if was_there else None
+    with acting_as(reader):
+        config = load(path, environ)
+    if not was_there:
+        raise AccountError(f"{path} has appeared just now: start again")
+    if reader is not None:
+        _check_account(config, reader)
+        _check_listeners(config)
+    return Loaded(config, reader)
+
+
+def reader_of(path: Path) -> Account | None:
+    """Tell with whose rights to read a configuration: its owner's, if we are root and it is not root's alone.
+
+    :raises AccountError: if it is root's, but others can change it.
+    """
+    if os.geteuid() != 0:
+        return None
+    ends = {path.parent.resolve(), path.resolve().parent}
+    opening = next((part for part in _passed(path) if _is_open(part, part in ends)), None)
+    if opening is None:
+        return None
+    owner = path.stat().st_uid
+    if owner == 0:
+        raise AccountError(
+            f"{path} is root's, but {opening} can be changed by others: make that root's alone"
+            f" (chown root, chmod go-w), or give {path} to the account in global.user"
+        )
+    return owner_account(owner)
+
+
+@contextmanager
+def reading_our_own() -> Iterator[None]:
+    """Have root's rights again where we only act as somebody else, to read what belongs to the program."""
+    with acting_as(ROOT if _is_acting() else None):
+        yield
+
+
+@contextmanager
+def writing_beside(file: Path) -> Iterator[None]:
+    """Have root's rights again where we only act as somebody else, if the directory is root's alone."""
+    with acting_as(ROOT if _is_acting() and _is_roots_alone(file.parent) else None):
+        yield
+
+
+def _is_acting() -> bool:
+    return os.getuid() == 0 and os.geteuid() != 0
+
+
+def _is_roots_alone(directory: Path) -> bool:
+    end = directory.resolve()
+    return not any(_is_open(part, part == end) for part in _passed(directory))
+
+
+def _passed(path: Path) -> Iterator[Path]:
+    """Give everything that is passed on the way to a file, what links lead through included."""
+    current, links = Path("/"), 0
+    yield current
+    rest = list(reversed(path.absolute().parts[1:]))
+    while rest:
+        name = rest.pop()
+        if name == "..":
+            current = current.parent
+            continue
+        step = current / name
+        yield step
+        if not step.is_symlink():
+            current = step
+        elif (links := links + 1) > _MOST_LINKS:
+            raise AccountError(f"{path} leads through too many symbolic links")
+        else:
+            target = step.readlink()
+            current = Path("/") if target.is_absolute() else current
+            rest += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+
+
+def _is_open(part: Path, is_end: bool) -> bool:
+    """Tell whether others than root can change something on the way, or put something else in its place.
+
+    :param is_end: whether it is the directory itself, where files may be missing that others could make.
+    """
+    found = part.lstat()
+    if found.st_uid != 0:
+        return True
+    if stat.S_ISLNK(found.st_mode) or not found.st_mode & _WRITABLE:
+        return False
+    # Where the sticky bit is set nobody can take away what is root's.
+    keeps = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+    return is_end or not keeps
+
+
+def _check_account(config: Config, reader: Account) -> None:
+    account = service_account(config.global_.user)
+    if account.uid != reader.uid:
+        raise AccountError(
+            f"{config.path} belongs to {reader.name}, but the server is to serve as {account.name}"
+            f' (global.user): set global.user = "{reader.name}", give that file to {account.name} (chown),'
+            " or make it and its directory root's alone"
+        )
+
+
+def _check_listeners(config: Config) -> None:
+    listeners = [*config.network.endpoints]
+    if config.metrics.listen is not None:
+        listeners.append(config.metrics.listen)
+    for listener in listeners:
+        if listener.kind in _READ_OR_MADE_AS_ROOT:
+            raise AccountError(
+                f"{config.path} is not root's alone, and has {listener}, which cannot be when the start is"
+                f" root's: {_READ_OR_MADE_AS_ROOT[listener.kind]}. Start as the account itself, or make the"
+                " file and its directory root's alone"
+            )

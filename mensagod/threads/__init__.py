@@ -1,0 +1,1 @@
+"""Bounded pools of threads, shared fairly between those who ask for work."""

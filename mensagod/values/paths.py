@@ -1,0 +1,181 @@
+"""Server paths and the file names in them (spec 02, *Server paths*)."""
+
+import re
+import uuid
+from typing import Final, Self
+
+from attrs import field, frozen
+
+from mensagod.errors import BadValue
+from mensagod.values.identity import RandomID, WorkspaceID, is_random_id
+from mensagod.values.times import parse_long, parse_unix_time
+
+AREAS: Final = frozenset({"wsp", "out", "tmp", "keys"})
+NEW: Final = "new"
+SETTINGS: Final = "settings"
+MAX_LENGTH: Final = 512
+
+_NAMED: Final = frozenset({NEW, SETTINGS})
+_FILE_NAME = re.compile(r"([0-9]{1,32})\.([0-9]{1,32})\.([0-9a-f-]{36})")
+
+
+@frozen
+class FileName:
+    """The name of a file: ``TIME.SIZE.UUID`` (spec 02, *Server paths*).
+
+    :ivar time: Unix seconds, a Long.
+    :ivar size: bytes, a Long.
+    :ivar text: the name as it was written, in lower case; leading zeros stay, and
+        make another name.
+    """
+
+    time: int
+    size: int
+    id: uuid.UUID
+    text: str
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Parse a name; raise :class:`BadValue` if it is none, or a number in it is no Long."""
+        match = _FILE_NAME.fullmatch(text.lower()) if text.isascii() else None
+        if match is None:
+            raise BadValue("a file name is TIME.SIZE.UUID")
+        file_id = RandomID.from_text(match[3]).uuid
+        return cls(parse_unix_time(match[1]), parse_long(match[2]), file_id, match[0])
+
+    @classmethod
+    def make(cls, time: int, size: int) -> Self:
+        """Name a file that comes to be at ``time`` with ``size`` bytes, under a new random UUID.
+
+        :raises BadValue: if one of the two is no Long.
+        """
+        return cls.from_text(f"{time}.{size}.{uuid.uuid4()}")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@frozen
+class ServerPath:
+    """A directory or a file below ``/``, in lower case (spec 02, *Server paths*).
+
+    What the grammar allows is a path, whether or not anything can ever be there:
+    ``/ wsp new``, a file directly in an area. Rights and existence are asked elsewhere.
+
+    :ivar elements: what stands after the slash: none for ``/``.
+    :ivar file: the last element, if it is a file's name.
+    """
+
+    elements: tuple[str, ...]
+    file: FileName | None = field(eq=False, repr=False)
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Parse a path; raise :class:`BadValue` on everything that the grammar does not allow."""
+        # Beyond ASCII there are letters whose lower case is within it.
+        if len(text) > MAX_LENGTH or not text.isascii():
+            raise BadValue("a path has at most 512 characters, all of them ASCII")
+        root, *elements = text.lower().split(" ")
+        if root != "/":
+            raise BadValue("a path begins with a slash and a blank")
+        return cls(tuple(elements), _check(elements))
+
+    @classmethod
+    def workspace_root(cls, workspace: WorkspaceID) -> Self:
+        """Give the top directory of a workspace."""
+        return cls(("wsp", str(workspace)), None)
+
+    @classmethod
+    def new_messages(cls, workspace: WorkspaceID) -> Self:
+        """Give the directory that delivered messages go to."""
+        return cls(("wsp", str(workspace), NEW), None)
+
+    @classmethod
+    def settings(cls, workspace: WorkspaceID) -> Self:
+        """Give the directory of a workspace's settings."""
+        return cls(("wsp", str(workspace), SETTINGS), None)
+
+    @classmethod
+    def outgoing(cls, workspace: WorkspaceID) -> Self:
+        """Give the directory of what a workspace has waiting for delivery."""
+        return cls(("out", str(workspace)), None)
+
+    @classmethod
+    def temporary(cls, workspace: WorkspaceID) -> Self:
+        """Give the directory of a workspace's uploads in progress."""
+        return cls(("tmp", str(workspace)), None)
+
+    @classmethod
+    def keys(cls, workspace: WorkspaceID) -> Self:
+        """Give the directory of key packages for a workspace's new devices."""
+        return cls(("keys", str(workspace)), None)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the path names a file; else it names a directory."""
+        return self.file is not None
+
+    @property
+    def depth(self) -> int:
+        """The number of elements: 0 for ``/``."""
+        return len(self.elements)
+
+    @property
+    def name(self) -> str:
+        """The last element; empty for ``/``."""
+        return self.elements[-1] if self.elements else ""
+
+    @property
+    def area(self) -> str | None:
+        """``wsp``, ``out``, ``tmp`` or ``keys``; none for ``/``."""
+        return self.elements[0] if self.elements else None
+
+    @property
+    def workspace(self) -> WorkspaceID | None:
+        """The workspace that the path lies in, if it has one."""
+        if self.depth < 2 or not is_random_id(self.elements[1]):
+            return None
+        return WorkspaceID.from_text(self.elements[1])
+
+    @property
+    def directory(self) -> "ServerPath":
+        """The directory that a file lies in; a directory itself."""
+        return ServerPath(self.elements[:-1], None) if self.is_file else self
+
+    @property
+    def parent(self) -> "ServerPath | None":
+        """The directory that contains this one or this file; none for ``/``."""
+        return ServerPath(self.elements[:-1], None) if self.elements else None
+
+    def child(self, name: object) -> "ServerPath":
+        """Go one element down, to a directory or a file.
+
+        :param name: something whose ``str`` is a single element.
+        :raises BadValue: if the result is no path, or ``name`` more than an element.
+        """
+        text = f"{self} {name}"
+        if isinstance(name, FileName) and self.elements and not self.is_file and len(text) <= MAX_LENGTH:
+            # Nothing in it is left to be checked.
+            return ServerPath((*self.elements, name.text), name)
+        path = ServerPath.from_text(text)
+        if path.depth != self.depth + 1:
+            raise BadValue("the name of a child is a single element")
+        return path
+
+    def __str__(self) -> str:
+        return " ".join(("/", *self.elements))
+
+
+def _check(elements: list[str]) -> FileName | None:
+    """Check what follows the slash against the grammar, and give the FILE if there is one."""
+    if not elements:
+        return None
+    area, *rest = elements
+    if area not in AREAS:
+        raise BadValue("a path leads into one of wsp, out, tmp and keys")
+    file = FileName.from_text(rest.pop()) if rest and "." in rest[-1] else None
+    if rest and rest[-1] in _NAMED:
+        rest.pop()
+    if not all(map(is_random_id, rest)):
+        raise BadValue("the directories of a path are UUIDs, the last may be new or settings")
+    return file

@@ -1,0 +1,357 @@
+"""The organization's keys change under running servers with connected clients."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from attrs import define, evolve
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults
+from twisted.internet.task import Clock, deferLater
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+
+from mensagod.client.connection import ClientConnection
+from mensagod.client.errors import RequestRefused
+from mensagod.crypto.cryptostring import CryptoString
+from mensagod.crypto.sealing import EncryptionPair, SecretKey
+from mensagod.delivery.envelopes import seal_message
+from mensagod.keycards.entries import OrganizationEntry
+from mensagod.organization import keycard
+from mensagod.organization.key_file import adopt_next, read_organization_key, write_next
+from mensagod.organization.keycard import Change, ChangeStep, Overtaken
+from mensagod.organization.keyring import KeyringFault
+from mensagod.organization.watch import POLL_SECONDS, KeyWatch
+from mensagod.server.service import MensagoService
+from mensagod.sharing.follower import ChangeWatch
+from mensagod.storage import keys
+from mensagod.storage.attempts import CommitUnknown, DatabaseUnavailable
+from mensagod.storage.database import Database
+from mensagod.storage.keycards import ORGANIZATION
+from mensagod.storage.rows import Transaction
+from mensagod.values.identity import WAddress, WorkspaceID
+from mensagod.wire.status import Status
+from tests.serving import DOMAIN, Person, ServerTestCase
+from tests.waiting import until
+
+
+class KeyWatchTestCase(ServerTestCase):
+    async def prepare(self) -> None:
+        self.events: list[LogEvent] = []
+        observer = cast(ILogObserver, self.events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        await super().prepare()
+        self.key_file = self.directory / "organization.key"
+        self.master = read_organization_key(self.key_file)
+
+    async def current(self) -> OrganizationEntry:
+        return await self.database.read(keycard.current_entry)
+
+    async def follow(self, step: ChangeStep, master: SecretKey | None = None) -> Change:
+        """Rotate or revoke as another process does, the command for instance."""
+        masters, entry = [master or self.master], await self.current()
+        return await self.database.run(step, masters, entry.hash, datetime.now(UTC))
+
+    async def followed(self, *services: MensagoService, key: CryptoString) -> None:
+        """Wait until all servers have a new encryption key."""
+        await until(lambda: all(service.server.keyring.public_encryption_key == key for service in services))
+
+    def logged(self, event: str) -> list[LogEvent]:
+        return [one for one in self.events if one.get("event") == event]
+
+    async def log_in_again(self, person: Person) -> ClientConnection:
+        client = await self.client()
+        await self.log_in(client, person)
+        return client
+
+
+class SuccessionTests(KeyWatchTestCase):
+    async def test_rotation(self) -> None:
+        """Sessions go on, and logins sealed to the old and to the new key both work."""
+        client, person = await self.admin()
+        change = await self.follow(keycard.rotate)
+        await self.followed(self.service, key=change.entry.encryption_key)
+        await client.request("IDLE", {"CountUpdates": "0"}, Status.OK)
+        await self.log_in_again(person)
+        new = self.service.server.keyring.encryption[0]
+        self.organization = evolve(self.organization, encryption=new)
+        await self.log_in_again(person)
+        self.assertEqual(len(self.logged("keys_changed")), 1)
+
+    async def test_revocation(self) -> None:
+        """Sessions go on, and a login that is sealed to a revoked key is refused."""
+        client, person = await self.admin()
+        change = await self.follow(keycard.rotate)
+        rotated = change.entry
+        change = await self.follow(keycard.revoke)
+        await self.followed(self.service, key=change.entry.encryption_key)
+        await client.request("IDLE", {"CountUpdates": "0"}, Status.OK)
+        with self.assertRaises(RequestRefused) as refused:
+            await self.log_in_again(person)
+        self.assertEqual(refused.exception.status, Status.KEY_FAILURE)
+        self.organization = evolve(self.organization, encryption=self.service.server.keyring.encryption[0])
+        await self.log_in_again(person)
+        self.assertNotEqual(rotated.encryption_key, change.entry.encryption_key)
+        self.assertEqual(len(self.service.server.keyring.encryption), 1)
+
+    async def test_two_servers(self) -> None:
+        """A change by one server is known there at once, and in the other soon."""
+        other = await self.serve(self.configure(self.base_config()))
+        entry = await self.current()
+        change = await self.service.server.keys.change(keycard.rotate, entry.hash)
+        key = change.entry.encryption_key
+        self.assertEqual(self.service.server.keyring.public_encryption_key, key)
+        await self.followed(other, key=key)
+
+    async def test_pace(self) -> None:
+        """The stored keys are looked at so often that a change is known within a second."""
+        clock, running = Clock(), self.service.server.keys
+        watch = KeyWatch(clock, self.database, running.changes, (self.master,), running.read_masters)
+        await watch.load()
+        watch.startService()
+        self.addCleanup(watch.stopService)
+        for step in (keycard.rotate, keycard.revoke):
+            # A look that is under way must end before the next one is due.
+            await watch.refresh()
+            key = (await self.follow(step)).entry.encryption_key
+            clock.advance(POLL_SECONDS)
+            await until(lambda: watch.keyring is not None and watch.keyring.public_encryption_key == key)  # noqa: B023
+        self.assertLessEqual(2 * POLL_SECONDS, 1)
+
+    async def test_card(self) -> None:
+        """The new entry is served at once, and signs what follows."""
+        client, _ = await self.admin()
+        change = await self.follow(keycard.rotate)
+        async with client.turn() as turn:
+            await turn.request("GETCARD", {"Start-Index": "0"}, Status.TRANSFER)
+            answer = await turn.request("TRANSFER", {}, Status.OK)
+        self.assertIn(change.entry.text, answer.data["Card-Data"])
+
+    async def test_race(self) -> None:
+        """Of two at once one wins, and the other hears of it."""
+        entry = await self.current()
+        now = datetime.now(UTC)
+        steps = (keycard.rotate, keycard.revoke, keycard.rotate)
+        races = [self.database.run(step, [self.master], entry.hash, now) for step in steps]
+        results = await gatherResults([race.addErrback(lambda failure: failure.value) for race in races])
+        self.assertEqual(
+            sorted(type(result).__name__ for result in results), ["Change", "Overtaken", "Overtaken"]
+        )
+        self.assertIn("org show", str(Overtaken()))
+        self.assertEqual((await self.current()).index, 2)
+
+    async def test_old_key_goes(self) -> None:
+        """A running server uses an old key for 30 days, not longer, and then erases it."""
+        await self.follow(keycard.rotate)
+        await until(lambda: len(self.service.server.keyring.encryption) == 2)
+
+        def age(txn: Transaction) -> None:
+            txn.execute("UPDATE organization_keys SET retired = retired - interval '30 days'")
+
+        await self.database.run(age)
+        await until(lambda: len(self.service.server.keyring.encryption) == 1)
+        self.assertTrue(self.service.server.ready)
+        await self.erased(2)
+
+    async def erased(self, left: int) -> None:
+        """Wait until the database holds no more private keys than that."""
+        while len(await self.database.read(keys.live_keys)) != left:
+            await deferLater(reactor, 0.02)
+
+    async def test_daily_turn(self) -> None:
+        """What nobody noticed the end of is erased by the daily turn."""
+        await self.follow(keycard.rotate)
+        await until(lambda: len(self.service.server.keyring.encryption) == 2)
+        watch = self.service.server.keys
+        watch.stopService()
+
+        def age(txn: Transaction) -> None:
+            txn.execute("UPDATE organization_keys SET retired = retired - interval '31 days'")
+
+        await self.database.run(age)
+        self.assertEqual(len(await self.database.read(keys.live_keys)), 3)
+        await watch.warn()
+        self.assertEqual(len(await self.database.read(keys.live_keys)), 2)
+
+
+@define
+class LeavingDatabase:
+    """A database that goes away once a change is committed.
+
+    :ivar tells: whether it still says that it was.
+    """
+
+    database: Database
+    tells: bool
+
+    async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        result = await self.database.run(work, *arguments)
+        if not self.tells:
+            raise CommitUnknown
+        return result
+
+    async def read(self, *_: Any) -> Any:
+        raise DatabaseUnavailable
+
+
+class LeavingTests(KeyWatchTestCase):
+    def watch(self, tells: bool) -> KeyWatch:
+        """Give one whose database goes away; what it tells of is in ``told``."""
+        self.told: list[frozenset[WorkspaceID] | None] = []
+        changes = ChangeWatch(reactor, self.database)
+        changes.watch(self.told.append)
+        database = cast(Database, LeavingDatabase(self.database, tells))
+        return KeyWatch(reactor, database, changes, (self.master,), lambda: (self.master,))
+
+    async def test_after_the_commit(self) -> None:
+        """A change is given, although the new keys cannot be read yet."""
+        change = await self.watch(tells=True).change(keycard.revoke, (await self.current()).hash)
+        self.assertEqual(change.entry.text, (await self.current()).text)
+        self.assertEqual(self.told, [frozenset({ORGANIZATION})])
+
+    async def test_during_the_commit(self) -> None:
+        """A change of which nobody knows whether it was made is told of, as if it had been."""
+        changing = self.watch(tells=False).change(keycard.rotate, (await self.current()).hash)
+        with self.assertRaises(CommitUnknown):
+            await changing
+        self.assertEqual(self.told, [frozenset({ORGANIZATION})])
+
+
+class KeyFileTests(KeyWatchTestCase):
+    async def rekey(self) -> SecretKey:
+        """Encrypt the keys anew; the new file is written, and not yet in its place."""
+        new = SecretKey.generate()
+        write_next(self.key_file, new)
+        await self.database.run(keycard.reencrypt, self.master, new)
+        return new
+
+    async def test_rekey(self) -> None:
+        """A running server goes on after a rekey, and takes over what is encrypted with the new key."""
+        _, person = await self.admin()
+        new = await self.rekey()
+        adopt_next(self.key_file)
+        await until(lambda: len(self.logged("keys_changed")) == 1)
+        await self.log_in_again(person)
+        change = await self.follow(keycard.rotate, new)
+        await self.followed(self.service, key=change.entry.encryption_key)
+        self.assertEqual(self.logged("keys_faulty"), [])
+
+    async def test_interrupted_rekey(self) -> None:
+        """A server starts with either file, wherever a rekey stopped."""
+        write_next(self.key_file, SecretKey.generate())
+        await self.serve(self.configure(self.base_config()))
+        new = await self.rekey()
+        other = await self.serve(self.configure(self.base_config()))
+        change = await self.follow(keycard.rotate, new)
+        await self.followed(self.service, other, key=change.entry.encryption_key)
+
+    async def test_other_machine(self) -> None:
+        """Where the new file was not copied to, the server goes on, says so, and gives up only when the keys
+        change; with the file it goes on again.
+        """
+        _, person = await self.admin()
+        old = self.key_file.read_bytes()
+        new = await self.rekey()
+        adopt_next(self.key_file)
+        right = self.key_file.read_bytes()
+        self.key_file.write_bytes(old)
+        await until(lambda: len(self.logged("keys_faulty")) == 1)
+        self.assertIn("could not start again", self.logged("keys_faulty")[0]["complaint"])
+        await self.log_in_again(person)
+        await self.follow(keycard.revoke, new)
+        await until(lambda: not self.service.server.ready)
+        for _ in range(3):
+            await self.service.server.keys.refresh()
+            await self.service.server.keys.warn()
+        [_, unusable] = self.logged("keys_faulty")
+        self.assertIn("cannot be used", unusable["complaint"])
+        self.assertNotIn("goes on", unusable["complaint"])
+        self.key_file.write_bytes(right)
+        await until(lambda: self.service.server.ready)
+
+    async def test_lost(self) -> None:
+        """A running server complains of a lost file, and cannot start again without it."""
+        self.key_file.unlink()
+        await self.service.server.keys.warn()
+        [event] = self.logged("keys_faulty")
+        self.assertIn("organization.key is missing", event["complaint"])
+        self.assertTrue(self.service.server.ready)
+
+    async def test_wrong(self) -> None:
+        """A server does not load keys that its file does not open."""
+        stored = await self.database.read(keys.usable_keys, 30)
+        self.assertEqual(len(stored), 2)
+        running = self.service.server.keys
+        wrong = (SecretKey.generate(),)
+        watch = KeyWatch(reactor, self.database, running.changes, wrong, lambda: wrong)
+        with self.assertRaises(KeyringFault) as refused:
+            await watch.load()
+        self.assertIn("put back the file that belongs to this database", str(refused.exception))
+
+
+class ExpiryTests(KeyWatchTestCase):
+    async def end_in(self, days: int) -> list[LogEvent]:
+        """Have the organization's entry end in some days, and look at it."""
+        end = datetime.now(UTC).date().toordinal() + days
+        entry = (await self.current()).with_line("Expires", datetime.fromordinal(end).date())
+
+        def replace(txn: Transaction) -> None:
+            txn.execute("UPDATE keycard_entries SET text = %s", (entry.text,))
+
+        await self.database.run(replace)
+        self.events.clear()
+        await self.service.server.keys.warn()
+        return self.logged("organization_expires")
+
+    async def test_warning(self) -> None:
+        """From 30 days before the end the log has a warning, at the start and every day."""
+        self.assertEqual(self.logged("organization_expires"), [])
+        self.assertEqual(await self.end_in(31), [])
+        [event] = await self.end_in(30)
+        self.assertEqual(event["days"], 30)
+        self.assertIn("mensagod org rotate", event["text"])
+        [event] = await self.end_in(-1)
+        self.assertIn("has expired", event["text"])
+        self.events.clear()
+        await self.serve(self.configure(self.base_config()))
+        await until(lambda: bool(self.logged("organization_expires")))
+
+
+class DeliveryTests(KeyWatchTestCase):
+    """Messages that were sealed before a change, and handed in after it."""
+
+    async def handed_in(self, step: ChangeStep) -> tuple[ClientConnection, str]:
+        """Seal a message, change the keys, and have two people ready for it."""
+        admin, _ = await self.admin()
+        alice_client, alice = await self.member(admin, "alice")
+        bob_client, bob = await self.member(admin, "bob")
+        old = self.organization.encryption.public
+        message = seal_message(
+            b'{"body":"hello"}',
+            WAddress(alice.workspace, DOMAIN),
+            WAddress(bob.workspace, DOMAIN),
+            sender_org_key=old,
+            recipient_org_key=old,
+            recipient_key=EncryptionPair.generate().public,
+            date=datetime.now(UTC),
+        )
+        change = await self.follow(step)
+        await self.followed(self.service, key=change.entry.encryption_key)
+        self.bob, self.bob_client = bob, bob_client
+        return alice_client, message
+
+    async def test_rotation(self) -> None:
+        """After a rotation what was sealed to the old key is delivered."""
+        client, message = await self.handed_in(keycard.rotate)
+        await client.request("SEND", {"Message": message, "Domain": "example.com"}, Status.OK)
+        path = f"/ wsp {self.bob.workspace} new"
+        while not (await self.bob_client.request("LIST", {"Path": path}, Status.OK)).data.get("Files"):
+            await deferLater(reactor, 0.02)
+        self.assertEqual(len(self.service.server.keyring.encryption), 2)
+
+    async def test_revocation(self) -> None:
+        """After a revocation it is refused."""
+        client, message = await self.handed_in(keycard.revoke)
+        with self.assertRaises(RequestRefused) as refused:
+            await client.request("SEND", {"Message": message, "Domain": "example.com"}, Status.OK)
+        self.assertGreaterEqual(int(refused.exception.status), 400)

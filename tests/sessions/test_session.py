@@ -1,0 +1,268 @@
+"""Sessions: steps, members, updates (spec 01, *Multi-step commands*; spec 04, *Update notification*)."""
+
+import errno
+from collections.abc import AsyncIterator
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError
+from twisted.logger import capturedLogs, formatEvent
+
+from mensagod.errors import BadRequest, LoginRequired, ServerUnavailable
+from mensagod.sessions.session import STEP_SECONDS, Attempt, Outcome, Session, Step, no_loss
+from mensagod.wire.frames import encode_message
+from mensagod.wire.messages import LongResponse, Request, Response
+from mensagod.wire.status import Status
+from tests.conversations import DOMAIN, Command, ConversationTestCase, make_member, request
+
+
+@define(eq=False)
+class TwoSteps:
+    """A command of two steps, which notes what becomes of the second one."""
+
+    ends: list[str] = field(factory=list)
+
+    async def perform(self, request: Request, session: Session) -> Outcome:
+        if request.has("Second"):
+            raise BadRequest("there was no first step")
+        session.expect(Step("STEP", ("Second",), self.go_on, lambda: self.ends.append("abandoned")))
+        return Response(Status.CONTINUE)
+
+    async def go_on(self, request: Request, session: Session) -> Outcome:
+        self.ends.append("done")
+        return Response(Status.OK)
+
+
+class StepTests(ConversationTestCase):
+    """Commands of two steps."""
+
+    def setUp(self) -> None:
+        """STEP waits for a second request with the field Second."""
+        super().setUp()
+        self.steps = TwoSteps()
+        self.commands(Command("STEP", self.steps.perform))
+        self.peer = self.connect()
+        self.peer.ask("STEP")
+
+    def test_goes_on(self) -> None:
+        """The same command with the expected fields goes on, just once."""
+        self.peer.send(request("step", Second="1") + request("STEP", Second="1"))
+        self.assertEqual(self.peer.codes, [100, 200, 400])
+        self.wait(STEP_SECONDS)
+        self.assertEqual(self.steps.ends, ["done"])
+
+    def test_cancel(self) -> None:
+        """CANCEL gives the step up, with 200, and a login on its way with it."""
+        self.peer.session.attempt = Attempt(make_member().workspace, DOMAIN)
+        self.peer.send(request("CANCEL") + request("STEP", Second="1"))
+        self.assertEqual(self.peer.codes, [100, 200, 400])
+        self.assertEqual(self.steps.ends, ["abandoned"])
+        self.assertIsNone(self.peer.session.attempt)
+
+    def test_quit(self) -> None:
+        """QUIT always closes."""
+        self.peer.ask("QUIT")
+        self.assertTrue(self.peer.wire.disconnecting)
+        self.assertEqual(self.steps.ends, ["abandoned"])
+
+    def test_another(self) -> None:
+        """Any other command is refused, not run, and gives the step up; the one after it is free again."""
+        for action in ("HOLD", "NOSUCH", "LOGOUT"):
+            self.steps.ends.clear()
+            peer = self.member()
+            peer.send(request("STEP") + request(action) + request("ECHO"))
+            self.assertEqual(peer.codes, [100, 400, 200])
+            self.assertEqual(peer.answers[1].info, "Session state mismatch")
+            self.assertEqual(self.steps.ends, ["abandoned"])
+            self.assertIsNotNone(peer.session.member)
+        self.assertEqual(self.held.begun, [])
+
+    def test_without_fields(self) -> None:
+        """So is the same command without the expected fields, or with an empty one."""
+        for fields in ({}, {"Second": ""}, {"Other": "1"}):
+            peer = self.connect()
+            peer.send(request("STEP") + request("STEP", **fields))
+            self.assertEqual(peer.codes, [100, 400])
+            self.assertEqual(peer.last.info, "Session state mismatch")
+
+    def test_malformed(self) -> None:
+        """What is no request at all leaves the step as it is."""
+        self.peer.send(b"\x32\x00\x01{" + request("STEP", Second="1"))
+        self.assertEqual(self.peer.codes, [100, 400, 200])
+
+    def test_late(self) -> None:
+        """After a minute the step is forgotten without a word; a late second request is a 400."""
+        self.wait(STEP_SECONDS - 1)
+        self.assertEqual(self.steps.ends, [])
+        self.wait(1)
+        self.assertEqual(self.steps.ends, ["abandoned"])
+        self.assertEqual(self.peer.codes, [100])
+        self.peer.ask("STEP", Second="1")
+        self.assertEqual(self.peer.codes, [100, 400])
+
+    def test_lost(self) -> None:
+        """A lost connection gives it up, and leaves no timer."""
+        calls = len(self.clock.getDelayedCalls())
+        self.peer.lose()
+        self.assertEqual(self.steps.ends, ["abandoned"])
+        self.assertEqual(len(self.clock.getDelayedCalls()), calls - 1)
+
+    def test_lost_meanwhile(self) -> None:
+        """So does one that is lost while the first step is still at work."""
+
+        async def perform(request: Request, session: Session) -> Outcome:
+            await self.held.perform(request, session)
+            return await self.steps.perform(request, session)
+
+        self.commands(Command("SLOW", perform))
+        peer = self.connect()
+        peer.ask("SLOW")
+        peer.lose()
+        self.held.gates[0].callback(Response(Status.OK))
+        self.assertEqual(self.steps.ends, ["abandoned"])
+
+    def test_replaced(self) -> None:
+        """A step that takes the place of another gives that one up, with its timer."""
+        session = self.peer.session
+        session.expect(Step("OTHER", (), self.steps.go_on))
+        self.assertEqual(self.steps.ends, ["abandoned"])
+        self.wait(STEP_SECONDS)
+        self.assertEqual(self.steps.ends, ["abandoned"])
+        no_loss()
+
+
+class MemberTests(ConversationTestCase):
+    """Who is logged in."""
+
+    def test_logout(self) -> None:
+        """LOGOUT leaves a session as after connecting; twice is as good."""
+        peer = self.member()
+        member = peer.session.member
+        peer.send(request("LOGOUT") + request("LOGOUT"))
+        self.assertEqual(peer.codes, [200, 200])
+        self.assertIsNone(peer.session.member)
+        self.assertEqual(self.server.sessions.left, [member])
+
+    def test_limits_follow(self) -> None:
+        """The limits of size and silence are those of the state."""
+        session = self.connect().session
+        self.assertEqual((session.max_message, session.idle_timeout), (65532, 120))
+        session.enter(make_member())
+        self.assertEqual((session.max_message, session.idle_timeout), (26_000_000, 1800))
+        session.leave()
+        self.assertEqual((session.max_message, session.idle_timeout), (65532, 120))
+
+    def test_demands(self) -> None:
+        """What a command demands is checked before it runs."""
+
+        class Demand:
+            def check(self, session: Session) -> None:
+                raise LoginRequired
+
+        from zope.interface import directlyProvides
+
+        from mensagod.commands.interfaces import IDemand
+
+        demand = Demand()
+        directlyProvides(demand, IDemand)
+        self.commands(Command("PRIVATE", self.held.perform, (demand,)))
+        peer = self.connect()
+        peer.ask("PRIVATE")
+        self.assertEqual(peer.codes, [401])
+        self.assertEqual(self.held.begun, [])
+
+
+class UpdateCountTests(ConversationTestCase):
+    """What others changed is told with the next 200."""
+
+    def ask(self, count: int | BaseException, *, stale: bool = True, action: str = "ECHO") -> dict[str, str]:
+        """Ask as a member of whom the database says ``count``; give the fields of the answer."""
+        peer = self.member()
+        member = peer.session.member
+        if member is not None:
+            member.stale = stale
+        self.server.sessions.updates = count
+        peer.ask(action)
+        return dict(peer.last.data)
+
+    def test_told(self) -> None:
+        """With how much it is."""
+        self.assertEqual(self.ask(3), {"UpdateCount": "3"})
+
+    def test_long_answer(self) -> None:
+        """Also in an answer that is read while it is sent."""
+
+        async def pieces() -> AsyncIterator[str]:
+            yield "x" * 5
+            yield "y" * 5
+
+        async def perform(request: Request, session: Session) -> Outcome:
+            return LongResponse(Response(Status.OK), "Long", 10, pieces())
+
+        self.commands(Command("LONG", perform))
+        self.assertEqual(self.ask(3, action="LONG"), {"UpdateCount": "3", "Long": "xxxxxyyyyy"})
+        self.assertEqual(self.ask(0, action="LONG"), {"Long": "xxxxxyyyyy"})
+
+    def test_nothing(self) -> None:
+        """Unless it is nothing, or nobody said that there is any."""
+        self.assertEqual(self.ask(0), {})
+        self.assertEqual(self.ask(3, stale=False), {})
+
+    def test_only_ok(self) -> None:
+        """Not with another status."""
+        self.assertEqual(self.ask(3, action="NOSUCH"), {})
+
+    def test_database_away(self) -> None:
+        """An answer is not spoiled because the database has gone since."""
+        self.assertEqual(self.ask(ServerUnavailable()), {})
+
+    def test_fault_of_ours(self) -> None:
+        """Nor by a fault of ours."""
+        self.assertEqual(self.ask(RuntimeError("broken")), {})
+        self.assertEqual(len(self.logged(RuntimeError)), 1)
+
+    def test_own_count(self) -> None:
+        """An answer with a count of its own keeps it."""
+        peer = self.member()
+        if peer.session.member is not None:
+            peer.session.member.stale = True
+        self.server.sessions.updates = 3
+        peer.send(encode_message(Request("ECHO", {"UpdateCount": "7"}).to_bytes()))
+        self.assertEqual(peer.last.data, {"UpdateCount": "7"})
+
+    def test_cancelled(self) -> None:
+        """A cancellation meanwhile ends the connection like any other."""
+        peer = self.member()
+        if peer.session.member is not None:
+            peer.session.member.stale = True
+        self.server.sessions.updates = CancelledError()
+        peer.ask("ECHO")
+        self.assertEqual((peer.stream, peer.wire.aborted), (b"", True))
+
+
+class ExhaustedTests(ConversationTestCase):
+    """No more files can be opened."""
+
+    def ask(self, number: int) -> list[int]:
+        """Ask for what fails with this number, and for something else."""
+
+        async def perform(request: Request, session: Session) -> Outcome:
+            raise OSError(number, "no")
+
+        self.commands(Command("OPEN", perform))
+        peer = self.connect()
+        peer.send(request("OPEN") + request("ECHO"))
+        return peer.codes
+
+    def test_unavailable(self) -> None:
+        """It is 303 for any command, the session goes on, and the log has a line instead of a traceback."""
+        for number in (errno.EMFILE, errno.ENFILE):
+            with capturedLogs() as events:
+                self.assertEqual(self.ask(number), [303, 200])
+            lines = [formatEvent(event) for event in events]
+            self.assertEqual(lines.count("OPEN: no more files can be opened"), 1)
+        self.assertEqual(self.logged(OSError), [])
+
+    def test_others(self) -> None:
+        """What else the system refuses is a fault of ours."""
+        self.assertEqual(self.ask(errno.EIO), [300, 200])
+        self.assertEqual(len(self.logged(OSError)), 1)
