@@ -49,7 +49,7 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis
 
 # What the quick suite leaves out crosses a socket or asks a real PostgreSQL.
-QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client tests.values tests.threads tests.sessions \
+QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client tests.lifecycle tests.values tests.threads tests.sessions \
 	$(addprefix tests.delivery.test_,envelopes labels reference tags) \
 	$(addprefix tests.commands.test_,policy registry sessions) \
 	$(addprefix tests.server.test_,admission protocol transfers) \

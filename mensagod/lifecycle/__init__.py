@@ -1,0 +1,1 @@
+"""How the parts of the server start, repeat their work, and stop."""
