@@ -18,8 +18,8 @@ class Periodic(Service):
     """Runs ``work`` at the start and then every ``seconds``; a run that takes longer delays the next.
 
     A run that fails never stops the repetition. The first failure is logged, with its traceback; those that
-    follow are not, until a run has succeeded again. That the database is away is not logged here: the database
-    service does it once for all.
+    follow are not, until a run has succeeded again. That the database is away is not logged here: its service
+    does so once for all.
 
     :param clock: gives the time.
     :param seconds: between the beginnings of two runs.
