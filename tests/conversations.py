@@ -1,58 +1,115 @@
 """Connections without sockets: a peer, a clock, and a server of nothing but the commands of the test."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+from uuid import UUID
 
 from attrs import evolve, field, frozen
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.plugin import IPlugin
 from twisted.python.failure import Failure
+from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mensagod.commands import sessions
+from mensagod.commands.audience import Audience
 from mensagod.commands.interfaces import ICommand
 from mensagod.commands.registry import CommandRegistry
 from mensagod.config import Config
-from mensagod.config.tables import DatabaseTable, GlobalTable
+from mensagod.config.tables import DatabaseTable, GlobalTable, SecurityTable
+from mensagod.crypto.cryptostring import CryptoString
+from mensagod.keycards.making import OrganizationKeys
+from mensagod.organization.keycard import Change, ChangeStep
+from mensagod.organization.keyring import Keyring
 from mensagod.server.factory import MensagoFactory
-from mensagod.server.parts import Server
 from mensagod.server.protocol import MensagoProtocol
-from mensagod.sessions.session import Member, Outcome, Session
+from mensagod.sessions.outcomes import Outcome
+from mensagod.sessions.parts import Server
+from mensagod.sessions.session import Session
+from mensagod.sessions.who import Member
+from mensagod.storage.keycards import Extent, StoredEntry
+from mensagod.storage.rows import Transaction
+from mensagod.storage.store import MailboxStore
+from mensagod.threads.fair_queue import Client
 from mensagod.values.identity import DeviceID, Domain, WorkspaceID
 from mensagod.values.paths import ServerPath
+from mensagod.wire.fields import Fields, required
 from mensagod.wire.frames import FrameDecoder, encode_message
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 DOMAIN = Domain.from_text("example.com")
 SOCKET_BUFFER = 65536
 """From how many bytes that the peer has not taken a transport pauses its producer."""
 
-Work = Callable[[Request, Session], Awaitable[Outcome]]
+
+@frozen
+class Everything(Fields):
+    """All that a request has, as it is."""
+
+    data: Mapping[str, str]
+
+    @classmethod
+    def read(cls, request: Request) -> Self:
+        return cls(dict(request.data))
+
+
+@frozen
+class Second(Fields):
+    """A further request with a field ``Second``."""
+
+    second: str = required("Second", str, "whatever")
+
+
+Work = Callable[[Everything, Session], Awaitable[Outcome]]
 
 
 @implementer(IPlugin, ICommand)
 @frozen
-class Command:
+class Scripted:
     """A command that does what the test says."""
 
     name: str
     perform: Work
     demands: tuple[Any, ...] = ()
+    audience: Audience = Audience.EVERYBODY
+    fields: type[Fields] = Everything
+    more_fields: tuple[type[Fields], ...] = ()
 
 
 class FakeDatabase:
-    """Is there or not."""
+    """A database that answers what the test says.
+
+    :ivar available: whether it is there.
+    :ivar answers: for an interaction what it gives, or a function of its arguments that gives or raises it.
+    :ivar asked: which interactions ran, with their arguments.
+    """
 
     def __init__(self) -> None:
         self.available = True
+        self.answers: dict[Callable[..., Any], Any] = {}
+        self.asked: list[tuple[Any, ...]] = []
+
+    def run(
+        self, interaction: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
+        self.asked.append((interaction, *args))
+        if interaction not in self.answers:
+            raise AssertionError(f"the test does not say what {interaction.__name__} gives")
+        answer = self.answers[interaction]
+        return maybeDeferred(answer, *args, **kwargs) if callable(answer) else succeed(answer)
+
+    change = read = run
 
 
 class FakeSessions:
@@ -62,6 +119,7 @@ class FakeSessions:
     """
 
     def __init__(self) -> None:
+        self.process = UUID(int=1)
         self.members: list[Member] = []
         self.left: list[Member] = []
         self.updates: int | BaseException = 0
@@ -78,38 +136,115 @@ class FakeSessions:
             raise self.updates
         return self.updates
 
+    async def tell(self, member: Member, reading: Awaitable[tuple[T, int]]) -> T:
+        news, member.seen = await reading
+        member.stale = False
+        return news
 
-class FakeCrew:
+
+class FakeWorkers:
     """Works at once, or when :attr:`gate` opens."""
 
     def __init__(self) -> None:
         self.gate: Deferred[None] | None = None
 
-    async def run(self, work: Callable[..., Any], *args: Any) -> Any:
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self.gate is not None:
             await self.gate
-        return work(*args)
+        return work(*args, **kwargs)
+
+    async def run_for(self, client: Client, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.run(work, *args, **kwargs)
 
 
-class FakeServer:
-    """What sessions and the protocol ask a server for."""
+class FakeDelivery:
+    """Counts how often it is woken."""
+
+    def __init__(self) -> None:
+        self.woken = 0
+
+    def wake(self) -> None:
+        self.woken += 1
+
+
+class FakeKeys:
+    """The keys of an organization that the test makes up."""
+
+    def __init__(self) -> None:
+        self.organization = OrganizationKeys()
+        self.keyring: Keyring | None = Keyring(self.organization.primary, (self.organization.encryption,))
+
+    async def refresh(self) -> None:
+        """Have nothing to learn."""
+
+    async def change(self, step: ChangeStep, expected: CryptoString) -> Change:
+        raise AssertionError("no test changes keys here")
+
+
+class FakeChanges:
+    """Notes whose cards changed."""
+
+    def __init__(self) -> None:
+        self.told: list[frozenset[WorkspaceID] | None] = []
+
+    def tell(self, owners: frozenset[WorkspaceID] | None) -> None:
+        self.told.append(owners)
+
+
+class FakeResolver:
+    """Knows the cards that the test gives it, and each owner to be in :data:`DOMAIN`."""
+
+    def __init__(self) -> None:
+        self.cards: dict[WorkspaceID, list[StoredEntry]] = {}
+
+    async def is_in(self, workspace: WorkspaceID, domain: Domain | None) -> bool:
+        return workspace in self.cards and domain in {None, DOMAIN}
+
+    async def current(self, owner: WorkspaceID) -> StoredEntry | None:
+        card = self.cards.get(owner, [])
+        return card[-1] if card else None
+
+    async def excerpt(
+        self, owner: WorkspaceID, start: int, end: int | None
+    ) -> Sequence[StoredEntry] | Extent | None:
+        card = self.cards.get(owner, [])
+        return (card[-1:] if start <= 0 else card[start - 1 : end]) or None
+
+    async def texts(self, owner: WorkspaceID, extent: Extent) -> AsyncIterator[str]:
+        for entry in self.cards[owner]:
+            yield entry.text
+
+
+class Fakes:
+    """The parts of a server without sockets, threads, database and disk."""
 
     def __init__(self, clock: Clock) -> None:
-        self.reactor = clock
-        self.config = Config(
-            path=Path("serverconfig.toml"),
-            global_=GlobalTable(domain=DOMAIN, top_dir=Path("data")),
-            database=DatabaseTable(),
-        )
         self.database = FakeDatabase()
         self.sessions = FakeSessions()
-        self.files = FakeCrew()
-        self.commands = CommandRegistry.of(())
-        self.keys = True
-
-    @property
-    def ready(self) -> bool:
-        return self.keys and self.database.available
+        self.files = FakeWorkers()
+        self.keys = FakeKeys()
+        self.delivery = FakeDelivery()
+        self.changes = FakeChanges()
+        self.resolver = FakeResolver()
+        self.server = Server(
+            reactor=clock,
+            config=Config(
+                path=Path("serverconfig.toml"),
+                global_=GlobalTable(domain=DOMAIN, top_dir=Path("data")),
+                database=DatabaseTable(),
+                security=SecurityTable(argon2_memory=8192, argon2_time=1),
+            ),
+            database=self.database,
+            store=MailboxStore(FilePath("no such directory")),
+            files=self.files,
+            password_checks=FakeWorkers(),
+            code_checks=FakeWorkers(),
+            sessions=self.sessions,
+            delivery=self.delivery,
+            keys=self.keys,
+            changes=self.changes,
+            resolver=self.resolver,
+        )
 
 
 @implementer(ITCPTransport)
@@ -260,55 +395,70 @@ def request(action: str, **fields: str) -> bytes:
     return encode_message(Request(action, data).to_bytes())
 
 
-def make_member(workspace: WorkspaceID | None = None) -> Member:
+def make_member(workspace: WorkspaceID | None = None, *, is_admin: bool = False) -> Member:
     """Make somebody who is logged in."""
     wid = workspace or WorkspaceID.random()
     return Member(
         workspace=wid,
         domain=DOMAIN,
         device=DeviceID.random(),
-        is_admin=False,
+        is_admin=is_admin,
         directory=ServerPath.workspace_root(wid),
         session=WorkspaceID.random().uuid,
     )
 
 
-async def answer_ok(request: Request, session: Session) -> Outcome:
+async def answer_ok(asked: Everything, session: Session) -> Outcome:
     """Answer 200 with the fields of the request."""
-    return Response(Status.OK, data=request.data)
+    return Response(Status.OK, data=asked.data)
 
 
 @frozen
 class Held:
     """A command that waits until the test lets it go on."""
 
-    begun: list[Request] = field(factory=list)
+    begun: list[Everything] = field(factory=list)
     gates: list[Deferred[Outcome]] = field(factory=list)
 
-    async def perform(self, request: Request, session: Session) -> Outcome:
-        self.begun.append(request)
+    async def perform(self, asked: Everything, session: Session) -> Outcome:
+        self.begun.append(asked)
         gate: Deferred[Outcome] = Deferred()
         self.gates.append(gate)
         return await gate
 
 
+class Installed:
+    """Commands that a test can exchange."""
+
+    def __init__(self) -> None:
+        self.registry = CommandRegistry.of(())
+
+    def find(self, action: str) -> ICommand:
+        return self.registry.find(action)
+
+
 class ConversationTestCase(SynchronousTestCase):
-    """A server with the commands ECHO, HOLD and those of the session, and a clock."""
+    """A server with the commands ECHO, HOLD and those of the session, and a clock.
+
+    :ivar fakes: the parts of the server.
+    """
 
     def setUp(self) -> None:
         """Time passes when a test says so."""
         self.clock = Clock()
-        self.server = FakeServer(self.clock)
-        self.factory = MensagoFactory(self.clock, cast(Server, self.server))
+        self.fakes = Fakes(self.clock)
+        self.server = self.fakes.server
+        self.installed = Installed()
+        self.factory = MensagoFactory(self.clock, self.server, self.installed)
         self.factory.startFactory()
         self.held = Held()
         self.commands()
 
-    def commands(self, *more: Command) -> None:
-        """Add commands of the test's."""
+    def commands(self, *more: Any) -> None:
+        """Add commands: the test's own, or some of the product."""
         built_in = (sessions.Cancel(), sessions.Idle(), sessions.Logout(), sessions.Quit())
-        own: Iterable[Any] = (Command("ECHO", answer_ok), Command("HOLD", self.held.perform), *more)
-        self.server.commands = CommandRegistry.of((*built_in, *own))
+        own: Iterable[Any] = (Scripted("ECHO", answer_ok), Scripted("HOLD", self.held.perform), *more)
+        self.installed.registry = CommandRegistry.of((*built_in, *own))
 
     def change(self, table: str, **values: Any) -> None:
         """Change the configuration."""
@@ -319,10 +469,10 @@ class ConversationTestCase(SynchronousTestCase):
     def connect(self, host: str = "192.0.2.1") -> Peer:
         return Peer(self.factory, host)
 
-    def member(self) -> Peer:
+    def member(self, *, is_admin: bool = False) -> Peer:
         """Connect somebody who is logged in."""
         peer = self.connect()
-        peer.session.enter(make_member())
+        peer.session.enter(make_member(is_admin=is_admin))
         return peer
 
     def wait(self, seconds: float) -> None:

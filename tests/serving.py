@@ -57,6 +57,11 @@ class Person:
         return WAddress(self.workspace, self.domain)
 
     @property
+    def device_fields(self) -> dict[str, object]:
+        """The fields of a request that present the device."""
+        return dict(self.credentials.presented.to_data())
+
+    @property
     def credentials(self) -> DeviceCredentials:
         return DeviceCredentials(self.device, self.keys)
 

@@ -2,8 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mensagod.commands.fields import NewPassword
-from mensagod.crypto.passwords import login_parameters
+from mensagod.requests.passwords import NewPassword, PasswordFields
 from mensagod.storage.preregistrations import Preregistration
 from mensagod.storage.workspaces import Credentials
 from mensagod.values.identity import Domain, WorkspaceID
@@ -16,7 +15,8 @@ class RepresentationTests(SynchronousTestCase):
     def test_hidden(self) -> None:
         """The representation of a value shows no secret that it holds."""
         for value in (
-            NewPassword(SECRET, login_parameters(SECRET, "", "", "")),
+            NewPassword.from_hash(SECRET),
+            PasswordFields(password_hash=SECRET),
             Credentials(SECRET),
             Preregistration(WorkspaceID.random(), Domain("example.com"), SECRET),
             Request("PASSWORD", {"Password-Hash": SECRET}),

@@ -5,7 +5,8 @@ from attrs import frozen
 from mensagod.client.answers import optional, required
 from mensagod.client.connection import ClientConnection
 from mensagod.client.devices import DeviceCredentials
-from mensagod.client.passwords import password_fields
+from mensagod.requests.passwords import NewPassword
+from mensagod.requests.registration import PreregFields, RegcodeFields
 from mensagod.values.identity import Domain, UserID, WAddress, WorkspaceID
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
@@ -49,7 +50,7 @@ async def preregister(
 
     What is not given the server chooses; without a user ID there will be none.
     """
-    fields = {"Workspace-ID": workspace, "User-ID": user_id, "Domain": domain}
+    fields = PreregFields(workspace=workspace, user_id=user_id, domain=domain)
     response = await connection.request("PREREG", fields, Status.OK)
     return Preregistration(_account(response), required(response, "Reg-Code", str))
 
@@ -68,14 +69,14 @@ async def register_with_code(
     :param who: either ID of the account.
     :param password_hash: see :func:`mensagod.client.passwords.hash_password`.
     """
-    name = "User-ID" if isinstance(who, UserID) else "Workspace-ID"
-    fields = {
-        name: who,
-        "Domain": domain,
-        "Reg-Code": code,
-        **password_fields(password_hash),
-        **device.fields,
-    }
+    fields = RegcodeFields(
+        workspace=who if isinstance(who, WorkspaceID) else None,
+        user_id=who if isinstance(who, UserID) else None,
+        domain=domain,
+        code=code,
+        password=NewPassword.from_hash(password_hash),
+        device=device.presented,
+    )
     return _account(await connection.request("REGCODE", fields, Status.REGISTERED))
 
 

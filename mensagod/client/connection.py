@@ -15,6 +15,7 @@ from mensagod.client.errors import RequestRefused, ServerRefused
 from mensagod.client.expectations import Sink
 from mensagod.client.protocol import ClientProtocol
 from mensagod.values.times import parse_integer
+from mensagod.wire.fields import Fields
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
 
@@ -22,8 +23,9 @@ TIMEOUT = 60.0
 MAX_ANSWER = 17 * 1024 * 1024
 """A little more than the largest answer that the server gives (spec 04, *Files*)."""
 
-Fields = Mapping[str, object]
-"""The fields of a request; what is ``None`` is left out, the rest goes as its text."""
+Asked = Fields | Mapping[str, object]
+"""The fields of a request: an instance of a class of :mod:`mensagod.requests`, or names and values, for a
+command that this server does not have. What is ``None`` is left out, the rest goes as its text."""
 
 
 @define(eq=False)
@@ -33,12 +35,12 @@ class Turn:
     _connection: "ClientConnection"
     _protocol: ClientProtocol
 
-    def ask(self, action: str, fields: Fields | None = None) -> Deferred[Response]:
+    def ask(self, action: str, fields: Asked | None = None) -> Deferred[Response]:
         """Send a request; the Deferred fires with the answer, whatever its status."""
         request = _request(action, fields)
         return self._protocol.ask(request).addCallback(self._connection.note, request)
 
-    async def request(self, action: str, fields: Fields | None = None, *statuses: Status) -> Response:
+    async def request(self, action: str, fields: Asked | None = None, *statuses: Status) -> Response:
         """Send a request and wait for an answer with one of ``statuses`` (none given: any below 300).
 
         :raises RequestRefused: if the status is another.
@@ -46,7 +48,7 @@ class Turn:
         """
         return expect(await self.ask(action, fields), *statuses)
 
-    async def receive(self, action: str, fields: Fields | None, size: int, sink: Sink) -> None:
+    async def receive(self, action: str, fields: Asked | None, size: int, sink: Sink) -> None:
         """Send the request that brings ``size`` raw bytes, and wait until ``sink`` has them."""
         await self._protocol.receive(_request(action, fields), size, sink)
 
@@ -70,7 +72,7 @@ class ClientConnection:
 
     _log = Logger()
 
-    def request(self, action: str, fields: Fields | None = None, *statuses: Status) -> Deferred[Response]:
+    def request(self, action: str, fields: Asked | None = None, *statuses: Status) -> Deferred[Response]:
         """Send a request; the Deferred fires with an answer of one of ``statuses`` (none: any below 300).
 
         Several may be sent without waiting. It fails with :class:`RequestRefused` if the status is another,
@@ -78,7 +80,7 @@ class ClientConnection:
         """
         return Deferred.fromCoroutine(self._request(action, fields, *statuses))
 
-    async def _request(self, action: str, fields: Fields | None, *statuses: Status) -> Response:
+    async def _request(self, action: str, fields: Asked | None, *statuses: Status) -> Response:
         async with self.turn() as turn:
             answer = turn.ask(action, fields)
         return expect(await answer, *statuses)
@@ -177,6 +179,8 @@ async def _connect(
     return ClientConnection(protocol, on_update_count)
 
 
-def _request(action: str, fields: Fields | None) -> Request:
+def _request(action: str, fields: Asked | None) -> Request:
     """Make a request of what has a value."""
+    if isinstance(fields, Fields):
+        return Request(action, fields.to_data())
     return Request(action, {name: str(value) for name, value in (fields or {}).items() if value is not None})

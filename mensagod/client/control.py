@@ -2,6 +2,7 @@
 
 from mensagod.client.answers import required
 from mensagod.client.connection import ClientConnection
+from mensagod.requests.sessions import IdleFields
 from mensagod.values.times import parse_integer
 from mensagod.wire.status import Status
 
@@ -16,7 +17,7 @@ async def idle(connection: ClientConnection, count_updates: int | None = None) -
 
     :param count_updates: a Unix time; if given, the number of update records from then on is the result.
     """
-    response = await connection.request("IDLE", {"CountUpdates": count_updates}, Status.OK)
+    response = await connection.request("IDLE", IdleFields(count_updates=count_updates), Status.OK)
     return None if count_updates is None else required(response, "UpdateCount", parse_integer)
 
 

@@ -4,6 +4,7 @@ from attrs import frozen
 
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import EncryptionPair
+from mensagod.requests.devices import PresentedDevice
 from mensagod.values.identity import DeviceID
 
 
@@ -19,6 +20,6 @@ class DeviceCredentials:
     info: CryptoString | None = None
 
     @property
-    def fields(self) -> dict[str, object]:
+    def presented(self) -> PresentedDevice:
         """The fields of a request that present the device."""
-        return {"Device-ID": self.id, "Device-Key": self.keys.public, "Device-Info": self.info}
+        return PresentedDevice(id=self.id, key=self.keys.encryption_key, info=self.info)

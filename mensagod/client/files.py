@@ -6,6 +6,13 @@ from mensagod.client.answers import optional, required
 from mensagod.client.connection import ClientConnection
 from mensagod.client.errors import UnexpectedAnswer
 from mensagod.client.expectations import Sink
+from mensagod.requests.files import (
+    DownloadDataFields,
+    DownloadFields,
+    ExistsFields,
+    ListFields,
+    SelectFields,
+)
 from mensagod.values.paths import FileName, ServerPath
 from mensagod.values.times import parse_long
 from mensagod.wire.status import Status
@@ -21,13 +28,13 @@ async def list_files(
     :param path: the current directory unless given.
     :param time: a Unix time; only files from then on, by their names.
     """
-    response = await connection.request("LIST", {"Path": path, "Time": time}, Status.OK)
+    response = await connection.request("LIST", ListFields(path=path, time=time or 0), Status.OK)
     return optional(response, "Files", _file_names) or []
 
 
 async def select(connection: ClientConnection, path: ServerPath) -> None:
     """Make a directory the current one."""
-    await connection.request("SELECT", {"Path": path}, Status.OK)
+    await connection.request("SELECT", SelectFields(path=path), Status.OK)
 
 
 async def exists(connection: ClientConnection, path: ServerPath) -> bool:
@@ -35,7 +42,7 @@ async def exists(connection: ClientConnection, path: ServerPath) -> bool:
 
     :raises RequestRefused: if the client has no right to know, or another refusal than 404.
     """
-    response = await connection.request("EXISTS", {"Path": path}, Status.OK, Status.NOT_FOUND)
+    response = await connection.request("EXISTS", ExistsFields(path=path), Status.OK, Status.NOT_FOUND)
     return response.status == Status.OK
 
 
@@ -66,14 +73,13 @@ async def download_to(
     :param max_size: how many bytes are taken.
     :raises UnexpectedAnswer: if they are more, or fewer than none; the connection ends.
     """
-    fields = {"Path": path, "Offset": offset or None}
     async with connection.turn() as turn:
-        response = await turn.request("DOWNLOAD", fields, Status.CONTINUE)
+        response = await turn.request("DOWNLOAD", DownloadFields(path=path, offset=offset), Status.CONTINUE)
         size = required(response, "Size", parse_long)
         missing = size - offset
         if missing < 0 or (max_size is not None and missing > max_size):
             raise UnexpectedAnswer(f"The file has {size} bytes")
-        await turn.receive("DOWNLOAD", fields | {"Size": size}, missing, sink)
+        await turn.receive("DOWNLOAD", DownloadDataFields(size=str(size)), missing, sink)
     return missing
 
 

@@ -3,12 +3,10 @@
 The user's private keys stay here: the server sees an entry's public keys and its signatures.
 """
 
-from collections.abc import Mapping
-
 from attrs import frozen
 
 from mensagod.client.answers import required
-from mensagod.client.connection import ClientConnection, Fields
+from mensagod.client.connection import ClientConnection
 from mensagod.client.errors import UnexpectedAnswer
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.keycards.compliance import check_sealed
@@ -16,8 +14,11 @@ from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.errors import KeycardFault
 from mensagod.keycards.making import UserKeys, sign_user
 from mensagod.keycards.signatures import add_hash, check_signature
+from mensagod.requests.identity import AddEntryFields, IsCurrentFields, RevokeFields, SignEntryFields
+from mensagod.requests.passwords import PasswordFields
 from mensagod.values.identity import WorkspaceID
 from mensagod.values.times import parse_integer
+from mensagod.wire.fields import Fields
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 
@@ -45,7 +46,9 @@ async def add_entry(
     :raises RequestRefused: if the server refuses it, with 412 if another device was faster.
     :raises UnexpectedAnswer: if the organization's signature or the hash is wrong; nothing was added then.
     """
-    return await _add("ADDENTRY", connection, {"Base-Entry": base.text}, base, (keys, organization))
+    return await _add(
+        "ADDENTRY", connection, AddEntryFields(base_entry=base.text), base, (keys, organization)
+    )
 
 
 async def revoke(
@@ -61,7 +64,7 @@ async def revoke(
     :param base: see :func:`mensagod.keycards.making.revoke_user`.
     :raises RequestRefused: as :func:`add_entry`, and with 401 for a wrong password.
     """
-    fields = {"Base-Entry": base.text, "Password-Hash": password_hash}
+    fields = RevokeFields(base_entry=base.text, password_hash=password_hash)
     return await _add("REVOKE", connection, fields, base, (keys, organization))
 
 
@@ -71,14 +74,14 @@ async def is_current(connection: ClientConnection, index: int, workspace: Worksp
     :param workspace: the organization's card is meant unless it is given.
     :raises RequestRefused: with 404 if there is no card.
     """
-    fields = {"Index": index, "Workspace-ID": workspace}
+    fields = IsCurrentFields(index=index, workspace=workspace)
     response = await connection.request("ISCURRENT", fields, Status.OK)
     return required(response, "Is-Current", str).upper() == "YES"
 
 
 async def organization_revoke(connection: ClientConnection, password_hash: str) -> NewOrganizationKeys:
     """Revoke the organization's keys; only the administrator may, and only where it is switched on."""
-    response = await connection.request("ORGREVOKE", {"Password-Hash": password_hash}, Status.OK)
+    response = await connection.request("ORGREVOKE", PasswordFields(password_hash=password_hash), Status.OK)
     return NewOrganizationKeys(
         required(response, "Index", parse_integer),
         required(response, "pvk", CryptoString.from_text),
@@ -97,7 +100,7 @@ async def _add(
     async with connection.turn() as turn:
         response = await turn.request(action, fields, Status.CONTINUE)
         entry = _complete(base, response, keys, organization)
-        await turn.request(action, _last_fields(entry.fields), Status.OK)
+        await turn.request(action, _signed(entry), Status.OK)
     return entry
 
 
@@ -117,5 +120,7 @@ def _complete(
     return entry
 
 
-def _last_fields(entry: Mapping[str, str]) -> dict[str, str]:
-    return {name: entry[name] for name in ("Previous-Hash", "Hash", "User-Signature")}
+def _signed(entry: UserEntry) -> SignEntryFields:
+    return SignEntryFields(
+        signature=entry.authentication("User-Signature"), hash=entry.hash, previous_hash=entry.previous_hash
+    )

@@ -13,6 +13,8 @@ from mensagod.client.errors import ServerNotProven, UnexpectedAnswer
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import EncryptionKey
 from mensagod.errors import BadValue
+from mensagod.requests.login import PLAIN, DeviceFields, DeviceResponseFields, LoginFields
+from mensagod.requests.passwords import PasswordFields
 from mensagod.values.identity import WorkspaceID
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
@@ -48,7 +50,7 @@ async def log_in(
     """
     async with connection.turn() as turn:
         await _present_workspace(turn, workspace, organization_key)
-        await turn.request("PASSWORD", {"Password-Hash": password_hash}, Status.CONTINUE)
+        await turn.request("PASSWORD", PasswordFields(password_hash=password_hash), Status.CONTINUE)
         return await _present_device(turn, device)
 
 
@@ -65,7 +67,7 @@ async def _present_workspace(turn: Turn, workspace: WorkspaceID, organization_ke
     """Let the server prove that it has the key of the organization."""
     challenge = base64.b85encode(os.urandom(CHALLENGE_SIZE))
     sealed = EncryptionKey.from_cryptostring(organization_key).seal(challenge)
-    fields = {"Login-Type": "PLAIN", "Workspace-ID": workspace, "Challenge": sealed}
+    fields = LoginFields(login_type=PLAIN, workspace=workspace, challenge=sealed)
     response = await turn.request("LOGIN", fields, Status.CONTINUE)
     if not hmac.compare_digest(response.data.get("Response", "").encode(), challenge):
         raise ServerNotProven("The server did not open the challenge")
@@ -73,8 +75,8 @@ async def _present_workspace(turn: Turn, workspace: WorkspaceID, organization_ke
 
 async def _present_device(turn: Turn, device: DeviceCredentials) -> LoginResult:
     """Prove that the device has its key."""
-    response = await turn.request("DEVICE", device.fields, Status.CONTINUE)
-    fields = device.fields | {"Response": _opened(response, device)}
+    response = await turn.request("DEVICE", DeviceFields(device=device.presented), Status.CONTINUE)
+    fields = DeviceResponseFields(device=device.presented, response=_opened(response, device))
     response = await turn.request("DEVICE", fields, Status.OK, Status.APPROVED)
     return LoginResult(
         required(response, "Is-Admin", _parse_flag),

@@ -4,6 +4,7 @@ import re
 
 from mensagod.client.answers import required
 from mensagod.client.connection import ClientConnection
+from mensagod.requests.identity import GetCardFields, GetWIDFields
 from mensagod.values.identity import Domain, MAddress, UserID, WAddress, WorkspaceID
 from mensagod.wire.status import Status
 
@@ -19,7 +20,7 @@ async def get_workspace_id(
     :param domain: one of the server's; its main one unless given.
     :raises RequestRefused: with 404 if there is none.
     """
-    response = await connection.request("GETWID", {"User-ID": user_id, "Domain": domain}, Status.OK)
+    response = await connection.request("GETWID", GetWIDFields(user_id=user_id, domain=domain), Status.OK)
     return required(response, "Workspace-ID", WorkspaceID.from_text)
 
 
@@ -36,7 +37,7 @@ async def get_card(
     :param end: the index of the last entry; the current one unless given.
     :raises RequestRefused: with 404 if there is no such card or entry.
     """
-    fields = {"Owner": owner, "Start-Index": start, "End-Index": end}
+    fields = GetCardFields(owner=owner, start=start, end=end)
     async with connection.turn() as turn:
         await turn.request("GETCARD", fields, Status.TRANSFER)
         # Servers that answer the older commands say 104 once more.

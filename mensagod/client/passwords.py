@@ -8,8 +8,6 @@ import os
 from argon2 import PasswordHasher
 from attrs import frozen
 
-from mensagod.crypto.passwords import login_parameters
-
 SALT_SIZE = 16
 
 
@@ -35,19 +33,3 @@ def hash_password(password: str, salt: bytes | None = None, cost: Argon2Cost | N
     cost = cost or Argon2Cost()
     hasher = PasswordHasher(cost.iterations, cost.memory, cost.parallelism)
     return hasher.hash(password, salt=salt or os.urandom(SALT_SIZE))
-
-
-def password_fields(password_hash: str) -> dict[str, str]:
-    """Give the fields of a request that sets a password.
-
-    From a hash in Argon2's form come also the fields with which another device of the user can hash the
-    password in the same way.
-    """
-    found = login_parameters(password_hash, "", "", "")
-    fields = {
-        "Password-Hash": password_hash,
-        "Password-Algorithm": found.algorithm,
-        "Password-Salt": found.salt,
-        "Password-Parameters": found.parameters,
-    }
-    return {name: value for name, value in fields.items() if value}

@@ -2,6 +2,7 @@
 
 from mensagod.client.answers import required
 from mensagod.client.connection import ClientConnection
+from mensagod.requests.sending import SendFields
 from mensagod.values.identity import Domain
 from mensagod.values.paths import FileName
 from mensagod.wire.status import Status
@@ -15,5 +16,5 @@ async def send(connection: ClientConnection, message: str, domain: Domain) -> Fi
     :param domain: the recipient's.
     :return: the name of the file in the directory of outgoing messages, by which it can be taken back.
     """
-    response = await connection.request("SEND", {"Message": message, "Domain": domain}, Status.OK)
+    response = await connection.request("SEND", SendFields(message=message, domain=domain), Status.OK)
     return required(response, "FileName", FileName.from_text)

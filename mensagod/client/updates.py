@@ -7,6 +7,7 @@ from attrs import frozen
 from mensagod.client.answers import optional, required
 from mensagod.client.connection import ClientConnection
 from mensagod.errors import BadValue
+from mensagod.requests.files import GetUpdatesFields
 from mensagod.values.identity import DeviceID, RandomID
 from mensagod.values.times import parse_integer, parse_unix_time
 from mensagod.wire.status import Status
@@ -57,7 +58,7 @@ async def get_updates(connection: ClientConnection, time: int, since: RandomID |
     :param since: the last record that is known already; only what came later.
     :raises RequestRefused: with 404 if the server does not know ``since`` any more: list all files then.
     """
-    response = await connection.request("GETUPDATES", {"Time": time, "Since": since}, Status.OK)
+    response = await connection.request("GETUPDATES", GetUpdatesFields(time=time, since=since), Status.OK)
     count = required(response, "UpdateCount", parse_integer)
     # A count larger than the number of fields fails at the first that is missing.
     records = [required(response, f"Update{number}", UpdateRecord.from_text) for number in range(count)]

@@ -1,52 +1,49 @@
 """GETWID and ISCURRENT: who is behind a name, and whether a card is the newest (spec 04, *Identity*)."""
 
-from attrs import frozen
-from twisted.plugin import IPlugin
-from zope.interface import implementer
-
-from mensagod.commands.interfaces import ICommand
-from mensagod.commands.lookups import find_workspace
+from mensagod.commands.audience import Audience
+from mensagod.commands.interfaces import Command
 from mensagod.errors import NotFound
-from mensagod.sessions.session import Outcome, Session
+from mensagod.operations.lookups import find_workspace
+from mensagod.requests.identity import GetWIDFields, IsCurrentFields
+from mensagod.sessions.outcomes import Outcome
+from mensagod.sessions.session import Session
 from mensagod.storage.keycards import ORGANIZATION
-from mensagod.values.identity import Domain, UserID, WorkspaceID
-from mensagod.values.times import parse_integer
-from mensagod.wire.messages import Request, Response
+from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 
 
-@implementer(IPlugin, ICommand)
-@frozen
-class GetWID:
+class GetWID(Command):
     """Give the workspace ID that a user ID of a local domain leads to."""
 
     name = "GETWID"
-    demands = ()
+    audience = Audience.CLIENTS | Audience.SERVER
+    fields = GetWIDFields
 
-    async def perform(self, request: Request, session: Session) -> Outcome:
-        """Answer 200 with ``Workspace-ID``, or 404; 414, 405 and 407 to who asks too much."""
-        user_id = request.required("User-ID", UserID.from_text)
-        domain = request.optional("Domain", Domain.from_text, session.server.domain)
-        workspace = await find_workspace(user_id, domain, session)
+    async def perform(self, asked: GetWIDFields, session: Session) -> Outcome:
+        """200 with ``Workspace-ID``; 404.
+
+        414 for the 101st name within a minute from one source address (IPv6: /64); 405 with ``Lock-Time``
+        for the 50th miss within 5 minutes, which closes the connection; then 407 with ``Lock-Time`` for 30
+        minutes after the last try.
+        """
+        server = session.server
+        workspace = await find_workspace(server, asked.user_id, asked.domain or server.domain, session.source)
         return Response(Status.OK, data={"Workspace-ID": str(workspace)})
 
 
-@implementer(IPlugin, ICommand)
-@frozen
-class IsCurrent:
+class IsCurrent(Command):
     """Tell whether an entry is the newest of its card: the organization's, or a workspace's."""
 
     name = "ISCURRENT"
-    demands = ()
+    audience = Audience.CLIENTS | Audience.SERVER
+    fields = IsCurrentFields
 
-    async def perform(self, request: Request, session: Session) -> Outcome:
-        """Answer 200 with ``Is-Current``, ``YES`` or ``NO``; 404 if there is no card."""
-        index = request.required("Index", parse_integer)
-        owner = request.optional("Workspace-ID", WorkspaceID.from_text)
-        resolver = session.server.resolver
+    async def perform(self, asked: IsCurrentFields, session: Session) -> Outcome:
+        """200 with ``Is-Current``, ``YES`` or ``NO``; 404 if there is no card."""
+        resolver, owner = session.server.resolver, asked.workspace
         if owner is not None and not await resolver.is_in(owner, None):
             raise NotFound("No such keycard")
         current = await resolver.current(ORGANIZATION if owner is None else owner)
         if current is None:
             raise NotFound("No such keycard")
-        return Response(Status.OK, data={"Is-Current": "YES" if index == current.number else "NO"})
+        return Response(Status.OK, data={"Is-Current": "YES" if asked.index == current.number else "NO"})

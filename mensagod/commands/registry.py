@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from types import MappingProxyType, ModuleType
 
+import attrs
 from attrs import frozen
 from twisted.plugin import IPlugin, getCache
 from twisted.python.modules import getModule
@@ -12,8 +13,10 @@ from zope.interface import Invalid
 from zope.interface.verify import verifyObject
 
 import twisted.plugins
+from mensagod.commands.audience import Audience
 from mensagod.commands.interfaces import ICommand, IDemand
 from mensagod.errors import BadRequest
+from mensagod.wire.fields import Fields
 from mensagod.wire.messages import quote
 
 
@@ -148,8 +151,15 @@ def _take(command: ICommand, found: dict[str, ICommand]) -> None:
         verifyObject(IPlugin, command)
         for demand in command.demands:
             verifyObject(IDemand, demand)
+        if not _are_fields(command.fields) or not all(map(_are_fields, command.more_fields)):
+            raise TypeError("its fields are no frozen class of mensagod.wire.fields.Fields")
     except (Invalid, TypeError) as error:
         raise PluginFault(f"{where} is not a command: {' '.join(str(error).split())}") from error
+    audience: object = command.audience
+    if not isinstance(audience, Audience) or not audience:
+        raise PluginFault(
+            f"{where} has no audience: say who may use it, as Audience.MEMBER does"
+        )
     name: object = command.name
     if not isinstance(name, str) or not name.isascii() or not name.isidentifier() or name != name.upper():
         raise PluginFault(f"{where} has the name {name!r}: a name is upper-case ASCII letters, digits and _")
@@ -159,6 +169,10 @@ def _take(command: ICommand, found: dict[str, ICommand]) -> None:
             f"{where} has the name {name}, which {other.__module__}.{other.__name__} has already: remove one"
         )
     found[name] = command
+
+
+def _are_fields(fields: object) -> bool:
+    return isinstance(fields, type) and issubclass(fields, Fields) and attrs.has(fields)
 
 
 def _unknown(name: str, found: Mapping[str, ICommand]) -> PluginFault:

@@ -1,74 +1,65 @@
 """CANCEL, IDLE, LOGOUT, QUIT: the session itself (spec 04, *Session*)."""
 
-from attrs import frozen
-from twisted.plugin import IPlugin
-from zope.interface import implementer
-
-from mensagod.commands.interfaces import ICommand
-from mensagod.commands.policy import member_of
-from mensagod.sessions.session import Hangup, Outcome, Session
+from mensagod.commands.audience import Audience
+from mensagod.commands.interfaces import Command
+from mensagod.requests.sessions import IdleFields
+from mensagod.sessions.outcomes import Hangup, Outcome
+from mensagod.sessions.session import Session, member_of
 from mensagod.storage import updates
-from mensagod.values.times import parse_unix_time
-from mensagod.wire.messages import Request, Response
+from mensagod.wire.fields import NoFields
+from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 
 
-@implementer(IPlugin, ICommand)
-@frozen
-class Cancel:
+class Cancel(Command):
     """Give up what is pending; a login that has not finished starts over."""
 
     name = "CANCEL"
-    demands = ()
+    audience = Audience.EVERYBODY
 
-    async def perform(self, request: Request, session: Session) -> Outcome:
-        """Answer 200; the dispatch has given up the pending step already."""
-        session.attempt = None
+    async def perform(self, asked: NoFields, session: Session) -> Outcome:
+        """200."""
+        # The dispatch has given up the command that waited for a further request already.
+        session.restart_login()
         return Response(Status.OK)
 
 
-@implementer(IPlugin, ICommand)
-@frozen
-class Idle:
+class Idle(Command):
     """Keep the connection; on demand, count the update records since a time."""
 
     name = "IDLE"
-    demands = ()
+    audience = Audience.EVERYBODY
+    fields = IdleFields
 
-    async def perform(self, request: Request, session: Session) -> Outcome:
-        """Answer 200, with ``UpdateCount`` if ``CountUpdates`` asks for it."""
-        if not request.has("CountUpdates"):
+    async def perform(self, asked: IdleFields, session: Session) -> Outcome:
+        """200, with ``UpdateCount`` if CountUpdates asks for it, which needs a login."""
+        if asked.count_updates is None:
             return Response(Status.OK)
         member = member_of(session)
-        since = request.required("CountUpdates", parse_unix_time)
         server = session.server
-        counting = server.database.read(updates.count_since, member.workspace, since)
+        counting = server.database.read(updates.count_since, member.workspace, asked.count_updates)
         count = await server.sessions.tell(member, counting)
         return Response(Status.OK, data={"UpdateCount": str(count)})
 
 
-@implementer(IPlugin, ICommand)
-@frozen
-class Logout:
+class Logout(Command):
     """Become as after connecting."""
 
     name = "LOGOUT"
-    demands = ()
+    audience = Audience.EVERYBODY
 
-    async def perform(self, request: Request, session: Session) -> Outcome:
-        """Answer 200, also where nobody is logged in."""
+    async def perform(self, asked: NoFields, session: Session) -> Outcome:
+        """200, also where nobody is logged in."""
         session.leave()
         return Response(Status.OK)
 
 
-@implementer(IPlugin, ICommand)
-@frozen
-class Quit:
+class Quit(Command):
     """Close the connection."""
 
     name = "QUIT"
-    demands = ()
+    audience = Audience.EVERYBODY
 
-    async def perform(self, request: Request, session: Session) -> Outcome:
-        """Answer nothing."""
+    async def perform(self, asked: NoFields, session: Session) -> Outcome:
+        """No answer."""
         return Hangup()

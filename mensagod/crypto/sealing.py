@@ -44,6 +44,9 @@ class EncryptionKey:
         _refuse_low_order(raw)
         return cls(public, nacl.public.SealedBox(nacl.public.PublicKey(raw)))
 
+    def __str__(self) -> str:
+        return str(self.public)
+
     def seal(self, plain: bytes) -> CryptoString:
         """Seal ``plain``, which may be empty, so that only the private half opens it."""
         return CryptoString.of(CURVE25519, self._box.encrypt(plain))

@@ -6,11 +6,12 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from mensagod.commands.dispatch import Commands, Dispatch
 from mensagod.config import Config
 from mensagod.process.open_files import usable_clients
 from mensagod.server.admission import BufferLedger, ConnectionLimits, source_of
-from mensagod.server.parts import Server
 from mensagod.server.protocol import MensagoProtocol
+from mensagod.sessions.parts import Server
 from mensagod.sessions.session import Session
 from mensagod.wire.status import Status
 
@@ -30,9 +31,10 @@ class MensagoFactory(Factory):
     noisy = False
     _log = Logger(namespace="mensagod.protocol")
 
-    def __init__(self, reactor: IReactorTime, server: Server):
+    def __init__(self, reactor: IReactorTime, server: Server, commands: Commands):
         self.reactor = reactor
         self.server = server
+        self.dispatch = Dispatch(commands)
         self.limits = ConnectionLimits(0, 0)
         self.refused = ConnectionLimits(MAX_REFUSED, MAX_REFUSED_OF_SOURCE)
         self.ledger = BufferLedger(0)
@@ -71,7 +73,7 @@ class MensagoFactory(Factory):
         source = source_of(host)
         if not self._is_open(source) and not self.refused.has_room(source):
             return None
-        protocol = MensagoProtocol(Session(self.server, host, source))
+        protocol = MensagoProtocol(Session(self.server, host, source), self.dispatch)
         protocol.factory = self
         return protocol
 

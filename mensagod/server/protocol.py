@@ -18,9 +18,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mensagod.commands.dispatch import Dispatch, report_incident
 from mensagod.errors import CommandError
 from mensagod.server.transfers import RawReceipt, send_raw
-from mensagod.sessions.session import Hangup, ReceiveRaw, SendRaw, Session
+from mensagod.sessions.exchange import GivenUp
+from mensagod.sessions.outcomes import Hangup, NoAnswer, ReceiveRaw, Said, SendRaw, Turn
+from mensagod.sessions.session import Session
 from mensagod.values.identity import WorkspaceID
 from mensagod.wire.frames import MAX_PAYLOAD, FrameDecoder, MessageEncoder, split_message
 from mensagod.wire.greeting import Greeting
@@ -60,11 +63,14 @@ class MensagoProtocol(Protocol):
     transport: IClientTransport
     _log = Logger(namespace="mensagod.protocol")
 
-    def __init__(self, session: Session):
+    def __init__(self, session: Session, dispatch: Dispatch):
         self.session = session
+        session.close = self.finish
+        self._dispatch = dispatch
         self._decoder = FrameDecoder(session.max_message, FRAMES_AT_ONCE)
         self._open = False
         self._lost = False
+        self._last = False  # whether the connection closes after the command that runs
         self._busy = False
         self._pumping = False
         self._paused = False
@@ -174,25 +180,39 @@ class MensagoProtocol(Protocol):
         self._pump()
 
     def _begin(self, message: bytes) -> None:
-        """Have the session answer one message."""
+        """Have one message taken, and do what is said about it."""
         self._busy = True
-        work = ensureDeferred(self._perform(message))
+        try:
+            said = self._dispatch.take(self.session, message)
+        except CancelledError:
+            self._broken(Failure())
+            self._done(None)
+            return
+        if isinstance(said, Response) and self._answer_short(said):
+            self._done(None)
+            return
+        work = ensureDeferred(self._carry_out(said))
         work.addErrback(self._broken)
         work.addCallback(self._done)
 
-    async def _perform(self, message: bytes) -> None:
-        """Do what the session decides about ``message``, to the end."""
-        outcome = await self.session.respond(message)
-        if isinstance(outcome, ReceiveRaw):
-            outcome = await self._receive_raw(outcome)
-        if isinstance(outcome, SendRaw):
-            await send_raw(outcome, self.session.server.files, self._write)
-        elif isinstance(outcome, Hangup):
-            self._hang_up(outcome.response)
-        elif isinstance(outcome, LongResponse):
-            await self._answer_long(outcome)
-        else:
-            await self._answer(outcome)
+    async def _carry_out(self, said: Said) -> None:
+        """Do what a command says, and what it says next, until it has ended or waits for a request."""
+        turn: Turn | None = await said if isinstance(said, Deferred) else said
+        while turn is not None:
+            match turn:
+                case ReceiveRaw():
+                    turn = await self._receive_raw(turn)
+                case SendRaw():
+                    turn = await self._send_raw(turn)
+                case Hangup():
+                    return self._hang_up(turn.response)
+                case LongResponse():
+                    return await self._answer_long(turn)
+                case NoAnswer():
+                    return None
+                case _:
+                    return await self._answer(turn)
+        return None
 
     def _done(self, _: None) -> None:
         """Go on with the next request, if there is anybody left to answer."""
@@ -201,7 +221,7 @@ class MensagoProtocol(Protocol):
         self._touch()
         if self._lost:
             self.session.leave()
-        elif self._open and self.factory.stopping:
+        elif self._open and (self._last or self.factory.stopping):
             self._close()
         self._pump()
 
@@ -212,6 +232,15 @@ class MensagoProtocol(Protocol):
         if self._open:
             self._open = False
             self.transport.abortConnection()
+
+    def _answer_short(self, response: Response) -> bool:
+        """Write an answer of one frame at once; tell whether it was one."""
+        pieces = self._encode(response)
+        if len(pieces) > 1:
+            return False
+        if self._open:
+            self.transport.write(pieces[0])
+        return True
 
     async def _answer(self, response: Response) -> None:
         """Write one answer; a long one at the pace at which the peer takes it."""
@@ -234,7 +263,7 @@ class MensagoProtocol(Protocol):
         try:
             return split_message(response.to_bytes())
         except Exception:
-            return split_message(self.session.report_incident("an answer").to_bytes())
+            return split_message(report_incident(self.session, "an answer").to_bytes())
 
     async def _write(self, data: bytes) -> None:
         """Write ``data`` once the peer has taken what was written before."""
@@ -278,18 +307,36 @@ class MensagoProtocol(Protocol):
 
     # Raw data phases.
 
-    async def _receive_raw(self, outcome: ReceiveRaw) -> Response | Hangup:
-        """Answer, hand the bytes that follow to the sink, and give the answer after them."""
-        receipt = RawReceipt(outcome, self._decoder, self._want_more, self.session.report_incident)
-        self._receipt = receipt
+    async def _receive_raw(self, phase: ReceiveRaw) -> Turn:
+        """Answer, hand the bytes that follow to the sink, and give what the command says after them."""
+        self._receipt = receipt = RawReceipt(phase.size, phase.sink, self._decoder, self._want_more)
+        fault = None
         try:
-            await self._answer(outcome.response)
+            await self._answer(phase.response)
             if not self._open:
                 receipt.end()
-            answer = await receipt.run()
+            await receipt.run()
+        except Exception:
+            fault = Failure()
         finally:
             self._receipt = None
-        return await self.session.add_update_count(answer) if isinstance(answer, Response) else answer
+        said = phase.resume(fault)
+        turn = await said if isinstance(said, Deferred) else said
+        return Hangup(turn) if receipt.closes and isinstance(turn, Response) else turn
+
+    async def _send_raw(self, phase: SendRaw) -> Turn | None:
+        """Send the bytes, and give what the command says after them: nothing if they could not be sent.
+
+        The stream has no known boundary then: the connection is closed before the command hears of it.
+        """
+        try:
+            await send_raw(phase.source, phase.size, self.session.server.files, self._write)
+        except Exception:
+            self._broken(Failure())
+            phase.resume(Failure(GivenUp()))
+            return None
+        said = phase.resume(None)
+        return await said if isinstance(said, Deferred) else said
 
     def _want_more(self) -> None:
         """The receipt has taken what there was, or waits for more."""
@@ -357,6 +404,7 @@ class MensagoProtocol(Protocol):
 
     def finish(self) -> None:
         """Close as soon as the running command is answered."""
+        self._last = True
         if self._open and not self._busy:
             self._close()
 

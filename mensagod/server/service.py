@@ -33,8 +33,8 @@ from mensagod.process.logs import LineObserver
 from mensagod.process.open_files import raise_limit, usable_clients
 from mensagod.server.factory import MensagoFactory
 from mensagod.server.listeners import Listeners, ListenFault
-from mensagod.server.parts import Server
 from mensagod.server.tls import CertificateFault
+from mensagod.sessions.parts import Server
 from mensagod.storage import changes, failures, processes, schema
 from mensagod.storage.connections import Connection, connect
 from mensagod.storage.migrations import SchemaError, Step, apply_all, read_steps

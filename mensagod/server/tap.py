@@ -24,10 +24,10 @@ from mensagod.process.accounts import Account, AccountError, acting_as, service_
 from mensagod.process.trusted_configuration import load_guarded
 from mensagod.server.factory import MensagoFactory
 from mensagod.server.listeners import Listeners
-from mensagod.server.parts import Server
 from mensagod.server.service import MensagoService
 from mensagod.server.tls import CertificateFault, Certificates
 from mensagod.sessions.live import LiveSessions
+from mensagod.sessions.parts import Server
 from mensagod.sharing.follower import ChangeWatch
 from mensagod.storage.database import Database
 from mensagod.storage.store import MailboxStore
@@ -110,7 +110,7 @@ def assemble(
     account = service_account(config.global_.user) if os.geteuid() == 0 else None
     embedded = embedded_postgres(reactor, config, account) if config.database.embedded else None
     server = _server(reactor, config, embedded, reader)
-    factory = MensagoFactory(reactor, server)
+    factory = MensagoFactory(reactor, server, CommandRegistry.installed(config.plugins.disabled))
     endpoints = config.network.endpoints
     certificates = None
     if any(listener.kind == "tls" for listener in endpoints):
@@ -164,7 +164,6 @@ def _server(
         files=files,
         password_checks=Crew(reactor, "passwords", checks, PATIENCE_SECONDS),
         code_checks=Crew(reactor, "codes", checks, PATIENCE_SECONDS),
-        commands=CommandRegistry.installed(config.plugins.disabled),
         sessions=sessions,
         delivery=delivery,
         keys=keys,

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
 
 from mensagod.errors import CommandError
-from mensagod.sessions.session import Hangup, ReceiveRaw, SendRaw
-from mensagod.threads.pool import Crew
+from mensagod.operations.parts import IWorkers
+from mensagod.sessions.exchange import Interrupted
 from mensagod.wire.frames import FrameDecoder
-from mensagod.wire.messages import Response
+from mensagod.wire.raw_data import ISink, ISource
 
 CHUNK = 64 * 1024
 """How much is read or written at once, in bytes.
@@ -21,43 +21,38 @@ DISCARD = 1024 * 1024
 """How much of a transfer that cannot succeed is still read before the answer, in bytes."""
 
 
-class _Interrupted(Exception):
-    """The bytes stopped coming."""
+async def send_raw(
+    source: ISource, size: int, workers: IWorkers, write: Callable[[bytes], Awaitable[None]]
+) -> None:
+    """Send ``size`` bytes of ``source``, reading one chunk ahead while the last one is being taken.
 
-
-async def send_raw(outcome: SendRaw, crew: Crew, write: Callable[[bytes], Awaitable[None]]) -> None:
-    """Send all of ``outcome``, reading one chunk ahead while the last one is being taken.
+    When it ends, however it does, nothing reads from the source any more.
 
     :raises OSError: if the source cannot be read to the end.
     """
-    left = outcome.size
-    source = outcome.source
-    try:
+    left = size
+    if left:
+        ahead = _read(source, left, workers)
+    while left:
+        chunk = await ahead
+        if not chunk:
+            raise EOFError("the file is shorter than it was")
+        left -= len(chunk)
         if left:
-            ahead = _read(crew, outcome, left)
-        while left:
-            chunk = await ahead
-            if not chunk:
-                raise EOFError("the file is shorter than it was")
-            left -= len(chunk)
+            ahead = _read(source, left, workers)
+        try:
+            await write(chunk)
+        except BaseException:
             if left:
-                ahead = _read(crew, outcome, left)
-            try:
-                await write(chunk)
-            except BaseException:
-                # The thread may still be reading: it must be done before the source is closed.
-                if left:
-                    await ahead.addErrback(lambda _: b"")
-                raise
-    finally:
-        source.close()
+                await ahead.addErrback(lambda _: b"")
+            raise
 
 
-def _read(crew: Crew, outcome: SendRaw, left: int) -> Deferred[bytes]:
+def _read(source: ISource, left: int, workers: IWorkers) -> Deferred[bytes]:
     size = min(CHUNK, left)
     # A thread only where there is something to wait for: it costs more than copying what is in memory.
-    ready = outcome.source.read_ready(size)
-    return succeed(ready) if ready else ensureDeferred(crew.run(outcome.source.read, size))
+    ready = source.read_ready(size)
+    return succeed(ready) if ready else ensureDeferred(workers.run(source.read, size))
 
 
 class RawReceipt:
@@ -65,23 +60,17 @@ class RawReceipt:
 
     :param resume: called when bytes were taken from the buffer, so that reading may go on, and when the
         receipt begins to wait for more.
-    :param report: called in an ``except`` clause for a fault of ours; gives the answer.
+    :ivar closes: whether the connection must close after the answer: where the next frame begins is unknown.
     """
 
-    def __init__(
-        self,
-        outcome: ReceiveRaw,
-        decoder: FrameDecoder,
-        resume: Callable[[], None],
-        report: Callable[[str], Response],
-    ):
-        self._left = outcome.size
-        self._sink = outcome.sink
+    def __init__(self, size: int, sink: ISink, decoder: FrameDecoder, resume: Callable[[], None]):
+        self._left = size
+        self._sink = sink
         self._decoder = decoder
         self._resume = resume
-        self._report = report
         self._waiting: Deferred[None] | None = None
         self._ended = False
+        self.closes = False
 
     @property
     def is_hungry(self) -> bool:
@@ -97,40 +86,33 @@ class RawReceipt:
         self._ended = True
         self._wake()
 
-    async def run(self) -> Response | Hangup:
-        """Move all bytes and give what the sink answers."""
+    async def run(self) -> None:
+        """Move all bytes.
+
+        :raises Interrupted: if they stopped coming.
+        :raises Exception: what the sink raised, once the rest was passed over if that is little.
+        """
         try:
             await self._move(self._sink.write)
-            return await self._sink.finish()
-        except CancelledError:
+        except (CancelledError, Interrupted):
+            self.closes = True
             raise
-        except _Interrupted:
-            return Hangup(await self._interrupted())
-        except CommandError as error:
-            return await self._refuse(Response.from_error(error), error.close)
-        except Exception:
-            return await self._refuse(self._report("receiving data"))
-
-    async def _interrupted(self) -> Response:
-        """Have the sink answer that the bytes stopped coming."""
-        try:
-            return await self._sink.interrupted()
-        except CancelledError:
+        except Exception as error:
+            if isinstance(error, CommandError) and error.close:
+                self.closes = True
+            else:
+                await self._pass_over()
             raise
-        except CommandError as error:
-            return Response.from_error(error)
-        except Exception:
-            return self._report("interrupted data")
 
-    async def _refuse(self, response: Response, close: bool = False) -> Response | Hangup:
-        """Answer a fault: behind the rest of the data if that is little."""
-        if close or self._left > DISCARD:
-            return Hangup(response)
+    async def _pass_over(self) -> None:
+        """Read the rest of the data and drop it, so that the answer to a fault can follow it."""
+        if self._left > DISCARD:
+            self.closes = True
+            return
         try:
             await self._move(_discard)
-        except _Interrupted:
-            return Hangup(response)
-        return response
+        except Interrupted:
+            self.closes = True
 
     async def _move(self, write: Callable[[bytes], Awaitable[None]]) -> None:
         while self._left:
@@ -140,7 +122,7 @@ class RawReceipt:
                 self._resume()
                 await write(data)
             elif self._ended:
-                raise _Interrupted
+                raise Interrupted
             else:
                 self._waiting = Deferred()
                 self._resume()

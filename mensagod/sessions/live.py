@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 from attrs import define, field
@@ -11,13 +11,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mensagod.errors import ServerUnavailable
+from mensagod.sessions.who import Member
 from mensagod.storage import processes, updates
 from mensagod.storage.database import Database
 from mensagod.values.identity import WorkspaceID
-
-if TYPE_CHECKING:
-    from mensagod.sessions.session import Member
-
 
 T = TypeVar("T")
 
@@ -31,15 +28,15 @@ class LiveSessions:
 
     database: Database
     process: UUID = field(factory=uuid4)
-    _members: defaultdict[WorkspaceID, set["Member"]] = field(factory=lambda: defaultdict(set), init=False)
+    _members: defaultdict[WorkspaceID, set[Member]] = field(factory=lambda: defaultdict(set), init=False)
 
     _log = Logger(namespace="mensagod.sessions")
 
-    def enter(self, member: "Member") -> None:
+    def enter(self, member: Member) -> None:
         """Tell this member of changes from now on."""
         self._members[member.workspace].add(member)
 
-    def leave(self, member: "Member") -> None:
+    def leave(self, member: Member) -> None:
         """Forget a member, here and in the database."""
         self._members[member.workspace].discard(member)
         if not self._members[member.workspace]:
@@ -52,12 +49,12 @@ class LiveSessions:
         for member in self._members.get(workspace, ()):
             member.stale = True
 
-    async def count_updates(self, member: "Member") -> int:
+    async def count_updates(self, member: Member) -> int:
         """Count what other devices did since ``member`` was last told, who is told by this."""
         counting = self.database.read(updates.count_by_others, member.workspace, member.seen, member.device)
         return await self.tell(member, counting)
 
-    async def tell(self, member: "Member", reading: Awaitable[tuple[T, int]]) -> T:
+    async def tell(self, member: Member, reading: Awaitable[tuple[T, int]]) -> T:
         """Await what ``member`` is told of changes, with the number of the last one: it is no news then.
 
         :raises mensagod.errors.ServerUnavailable: while the database is away; the member stays untold.

@@ -1,11 +1,6 @@
 """Where the bytes of raw data phases come from and go to (spec 01, *Raw data phases*)."""
 
-from typing import TYPE_CHECKING
-
 from zope.interface import Interface
-
-if TYPE_CHECKING:
-    from mensagod.wire.messages import Response
 
 
 class ISink(Interface):
@@ -15,17 +10,8 @@ class ISink(Interface):
         """Take the next bytes, and return when more may come.
 
         :raises mensagod.errors.CommandError: the rest is of no use: it is read and discarded, and the
-            error is answered.
+            command that takes the data hears the error.
         """
-
-    async def finish() -> "Response":
-        """All bytes have come: give the answer.
-
-        :raises mensagod.errors.CommandError: as an answer.
-        """
-
-    async def interrupted() -> "Response":
-        """The bytes stopped coming: give the answer to send if the client still listens."""
 
 
 class ISource(Interface):

@@ -3,10 +3,11 @@
 from mensagod.client import accounts, control, files, lookups, sending, updates
 from mensagod.client.devices import DeviceCredentials
 from mensagod.client.errors import RequestRefused, UnexpectedAnswer
-from mensagod.client.passwords import Argon2Cost, hash_password, password_fields
+from mensagod.client.passwords import Argon2Cost, hash_password
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.errors import BadValue
+from mensagod.requests.passwords import NewPassword
 from mensagod.values.identity import DeviceID, Domain, MAddress, RandomID, UserID, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
 from mensagod.wire.messages import Response
@@ -124,7 +125,7 @@ class PasswordTests(CommandTestCase):
         """What another device needs to make the same hash is read from it."""
         found = hash_password("secret", b"0123456789abcdef", self.CHEAP)
         self.assertEqual(
-            password_fields(found),
+            NewPassword.from_hash(found).to_data(),
             {
                 "Password-Hash": found,
                 "Password-Algorithm": "ARGON2ID",
@@ -132,7 +133,7 @@ class PasswordTests(CommandTestCase):
                 "Password-Parameters": "m=8,t=1,p=1",
             },
         )
-        self.assertEqual(password_fields("opaque"), {"Password-Hash": "opaque"})
+        self.assertEqual(NewPassword.from_hash("opaque").to_data(), {"Password-Hash": "opaque"})
 
 
 class LookupTests(CommandTestCase):
@@ -199,7 +200,7 @@ class FileTests(CommandTestCase):
         )
         name = FileName.from_text(NAME)
         self.assertEqual(self.run_(files.list_files(connection, NEW, 0)), [name, name])
-        self.assert_asked("LIST", Path=NEW, Time=0)
+        self.assert_asked("LIST", Path=NEW)
         self.assertEqual(self.run_(files.list_files(connection)), [])
         self.assert_asked("LIST")
         self.failure(files.list_files(connection), UnexpectedAnswer)

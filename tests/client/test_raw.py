@@ -91,7 +91,7 @@ class DownloadTests(ClientTestCase):
         self.assertEqual(self.successResultOf(after).data["N"], "1")
         first, second = self.server.requests[:2]
         self.assertEqual(first.data, {"Path": str(FILE)})
-        self.assertEqual(second.data, {"Path": str(FILE), "Size": "5"})
+        self.assertEqual(second.data, {"Size": "5"})
 
     def test_offset(self) -> None:
         """From an offset on only the rest comes; none at all if there is no rest."""

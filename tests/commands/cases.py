@@ -11,12 +11,15 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
-from mensagod.client.connection import ClientConnection, Fields
+from mensagod.client.connection import ClientConnection
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.serving import Person, ServerTestCase
 from tests.waiting import until
+
+Fields = Mapping[str, object]
+"""The fields of a request, malformed ones among them."""
 
 Faults = Mapping[str, Sequence[str]]
 """Values that fields must not have, in the order in which the fields are checked."""
@@ -97,7 +100,7 @@ class CommandTestCase(ServerTestCase):
 
     async def answered_challenge(self, client: ClientConnection, person: Person) -> dict[str, object]:
         """Do the first half of the third step; give the fields of the second."""
-        fields = person.credentials.fields
+        fields = person.device_fields
         answer = await self.assert_answer(client, "DEVICE", fields, Status.CONTINUE)
         opened = person.keys.open(CryptoString.from_text(answer.data["Challenge"]))
         return {**fields, "Response": opened.decode()}

@@ -11,8 +11,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import blockingCallFromThread, deferToThread
+from twisted.python.failure import Failure
 
-from mensagod.sessions.session import Hangup, Member, SendRaw, Session
+from mensagod.sessions.exchange import GivenUp
+from mensagod.sessions.outcomes import Hangup, SendRaw
+from mensagod.sessions.session import Session
+from mensagod.sessions.who import Member, Stranger
 from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
@@ -97,18 +101,19 @@ class AnyRequestTests(CommandTestCase):
         session = Session(self.service.server, "127.0.0.1", "127.0.0.1")
         if who != "nobody":
             member.is_admin = who == "admin"
-            session.member = member
+            session.who = member
         for message in messages:
-            outcome = await session.respond(message)
+            said = self.service.factory.dispatch.take(session, message)
+            outcome = await said if isinstance(said, Deferred) else said
             if isinstance(outcome, Hangup):
                 outcome = outcome.response or Response(Status.OK)
             if isinstance(outcome, SendRaw):
-                outcome.source.close()
+                outcome.resume(Failure(GivenUp()))
                 continue
             self.assertIsInstance(outcome, Response)
             assert isinstance(outcome, Response)
             self.assertNotEqual(outcome.status, Status.INTERNAL_SERVER_ERROR, f"{message!r}")
             self.assertEqual(Response.from_bytes(outcome.to_bytes()).status, outcome.status)
         # The member is lent from another session, which goes on.
-        session.member = None
-        session.leave()
+        session.give_up()
+        session.who = Stranger()

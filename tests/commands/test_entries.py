@@ -216,9 +216,9 @@ class AddEntryTests(IdentityTestCase):
         base = self.alice.root(self.keys).text
         server = self.service.server
         keyring = server.keyring
-        server.keyring = evolve(keyring, signing=SigningPair.generate())
+        server.keys.keyring = evolve(keyring, signing=SigningPair.generate())
         await self.assert_refused(self.client_, base, Status.SERVER_UNAVAILABLE)
-        server.keyring = keyring
+        server.keys.keyring = keyring
         await self.begin(self.client_, base)
         await self.assert_answer(self.client_, "CANCEL", {}, Status.OK)
         await self.change("DELETE FROM keycard_entries")

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from mensagod.client.connection import ClientConnection
 from mensagod.client.files import download, list_files, select
-from mensagod.commands import files as commands
+from mensagod.operations import files as operations
 from mensagod.storage import files
 from mensagod.storage.files import Arrival
 from mensagod.storage.store import MailboxStore
@@ -211,13 +211,13 @@ class DirectoryTests(FilesTestCase):
 
     async def test_longest_list(self) -> None:
         """A listing of 16 MB is given, one of more is refused; here with a smaller limit."""
-        self.assertEqual(commands.MAX_LISTING, 16_000_000)
+        self.assertEqual(operations.MAX_LISTING, 16_000_000)
         paths = [await self.put(self.alice, time=time) for time in (1000, 1000, 1001)]
         fields = {"Path": paths[0].directory}
         length = len(",".join(path.name for path in paths))
-        self.patch(commands, "MAX_LISTING", length)
+        self.patch(operations, "MAX_LISTING", length)
         await self.assert_answer(self.client_, "LIST", fields, Status.OK)
-        self.patch(commands, "MAX_LISTING", length - 1)
+        self.patch(operations, "MAX_LISTING", length - 1)
         await self.assert_answer(self.client_, "LIST", fields, Status.LIMIT_REACHED)
         answer = await self.assert_answer(self.client_, "LIST", {**fields, "Time": "1001"}, Status.OK)
         self.assertEqual(answer.data["FileCount"], "1")
@@ -234,7 +234,7 @@ class DirectoryTests(FilesTestCase):
             UUID(int=1),
         )
         fetched: list[int] = []
-        self.patch(commands, "MAX_LISTING", 100)
+        self.patch(operations, "MAX_LISTING", 100)
         read = self.service.server.database.read
 
         async def counting(*args: Any) -> Any:

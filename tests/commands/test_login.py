@@ -162,7 +162,7 @@ class LoginTests(CommandTestCase):
         alice = await self.settle("alice")
         old = EncryptionPair.generate()
         keyring = self.service.server.keyring
-        self.service.server.keyring = evolve(keyring, encryption=(*keyring.encryption, old))
+        self.service.server.keys.keyring = evolve(keyring, encryption=(*keyring.encryption, old))
         text = base64.b85encode(os.urandom(32))
         fields = {**self.login_fields(alice), "Challenge": old.encryption_key.seal(text)}
         answer = await self.assert_answer(await self.client(), "LOGIN", fields, Status.CONTINUE)
@@ -181,7 +181,7 @@ class LoginTests(CommandTestCase):
         await self.assert_answer(client, "PASSWORD", password, Status.CONTINUE)
         await self.assert_answer(client, "PASSWORD", password, Status.BAD_REQUEST, MISMATCH)
         await self.assert_answer(client, "LOGIN", self.login_fields(alice), Status.BAD_REQUEST, MISMATCH)
-        early = {**alice.credentials.fields, "Response": "x"}
+        early = {**alice.device_fields, "Response": "x"}
         await self.assert_answer(client, "DEVICE", early, Status.BAD_REQUEST, MISMATCH)
         second = await self.answered_challenge(client, alice)
         await self.assert_answer(client, "DEVICE", second, Status.OK)
@@ -313,8 +313,8 @@ class DeviceTests(CommandTestCase):
             "Device-Key": ("key", "CURVE25519:abcde", str(low_order)),
         }
         optional = {"Device-Info": ("text", "XSALSA20: ")}
-        await self.assert_fields(client, "DEVICE", alice.credentials.fields, required, optional)
-        unknown = {**alice.credentials.fields, "Device-Key": "AES-256:abcde"}
+        await self.assert_fields(client, "DEVICE", alice.device_fields, required, optional)
+        unknown = {**alice.device_fields, "Device-Key": "AES-256:abcde"}
         answer = await self.assert_answer(client, "DEVICE", unknown, Status.ALGORITHM_NOT_SUPPORTED)
         self.assertIn("CURVE25519", answer.info)
         await self.assert_answer(client, "DEVICE", await self.answered_challenge(client, alice), Status.OK)
@@ -390,7 +390,7 @@ class DeviceTests(CommandTestCase):
         client = await self.client()
         await self.until_device(client, alice)
         await self.answered_challenge(client, alice)
-        await self.assert_answer(client, "DEVICE", alice.credentials.fields, Status.BAD_REQUEST, MISMATCH)
+        await self.assert_answer(client, "DEVICE", alice.device_fields, Status.BAD_REQUEST, MISMATCH)
         second = await self.answered_challenge(client, alice)
         await self.assert_answer(client, "DEVICE", second, Status.OK)
 
@@ -417,7 +417,7 @@ class DeviceTests(CommandTestCase):
         ):
             await self.until_device(client, alice)
             before = (await self.device(alice))["info"]
-            fields = {**alice.credentials.fields, "Device-Info": given}
+            fields = {**alice.device_fields, "Device-Info": given}
             answer = await self.assert_answer(client, "DEVICE", fields, Status.CONTINUE)
             self.assertEqual((await self.device(alice))["info"], before)
             opened = alice.keys.open(CryptoString.from_text(answer.data["Challenge"])).decode()
@@ -432,13 +432,13 @@ class DeviceTests(CommandTestCase):
         await self.change("UPDATE devices SET status = 'pending'")
         await self.until_device(client, alice)
         for _ in range(2):
-            await self.assert_answer(client, "DEVICE", alice.credentials.fields, Status.PENDING)
+            await self.assert_answer(client, "DEVICE", alice.device_fields, Status.PENDING)
         await self.change("UPDATE devices SET status = 'approved'")
         await self.assert_answer(client, "DEVICE", await self.answered_challenge(client, alice), Status.OK)
         await self.change("UPDATE devices SET status = 'blocked'")
         client = await self.client()
         await self.until_device(client, alice)
-        await self.assert_answer(client, "DEVICE", alice.credentials.fields, Status.FORBIDDEN)
+        await self.assert_answer(client, "DEVICE", alice.device_fields, Status.FORBIDDEN)
         await client.wait_closed()
 
     async def test_unknown_beside_others(self) -> None:
@@ -457,7 +457,7 @@ class DeviceTests(CommandTestCase):
         await self.change("DELETE FROM devices")
         client = await self.client()
         await self.until_device(client, alice)
-        fields = {**alice.credentials.fields, "Device-Info": "XSALSA20:mine"}
+        fields = {**alice.device_fields, "Device-Info": "XSALSA20:mine"}
         answer = await self.assert_answer(client, "DEVICE", fields, Status.CONTINUE)
         self.assertEqual(await self.value("SELECT count(*) FROM devices"), 0)
         opened = alice.keys.open(CryptoString.from_text(answer.data["Challenge"])).decode()

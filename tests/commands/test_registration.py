@@ -33,7 +33,7 @@ class RegistrationTestCase(CommandTestCase):
             "Workspace-ID": person.workspace,
             "Reg-Code": code,
             "Password-Hash": person.password,
-            **person.credentials.fields,
+            **person.device_fields,
         }
 
     def occupy(self, crew: Crew) -> None:

@@ -12,17 +12,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
 from mensagod.commands import sessions
-from mensagod.commands.interfaces import ICommand
+from mensagod.commands.audience import Audience
+from mensagod.commands.interfaces import Command, ICommand
 from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.errors import BadRequest
-from mensagod.sessions.session import Outcome, Session
-from mensagod.wire.messages import Request, Response
+from mensagod.sessions.outcomes import Outcome
+from mensagod.sessions.session import Session
+from mensagod.wire.fields import Fields, NoFields
+from mensagod.wire.messages import Response
 from mensagod.wire.status import Status
-from tests.conversations import Command, answer_ok
+from tests.conversations import Scripted, answer_ok
 
 DROPIN = '''
 from mensagod.commands.sessions import Idle
-from mensagod.commands.policy import LoggedIn
 
 class Hello(Idle):
     """Say hello."""
@@ -43,7 +45,7 @@ class VerificationTests(SynchronousTestCase):
 
     def test_find(self) -> None:
         """Commands are found by name; an unknown one is named in printable characters."""
-        echo = Command("ECHO", answer_ok)
+        echo = Scripted("ECHO", answer_ok)
         registry = CommandRegistry.of([echo])
         self.assertIs(registry.find("ECHO"), echo)
         for name, info in (
@@ -56,9 +58,9 @@ class VerificationTests(SynchronousTestCase):
 
     def test_twice(self) -> None:
         """Two commands of one name stop the start, and both are named."""
-        fault = self.fault(sessions.Idle(), Command("IDLE", answer_ok))
+        fault = self.fault(sessions.Idle(), Scripted("IDLE", answer_ok))
         self.assertIn("mensagod.commands.sessions.Idle", fault)
-        self.assertIn("tests.conversations.Command", fault)
+        self.assertIn("tests.conversations.Scripted", fault)
 
     def test_wrong_interface(self) -> None:
         """What does not do what a command does stops the start."""
@@ -79,17 +81,41 @@ class VerificationTests(SynchronousTestCase):
         class Undemanding(sessions.Idle):
             demands = None  # type: ignore[assignment]
 
-        for wrong in (nothing, Mute(), Demanding(), Undemanding(), object()):
+        class Fieldless(sessions.Idle):
+            fields = dict  # type: ignore[assignment]
+
+        class Unfrozen(Fields):
+            """No class of attrs."""
+
+        class Stepless(sessions.Idle):
+            more_fields = (Unfrozen,)
+
+        wrongs = (nothing, Mute(), Demanding(), Undemanding(), Fieldless(), Stepless(), object())
+        for wrong in wrongs:
             self.assertIn("is not a command", self.fault(wrong))
+
+    def test_no_audience(self) -> None:
+        """A command that does not say who may use it is for nobody, and stops the start."""
+
+        class Open(Command):
+            name = "OPEN"
+
+        for audience in (None, "everybody", 31, True, Audience(0)):
+            wrong = type("Wrong", (Open,), {"audience": audience})
+            self.assertIn("has no audience", self.fault(wrong()))
+        self.assertIn("is not a command", self.fault(Open()))
 
     def test_no_plugin(self) -> None:
         """An object that is a command but no plugin is refused as well."""
 
         class Plain:
             name = "PLAIN"
+            audience = Audience.EVERYBODY
             demands = ()
+            fields = NoFields
+            more_fields = ()
 
-            async def perform(self, request: Request, session: Session) -> Outcome:
+            async def perform(self, asked: Any, session: Session) -> Outcome:
                 return Response(Status.OK)
 
         plain = Plain()
@@ -99,8 +125,8 @@ class VerificationTests(SynchronousTestCase):
     def test_names(self) -> None:
         """A name is upper-case ASCII letters, digits and underscores."""
         for name in ("", "idle", "I D", "1DLE", "ÄNDERN", "A\n", None, 5, b"IDLE"):
-            self.assertIn("name", self.fault(Command(name, answer_ok)))  # type: ignore[arg-type]
-        CommandRegistry.of([Command("MY_OWN2", answer_ok)])
+            self.assertIn("name", self.fault(Scripted(name, answer_ok)))  # type: ignore[arg-type]
+        CommandRegistry.of([Scripted("MY_OWN2", answer_ok)])
 
     def test_disabled(self) -> None:
         """A disabled command is unknown to clients."""
@@ -116,7 +142,7 @@ class VerificationTests(SynchronousTestCase):
     def test_all_faults(self) -> None:
         """Every fault is told, not just the first."""
         error = self.assertRaises(
-            PluginFaults, CommandRegistry.of, [object(), Command("x", answer_ok), sessions.Idle()], ["NO"]
+            PluginFaults, CommandRegistry.of, [object(), Scripted("x", answer_ok), sessions.Idle()], ["NO"]
         )
         self.assertEqual(len(error.faults), 3)
 

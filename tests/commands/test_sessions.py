@@ -1,14 +1,9 @@
 """CANCEL, IDLE, LOGOUT, QUIT (spec 04, *Session*)."""
 
 from datetime import UTC, datetime
-from typing import cast
 
-from twisted.internet.defer import Deferred, succeed
-
-from mensagod.sessions.live import LiveSessions
-from mensagod.sessions.session import Attempt
+from mensagod.sessions.login import Stage
 from mensagod.storage import updates
-from mensagod.storage.database import Database
 from tests.conversations import DOMAIN, ConversationTestCase, make_member
 
 
@@ -18,14 +13,7 @@ class IdleTests(ConversationTestCase):
     def setUp(self) -> None:
         """The database counts 4 records, the last of them number 9."""
         super().setUp()
-        self.asked: list[tuple[object, ...]] = []
-
-        def read(*args: object) -> Deferred[tuple[int, int]]:
-            self.asked.append(args)
-            return succeed((4, 9))
-
-        self.server.database.read = read  # type: ignore[attr-defined]
-        self.server.sessions = LiveSessions(cast(Database, self.server.database))  # type: ignore[assignment]
+        self.fakes.database.answers[updates.count_since] = (4, 9)
 
     def test_plain(self) -> None:
         """200, for anybody."""
@@ -41,7 +29,7 @@ class IdleTests(ConversationTestCase):
         self.assertEqual((peer.codes, dict(peer.last.data)), ([200], {"UpdateCount": "4"}))
         if member is not None:
             self.assertEqual((member.seen, member.stale), (9, False))
-            self.assertEqual(self.asked, [(updates.count_since, member.workspace, 1709251200)])
+            self.assertEqual(self.fakes.database.asked, [(updates.count_since, member.workspace, 1709251200)])
 
     def test_refused(self) -> None:
         """CountUpdates needs a login, and a time."""
@@ -51,7 +39,7 @@ class IdleTests(ConversationTestCase):
         peer = self.member()
         peer.ask("IDLE", CountUpdates="yesterday")
         self.assertEqual(peer.codes, [400])
-        self.assertEqual(self.asked, [])
+        self.assertEqual(self.fakes.database.asked, [])
 
 
 class StateTests(ConversationTestCase):
@@ -60,9 +48,10 @@ class StateTests(ConversationTestCase):
     def test_cancel(self) -> None:
         """CANCEL takes back a login on its way, not one that was finished."""
         peer = self.connect()
-        peer.session.attempt = Attempt(make_member().workspace, DOMAIN)
+        session = peer.session
+        session.advance(session.login.name(make_member().workspace, DOMAIN))
         peer.ask("CANCEL")
-        self.assertEqual((peer.codes, peer.session.attempt), ([200], None))
+        self.assertEqual((peer.codes, session.login.stage), ([200], Stage.FRESH))
         peer = self.member()
         peer.ask("CANCEL")
         self.assertEqual(peer.codes, [200])

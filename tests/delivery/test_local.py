@@ -88,7 +88,7 @@ class DeliveredTests(LocalTestCase):
         """What was sealed to a key that was rotated out since is still delivered."""
         old = EncryptionPair.generate()
         server = self.service.server
-        server.keyring = evolve(server.keyring, encryption=(*server.keyring.encryption, old))
+        server.keys.keyring = evolve(server.keyring, encryption=(*server.keyring.encryption, old))
         self.assertIsNone(await self.outcome(await self.send(receiver_key=old)))
 
     async def test_reports_of_users(self) -> None:

@@ -82,7 +82,7 @@ class RetryTests(MailTestCase):
         while not [line for line in lines if "waits for the database" in line]:
             await deferLater(reactor, 0.01)
         self.assertEqual(await self.value("SELECT state FROM queue"), "queued")
-        server.keyring = keyring
+        server.keys.keyring = keyring
         await self.change("UPDATE queue SET lease_until = now() - interval '1 second'")
         server.delivery.wake()
         self.assertEqual((await self.outcome(name)).code, 504)

@@ -19,11 +19,12 @@ from mensagod.server.protocol import (
     READ_AHEAD,
     TURN,
 )
-from mensagod.sessions.session import Hangup, Outcome, Session
+from mensagod.sessions.outcomes import Hangup, Outcome
+from mensagod.sessions.session import Session
 from mensagod.wire.frames import encode_message, split_message
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.status import Status
-from tests.conversations import Command, ConversationTestCase, Peer, make_member, request
+from tests.conversations import ConversationTestCase, Everything, Peer, Scripted, make_member, request
 from tests.wire.vectors import load
 
 LINE = re.compile(
@@ -68,7 +69,7 @@ class GreetingTests(ConversationTestCase):
 
     def test_database_away(self) -> None:
         """303, and the connection closes; whatever the client sends is not looked at."""
-        self.server.database.available = False
+        self.fakes.database.available = False
         peer = self.connect()
         self.check_greeting(peer, 303, "SERVER UNAVAILABLE")
         self.assertTrue(peer.wire.disconnecting)
@@ -77,7 +78,7 @@ class GreetingTests(ConversationTestCase):
 
     def test_no_keys_yet(self) -> None:
         """303 until the organization's keys are loaded."""
-        self.server.keys = False
+        self.fakes.keys.keyring = None
         self.check_greeting(self.connect(), 303, "SERVER UNAVAILABLE")
 
     def test_stopping(self) -> None:
@@ -239,10 +240,10 @@ class RequestTests(ConversationTestCase):
     def test_fault_of_ours(self) -> None:
         """300 with an incident id; the traceback is in the log under that id, and nothing of it outside."""
 
-        async def perform(request: Request, session: Session) -> Outcome:
+        async def perform(asked: Everything, session: Session) -> Outcome:
             raise RuntimeError("SELECT secret FROM /var/lib")
 
-        self.commands(Command("BREAK", perform))
+        self.commands(Scripted("BREAK", perform))
         peer = self.connect()
         peer.send(request("BREAK") + IDLE)
         self.assertEqual(peer.codes, [300, 200])
@@ -253,10 +254,10 @@ class RequestTests(ConversationTestCase):
     def test_not_an_outcome(self) -> None:
         """A command that answers nonsense is a fault of ours, too; the connection stays."""
 
-        async def perform(request: Request, session: Session) -> Outcome:
+        async def perform(asked: Everything, session: Session) -> Outcome:
             return None  # type: ignore[return-value]
 
-        self.commands(Command("BREAK", perform))
+        self.commands(Scripted("BREAK", perform))
         peer = self.connect()
         peer.send(request("BREAK") + IDLE)
         self.assertEqual(peer.codes, [300, 200])
@@ -270,10 +271,10 @@ class RequestTests(ConversationTestCase):
             (None, AttributeError),
         ):
 
-            async def perform(request: Request, session: Session, data: Any = data) -> Outcome:
+            async def perform(asked: Everything, session: Session, data: Any = data) -> Outcome:
                 return Response(Status.OK, data=data)
 
-            self.commands(Command("BREAK", perform))
+            self.commands(Scripted("BREAK", perform))
             peer = self.connect()
             peer.send(request("BREAK") + IDLE)
             self.assertEqual(peer.codes, [300, 200])
@@ -282,10 +283,10 @@ class RequestTests(ConversationTestCase):
     def test_cancelled(self) -> None:
         """A cancellation is no fault of ours: nothing is logged, nothing answered, the connection ends."""
 
-        async def perform(request: Request, session: Session) -> Outcome:
+        async def perform(asked: Everything, session: Session) -> Outcome:
             raise CancelledError
 
-        self.commands(Command("BREAK", perform))
+        self.commands(Scripted("BREAK", perform))
         peer = self.connect()
         peer.send(request("BREAK"))
         self.assertEqual(peer.stream, b"")
@@ -299,42 +300,42 @@ class RequestTests(ConversationTestCase):
         members: list[object] = []
         gone: list[bool] = []
 
-        async def perform(request: Request, session: Session) -> Outcome:
-            outcome = await self.held.perform(request, session)
+        async def perform(asked: Everything, session: Session) -> Outcome:
+            outcome = await self.held.perform(asked, session)
             members.append(session.member)
             gone.append(session.gone)
             return outcome
 
-        self.commands(Command("WORK", perform))
+        self.commands(Scripted("WORK", perform))
         peer = self.member()
         member = peer.session.member
         peer.send(request("WORK") + request("HOLD"))
         self.assertFalse(peer.session.gone)
         peer.lose()
-        self.assertEqual(self.server.sessions.left, [])
+        self.assertEqual(self.fakes.sessions.left, [])
         self.held.gates[0].callback(Response(Status.OK))
         self.assertEqual(members, [member])
         self.assertEqual(gone, [True])
         self.assertEqual(len(self.held.begun), 1)
         self.assertEqual(peer.stream, b"")
-        self.assertEqual(self.server.sessions.left, [member])
+        self.assertEqual(self.fakes.sessions.left, [member])
         self.assertIsNone(peer.session.member)
 
     def test_disconnected_during_login(self) -> None:
         """Who is gone when the login succeeds is not left logged in."""
 
-        async def perform(request: Request, session: Session) -> Outcome:
-            outcome = await self.held.perform(request, session)
+        async def perform(asked: Everything, session: Session) -> Outcome:
+            outcome = await self.held.perform(asked, session)
             session.enter(make_member())
             return outcome
 
-        self.commands(Command("ENTER", perform))
+        self.commands(Scripted("ENTER", perform))
         peer = self.connect()
         peer.ask("ENTER")
         peer.lose()
         self.held.gates[0].callback(Response(Status.OK))
-        self.assertEqual(len(self.server.sessions.left), 1)
-        self.assertEqual(self.server.sessions.members, [])
+        self.assertEqual(len(self.fakes.sessions.left), 1)
+        self.assertEqual(self.fakes.sessions.members, [])
 
 
 class BrokenStreamTests(ConversationTestCase):
@@ -536,10 +537,10 @@ class BackPressureTests(ConversationTestCase):
     def test_long_answer(self) -> None:
         """A long answer goes out frame by frame, at the pace at which the peer takes it."""
 
-        async def perform(request: Request, session: Session) -> Outcome:
+        async def perform(asked: Everything, session: Session) -> Outcome:
             return Response(Status.OK, data={"A": "x" * 1_000_000})
 
-        self.commands(Command("LONG", perform))
+        self.commands(Scripted("LONG", perform))
         peer = self.connect()
         peer.wire.is_slow = True
         peer.send(request("LONG") + request("ECHO", N="2"))
@@ -552,17 +553,17 @@ class BackPressureTests(ConversationTestCase):
     def test_long_answer_lost(self) -> None:
         """If the peer goes away meanwhile, the rest is dropped without a word."""
 
-        async def perform(request: Request, session: Session) -> Outcome:
+        async def perform(asked: Everything, session: Session) -> Outcome:
             return Response(Status.OK, data={"A": "x" * 1_000_000})
 
-        self.commands(Command("LONG", perform))
+        self.commands(Scripted("LONG", perform))
         peer = self.member()
         peer.wire.is_slow = True
         peer.ask("LONG")
         written = len(peer.stream)
         peer.lose()
         self.assertEqual(len(peer.stream), written)
-        self.assertEqual(self.server.sessions.members, [])
+        self.assertEqual(self.fakes.sessions.members, [])
 
     def test_stopped_producer(self) -> None:
         """A transport that takes no more gets no more."""
@@ -741,10 +742,10 @@ class HangupTests(ConversationTestCase):
     def test_outcome(self) -> None:
         """A command may answer and close."""
 
-        async def perform(request: Request, session: Session) -> Outcome:
+        async def perform(asked: Everything, session: Session) -> Outcome:
             return Hangup(Response(Status.TERMINATED))
 
-        self.commands(Command("END", perform))
+        self.commands(Scripted("END", perform))
         peer = self.connect()
         peer.send(request("END") + IDLE)
         self.assertEqual(peer.codes, [405])
@@ -753,10 +754,10 @@ class HangupTests(ConversationTestCase):
     def test_error(self) -> None:
         """So may an error."""
 
-        async def perform(request: Request, session: Session) -> Outcome:
+        async def perform(asked: Everything, session: Session) -> Outcome:
             raise QuotaExceeded(close=True)
 
-        self.commands(Command("END", perform))
+        self.commands(Scripted("END", perform))
         peer = self.connect()
         peer.send(request("END") + IDLE)
         self.assertEqual(peer.codes, [409])

@@ -10,11 +10,13 @@ from zope.interface import implementer
 
 from mensagod.errors import QuotaExceeded
 from mensagod.server.transfers import CHUNK, DISCARD
-from mensagod.sessions.session import Outcome, ReceiveRaw, SendRaw, Session
-from mensagod.wire.messages import Request, Response
+from mensagod.sessions.exchange import Interrupted
+from mensagod.sessions.outcomes import Outcome
+from mensagod.sessions.session import Session
+from mensagod.wire.messages import Response
 from mensagod.wire.raw_data import ISink, ISource
 from mensagod.wire.status import Status
-from tests.conversations import Command, ConversationTestCase, Peer, request
+from tests.conversations import ConversationTestCase, Everything, Peer, Scripted, request
 
 IN_FLIGHT = 256 * 1024
 """The most that a transfer may hold in memory (spec 01)."""
@@ -94,20 +96,32 @@ class Sink:
         return Response(Status.INTERRUPTED, data={"Offset": str(len(self.content))})
 
 
+async def receive(session: Session, size: int, sink: Sink) -> Outcome:
+    """Take raw data as a command does."""
+    try:
+        await session.receive(Response(Status.CONTINUE), size, sink)
+    except Interrupted:
+        return await sink.interrupted()
+    return await sink.finish()
+
+
 class RawTestCase(ConversationTestCase):
     """A server with GET and PUT."""
 
     def setUp(self) -> None:
         """Neither has anything to send or take yet."""
         super().setUp()
-        self.commands(Command("GET", self.get), Command("PUT", self.put))
+        self.commands(Scripted("GET", self.get), Scripted("PUT", self.put))
         self.peer = self.connect()
 
-    async def get(self, request: Request, session: Session) -> Outcome:
-        return SendRaw(self.source, int(request.data["Size"]))
+    async def get(self, asked: Everything, session: Session) -> Outcome:
+        try:
+            return await session.send(self.source, int(asked.data["Size"]))
+        finally:
+            self.source.close()
 
-    async def put(self, request: Request, session: Session) -> Outcome:
-        return ReceiveRaw(Response(Status.CONTINUE), int(request.data["Size"]), self.sink)
+    async def put(self, asked: Everything, session: Session) -> Outcome:
+        return await receive(session, int(asked.data["Size"]), self.sink)
 
     def prepare_source(self, size: int, **more: Any) -> bytes:
         """Prepare ``size`` bytes, all different from those before them."""
@@ -139,10 +153,10 @@ class SendTests(RawTestCase):
             content = self.prepare_source(500_000, ready=ready)
             peer = self.connect()
             gate: Deferred[None] = Deferred()
-            self.server.files.gate = gate
+            self.fakes.files.gate = gate
             peer.ask("GET", Size="500000")
             self.assertEqual(peer.stream, content[: min(ready, CHUNK)])
-            self.server.files.gate = None
+            self.fakes.files.gate = None
             gate.callback(None)
             self.assertEqual(peer.stream, content)
 
@@ -177,7 +191,7 @@ class SendTests(RawTestCase):
         self.peer.wire.is_slow = True
         self.peer.ask("GET", Size="3000000")
         gate: Deferred[None] = Deferred()
-        self.server.files.gate = gate
+        self.fakes.files.gate = gate
         self.peer.wire.take()
         self.peer.lose()
         self.assertEqual(self.source.closed, 0)
@@ -192,9 +206,9 @@ class SendTests(RawTestCase):
         self.peer.ask("GET", Size="3000000")
         first: Deferred[None] = Deferred()
         second: Deferred[None] = Deferred()
-        self.server.files.gate = first
+        self.fakes.files.gate = first
         self.peer.wire.take()
-        self.server.files.gate = second
+        self.fakes.files.gate = second
         first.callback(None)
         self.assertTrue(self.peer.wire.producer_paused)
         self.peer.lose()
@@ -206,7 +220,7 @@ class SendTests(RawTestCase):
         """So does one that is lost before the first byte."""
         self.prepare_source(1000)
         gate: Deferred[None] = Deferred()
-        self.server.files.gate = gate
+        self.fakes.files.gate = gate
         self.peer.ask("GET", Size="1000")
         self.peer.lose()
         gate.callback(None)
@@ -308,19 +322,24 @@ class ReceiveTests(RawTestCase):
         sink.gate = Deferred()
         peer.send(bytes(500))
         peer.lose()
-        self.assertEqual(self.server.sessions.left, [])
+        self.assertEqual(self.fakes.sessions.left, [])
         sink.gate.callback(None)
         self.assertEqual((sink.ends, len(sink.content)), (["interrupted"], 500))
-        self.assertEqual(len(self.server.sessions.left), 1)
+        self.assertEqual(len(self.fakes.sessions.left), 1)
         self.assertEqual(peer.codes, [100])
 
     def test_lost_before(self) -> None:
         """A connection that is lost before the 100 is an interruption, too."""
-        self.commands(Command("PUT", self.held.perform))
+        sink = Sink()
+
+        async def perform(asked: Everything, session: Session) -> Outcome:
+            await self.held.perform(asked, session)
+            return await receive(session, 10, sink)
+
+        self.commands(Scripted("PUT", perform))
         self.peer.ask("PUT")
         self.peer.lose()
-        sink = Sink()
-        self.held.gates[0].callback(ReceiveRaw(Response(Status.CONTINUE), 10, sink))
+        self.held.gates[0].callback(Response(Status.OK))
         self.assertEqual(sink.ends, ["interrupted"])
 
     def test_nothing(self) -> None:
@@ -335,7 +354,7 @@ class ReceiveTests(RawTestCase):
         peer = self.member()
         member = peer.session.member
         assert member is not None
-        self.server.sessions.updates = 3
+        self.fakes.sessions.updates = 3
         member.stale = True
         self.begin_put(10, Sink(), peer)
         self.assertEqual(peer.codes, [100])

@@ -1,35 +1,65 @@
-"""Sessions: steps, members, updates (spec 01, *Multi-step commands*; spec 04, *Update notification*)."""
+"""Sessions: commands of several steps, members, updates (spec 01, *Multi-step commands*; spec 04)."""
 
 import errno
 from collections.abc import AsyncIterator
+from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
+from zope.interface import implementer
 
-from mensagod.errors import BadRequest, LoginRequired, ServerUnavailable
-from mensagod.sessions.session import STEP_SECONDS, Attempt, Outcome, Session, Step, no_loss
+from mensagod.commands.interfaces import IDemand
+from mensagod.errors import BadRequest, CommandError, LoginRequired, ServerUnavailable
+from mensagod.sessions.exchange import NEXT_REQUEST_SECONDS, GivenUp
+from mensagod.sessions.login import Stage
+from mensagod.sessions.outcomes import Outcome
+from mensagod.sessions.session import Session
 from mensagod.wire.frames import encode_message
 from mensagod.wire.messages import LongResponse, Request, Response
+from mensagod.wire.raw_data import ISink
 from mensagod.wire.status import Status
-from tests.conversations import DOMAIN, Command, ConversationTestCase, make_member, request
+from tests.conversations import (
+    DOMAIN,
+    ConversationTestCase,
+    Everything,
+    Scripted,
+    Second,
+    make_member,
+    request,
+)
+
+
+@implementer(ISink)
+class NoSink:
+    """Takes nothing, for nothing comes."""
+
+    async def write(self, data: bytes) -> None:
+        raise AssertionError("nothing was to come")
 
 
 @define(eq=False)
 class TwoSteps:
-    """A command of two steps, which notes what becomes of the second one."""
+    """A command of two steps, which notes how each performance of it ended.
+
+    :ivar gate: what its cleaning up waits for.
+    """
 
     ends: list[str] = field(factory=list)
+    gate: Deferred[None] | None = None
 
-    async def perform(self, request: Request, session: Session) -> Outcome:
-        if request.has("Second"):
+    async def perform(self, asked: Everything, session: Session) -> Outcome:
+        if asked.data.get("Second"):
             raise BadRequest("there was no first step")
-        session.expect(Step("STEP", ("Second",), self.go_on, lambda: self.ends.append("abandoned")))
-        return Response(Status.CONTINUE)
-
-    async def go_on(self, request: Request, session: Session) -> Outcome:
-        self.ends.append("done")
-        return Response(Status.OK)
+        end = "given up"
+        try:
+            again = await session.again(Response(Status.CONTINUE), Second)
+            end = "done"
+            return Response(Status.OK, data={"Second": again.second})
+        finally:
+            self.ends.append(end)
+            if self.gate is not None:
+                await self.gate
 
 
 class StepTests(ConversationTestCase):
@@ -39,7 +69,7 @@ class StepTests(ConversationTestCase):
         """STEP waits for a second request with the field Second."""
         super().setUp()
         self.steps = TwoSteps()
-        self.commands(Command("STEP", self.steps.perform))
+        self.commands(Scripted("STEP", self.steps.perform))
         self.peer = self.connect()
         self.peer.ask("STEP")
 
@@ -47,22 +77,24 @@ class StepTests(ConversationTestCase):
         """The same command with the expected fields goes on, just once."""
         self.peer.send(request("step", Second="1") + request("STEP", Second="1"))
         self.assertEqual(self.peer.codes, [100, 200, 400])
-        self.wait(STEP_SECONDS)
+        self.assertEqual(self.peer.answers[1].data, {"Second": "1"})
+        self.wait(NEXT_REQUEST_SECONDS)
         self.assertEqual(self.steps.ends, ["done"])
 
     def test_cancel(self) -> None:
         """CANCEL gives the step up, with 200, and a login on its way with it."""
-        self.peer.session.attempt = Attempt(make_member().workspace, DOMAIN)
+        session = self.peer.session
+        session.advance(session.login.name(make_member().workspace, DOMAIN))
         self.peer.send(request("CANCEL") + request("STEP", Second="1"))
         self.assertEqual(self.peer.codes, [100, 200, 400])
-        self.assertEqual(self.steps.ends, ["abandoned"])
-        self.assertIsNone(self.peer.session.attempt)
+        self.assertEqual(self.steps.ends, ["given up"])
+        self.assertIs(session.login.stage, Stage.FRESH)
 
     def test_quit(self) -> None:
         """QUIT always closes."""
         self.peer.ask("QUIT")
         self.assertTrue(self.peer.wire.disconnecting)
-        self.assertEqual(self.steps.ends, ["abandoned"])
+        self.assertEqual(self.steps.ends, ["given up"])
 
     def test_another(self) -> None:
         """Any other command is refused, not run, and gives the step up; the one after it is free again."""
@@ -72,7 +104,7 @@ class StepTests(ConversationTestCase):
             peer.send(request("STEP") + request(action) + request("ECHO"))
             self.assertEqual(peer.codes, [100, 400, 200])
             self.assertEqual(peer.answers[1].info, "Session state mismatch")
-            self.assertEqual(self.steps.ends, ["abandoned"])
+            self.assertEqual(self.steps.ends, ["given up"])
             self.assertIsNotNone(peer.session.member)
         self.assertEqual(self.held.begun, [])
 
@@ -91,10 +123,10 @@ class StepTests(ConversationTestCase):
 
     def test_late(self) -> None:
         """After a minute the step is forgotten without a word; a late second request is a 400."""
-        self.wait(STEP_SECONDS - 1)
+        self.wait(NEXT_REQUEST_SECONDS - 1)
         self.assertEqual(self.steps.ends, [])
         self.wait(1)
-        self.assertEqual(self.steps.ends, ["abandoned"])
+        self.assertEqual(self.steps.ends, ["given up"])
         self.assertEqual(self.peer.codes, [100])
         self.peer.ask("STEP", Second="1")
         self.assertEqual(self.peer.codes, [100, 400])
@@ -103,31 +135,110 @@ class StepTests(ConversationTestCase):
         """A lost connection gives it up, and leaves no timer."""
         calls = len(self.clock.getDelayedCalls())
         self.peer.lose()
-        self.assertEqual(self.steps.ends, ["abandoned"])
+        self.assertEqual(self.steps.ends, ["given up"])
         self.assertEqual(len(self.clock.getDelayedCalls()), calls - 1)
 
     def test_lost_meanwhile(self) -> None:
         """So does one that is lost while the first step is still at work."""
 
-        async def perform(request: Request, session: Session) -> Outcome:
-            await self.held.perform(request, session)
-            return await self.steps.perform(request, session)
+        async def perform(asked: Everything, session: Session) -> Outcome:
+            await self.held.perform(asked, session)
+            return await self.steps.perform(asked, session)
 
-        self.commands(Command("SLOW", perform))
+        self.commands(Scripted("SLOW", perform))
         peer = self.connect()
         peer.ask("SLOW")
         peer.lose()
         self.held.gates[0].callback(Response(Status.OK))
-        self.assertEqual(self.steps.ends, ["abandoned"])
+        self.assertEqual(self.steps.ends, ["given up"])
 
-    def test_replaced(self) -> None:
-        """A step that takes the place of another gives that one up, with its timer."""
-        session = self.peer.session
-        session.expect(Step("OTHER", (), self.steps.go_on))
-        self.assertEqual(self.steps.ends, ["abandoned"])
-        self.wait(STEP_SECONDS)
-        self.assertEqual(self.steps.ends, ["abandoned"])
-        no_loss()
+    def test_slow_first_step(self) -> None:
+        """A first step that had to wait for something of its own goes on in the same way."""
+
+        async def perform(asked: Everything, session: Session) -> Outcome:
+            await self.held.perform(asked, session)
+            again = await session.again(Response(Status.CONTINUE), Second)
+            await self.held.perform(asked, session)
+            return Response(Status.OK, data={"Second": again.second})
+
+        self.commands(Scripted("SLOW", perform))
+        peer = self.connect()
+        peer.send(request("SLOW") + request("SLOW", Second="1") + request("ECHO"))
+        self.held.gates[0].callback(Response(Status.OK))
+        self.assertEqual(peer.codes, [100])
+        self.held.gates[1].callback(Response(Status.OK))
+        self.assertEqual(peer.codes, [100, 200, 200])
+
+    def test_late_clean_up(self) -> None:
+        """What was given up may clean up for a while: it never meets the command that came after it."""
+        gate: Deferred[None] = Deferred()
+        self.steps.gate = gate
+        self.peer.send(request("CANCEL") + request("STEP"))
+        self.assertEqual((self.peer.codes, self.steps.ends), ([100, 200, 100], ["given up"]))
+        self.steps.gate = None
+        gate.callback(None)
+        self.assertEqual(self.peer.codes, [100, 200, 100])
+        self.peer.ask("STEP", Second="2")
+        self.assertEqual(self.peer.codes, [100, 200, 100, 200])
+        self.assertEqual(self.steps.ends, ["given up", "done"])
+
+    def test_asks_after_the_end(self) -> None:
+        """A command that goes on asking after it was given up is told so again; the client hears nothing."""
+        refusals: list[str] = []
+
+        async def perform(asked: Everything, session: Session) -> Outcome:
+            for ask in (
+                lambda: session.again(Response(Status.CONTINUE), Second),
+                lambda: session.again(Response(Status.CONTINUE), Second),
+                lambda: session.receive(Response(Status.CONTINUE), 1, NoSink()),
+            ):
+                try:
+                    await ask()
+                except GivenUp as end:
+                    refusals.append(type(end).__name__)
+            return Response(Status.OK)
+
+        self.commands(Scripted("STUBBORN", perform))
+        peer = self.connect()
+        peer.send(request("STUBBORN") + request("CANCEL"))
+        self.assertEqual((peer.codes, refusals), ([100, 200], ["GivenUp"] * 3))
+
+    def test_fault_after_the_end(self) -> None:
+        """What goes wrong in a command that was given up is logged as a fault of ours, and not answered."""
+
+        async def perform(asked: Everything, session: Session) -> Outcome:
+            try:
+                await session.again(Response(Status.CONTINUE), Second)
+            finally:
+                raise RuntimeError("cannot clean up")
+
+        self.commands(Scripted("BREAK", perform))
+        peer = self.connect()
+        peer.send(request("BREAK") + request("CANCEL"))
+        self.assertEqual(peer.codes, [100, 200])
+        self.assertEqual(len(self.logged(RuntimeError)), 1)
+
+    def test_outside_of_a_command(self) -> None:
+        """Nobody but a command that is being performed can ask something of the client."""
+        asking = Deferred.fromCoroutine(self.peer.session.again(Response(Status.CONTINUE), Second))
+        self.failureResultOf(asking, RuntimeError)
+
+    def test_not_a_deferred(self) -> None:
+        """A command that waits for something that Twisted does not know is a fault of ours: the end."""
+
+        class Foreign:
+            def __await__(self) -> Any:
+                yield "a future of another framework"
+
+        async def perform(asked: Everything, session: Session) -> Outcome:
+            await Foreign()
+            return Response(Status.OK)
+
+        self.commands(Scripted("FOREIGN", perform))
+        peer = self.connect()
+        peer.send(request("FOREIGN") + request("ECHO"))
+        self.assertEqual(len(self.logged(TypeError)), 1)
+        self.assertEqual(peer.codes, [300, 200])
 
 
 class MemberTests(ConversationTestCase):
@@ -140,7 +251,7 @@ class MemberTests(ConversationTestCase):
         peer.send(request("LOGOUT") + request("LOGOUT"))
         self.assertEqual(peer.codes, [200, 200])
         self.assertIsNone(peer.session.member)
-        self.assertEqual(self.server.sessions.left, [member])
+        self.assertEqual(self.fakes.sessions.left, [member])
 
     def test_limits_follow(self) -> None:
         """The limits of size and silence are those of the state."""
@@ -154,21 +265,23 @@ class MemberTests(ConversationTestCase):
     def test_demands(self) -> None:
         """What a command demands is checked before it runs."""
 
-        class Demand:
-            def check(self, session: Session) -> None:
-                raise LoginRequired
-
-        from zope.interface import directlyProvides
-
-        from mensagod.commands.interfaces import IDemand
-
         demand = Demand()
-        directlyProvides(demand, IDemand)
-        self.commands(Command("PRIVATE", self.held.perform, (demand,)))
+        self.commands(Scripted("PRIVATE", self.held.perform, (demand,)))
         peer = self.connect()
         peer.ask("PRIVATE")
         self.assertEqual(peer.codes, [401])
         self.assertEqual(self.held.begun, [])
+
+
+@implementer(IDemand)
+class Demand:
+    """A demand that nobody meets."""
+
+    async def require(self, session: Session) -> None:
+        raise LoginRequired
+
+    async def conclude(self, session: Session, fault: CommandError | None) -> CommandError | None:
+        raise AssertionError("nobody met it")
 
 
 class UpdateCountTests(ConversationTestCase):
@@ -180,7 +293,7 @@ class UpdateCountTests(ConversationTestCase):
         member = peer.session.member
         if member is not None:
             member.stale = stale
-        self.server.sessions.updates = count
+        self.fakes.sessions.updates = count
         peer.ask(action)
         return dict(peer.last.data)
 
@@ -195,10 +308,10 @@ class UpdateCountTests(ConversationTestCase):
             yield "x" * 5
             yield "y" * 5
 
-        async def perform(request: Request, session: Session) -> Outcome:
+        async def perform(asked: Everything, session: Session) -> Outcome:
             return LongResponse(Response(Status.OK), "Long", 10, pieces())
 
-        self.commands(Command("LONG", perform))
+        self.commands(Scripted("LONG", perform))
         self.assertEqual(self.ask(3, action="LONG"), {"UpdateCount": "3", "Long": "xxxxxyyyyy"})
         self.assertEqual(self.ask(0, action="LONG"), {"Long": "xxxxxyyyyy"})
 
@@ -225,7 +338,7 @@ class UpdateCountTests(ConversationTestCase):
         peer = self.member()
         if peer.session.member is not None:
             peer.session.member.stale = True
-        self.server.sessions.updates = 3
+        self.fakes.sessions.updates = 3
         peer.send(encode_message(Request("ECHO", {"UpdateCount": "7"}).to_bytes()))
         self.assertEqual(peer.last.data, {"UpdateCount": "7"})
 
@@ -234,7 +347,7 @@ class UpdateCountTests(ConversationTestCase):
         peer = self.member()
         if peer.session.member is not None:
             peer.session.member.stale = True
-        self.server.sessions.updates = CancelledError()
+        self.fakes.sessions.updates = CancelledError()
         peer.ask("ECHO")
         self.assertEqual((peer.stream, peer.wire.aborted), (b"", True))
 
@@ -245,10 +358,10 @@ class ExhaustedTests(ConversationTestCase):
     def ask(self, number: int) -> list[int]:
         """Ask for what fails with this number, and for something else."""
 
-        async def perform(request: Request, session: Session) -> Outcome:
+        async def perform(asked: Everything, session: Session) -> Outcome:
             raise OSError(number, "no")
 
-        self.commands(Command("OPEN", perform))
+        self.commands(Scripted("OPEN", perform))
         peer = self.connect()
         peer.send(request("OPEN") + request("ECHO"))
         return peer.codes

@@ -9,9 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 import twisted.plugins
+from mensagod.commands.dispatch import Dispatch
 from mensagod.commands.registry import CommandRegistry, installed_commands
 from mensagod.config import Config
-from tests.conversations import Command, Held, answer_ok
+from tests.conversations import Held, Scripted, answer_ok
 from tests.serving import ServerTestCase
 from tests.system.sockets import Plug
 
@@ -35,8 +36,8 @@ class ConnectionTestCase(ServerTestCase):
         await super().prepare()
         self.held = Held()
         commands, _ = installed_commands(twisted.plugins)
-        own: Any = (Command("ECHO", answer_ok), Command("HOLD", self.held.perform))
-        self.service.server.commands = CommandRegistry.of((*commands, *own))
+        own: Any = (Scripted("ECHO", answer_ok), Scripted("HOLD", self.held.perform))
+        self.service.factory.dispatch = Dispatch(CommandRegistry.of((*commands, *own)))
 
     async def plug(self, **options: Any) -> Plug:
         """Connect a blocking client, closed after the test."""

@@ -12,7 +12,6 @@ from mensagod.commands import (
     sessions,
     updates,
 )
-from mensagod.wire.status import Status
 
 cancel = sessions.Cancel()
 idle = sessions.Idle()
@@ -32,8 +31,8 @@ addentry = entries.AddEntry()
 revoke = entries.Revoke()
 orgrevoke = organization.OrgRevoke()
 getcard = keycards.GetCard()
-orgcard = keycards.GetCard("ORGCARD", Status.TRANSFER, has_owner=False)
-usercard = keycards.GetCard("USERCARD", Status.TRANSFER, has_owner=True)
+orgcard = keycards.OrgCard()
+usercard = keycards.UserCard()
 transfer = keycards.Transfer()
 
 select = files.Select()
@@ -43,4 +42,4 @@ download = files.Download()
 getupdates = updates.GetUpdates()
 
 send = sending.Send()
-sendfast = sending.Send("SENDFAST")
+sendfast = sending.SendFast()

@@ -6,7 +6,7 @@ A kind of failure is a :class:`mensagod.storage.failures.Limit`; nothing here kn
 from datetime import datetime
 
 from mensagod.errors import CommandError, Terminated
-from mensagod.sessions.session import Session
+from mensagod.operations.parts import IDatabase
 from mensagod.storage import failures
 from mensagod.storage.failures import Limit
 from mensagod.values.times import format_timestamp
@@ -19,24 +19,29 @@ class LockedOut(CommandError):
     status = Status.UNAVAILABLE
 
 
-async def refuse_locked(limit: Limit, session: Session) -> None:
+async def refuse_locked(database: IDatabase, limit: Limit, source: str) -> None:
     """Refuse a try of a source that is locked out; the lockout begins anew.
 
     :raises LockedOut: with ``Lock-Time``.
     """
-    until = await session.server.database.run(failures.find_lock, limit, session.source)
+    until = await database.run(failures.find_lock, limit, source)
     if until is not None:
         raise LockedOut("Locked out after too many failures", _lock_time(until))
 
 
-async def count_failure(limit: Limit, session: Session) -> None:
+async def count_failure(database: IDatabase, limit: Limit, source: str) -> None:
     """Count a failure.
 
     :raises Terminated: with ``Lock-Time``, if it is the one that locks the source out.
     """
-    until = await session.server.database.run(failures.note_failure, limit, session.source)
+    until = await database.run(failures.note_failure, limit, source)
     if until is not None:
         raise Terminated("Too many failures", _lock_time(until))
+
+
+async def clear_failures(database: IDatabase, limit: Limit, source: str) -> None:
+    """Forget what a source failed at, because it has succeeded."""
+    await database.run(failures.clear, limit, source)
 
 
 def _lock_time(until: datetime) -> dict[str, str]:

@@ -1,0 +1,93 @@
+"""Looking at files and opening them (spec 04, *Files*)."""
+
+from typing import Final
+
+from mensagod.errors import BadRequest, LimitReached, NotFound
+from mensagod.operations.parts import Parts
+from mensagod.operations.rights import Actor, Right, require
+from mensagod.storage import files, folders, queue
+from mensagod.storage.store import StoredFile
+from mensagod.values.paths import ServerPath
+
+MAX_LISTING = 16_000_000
+"""The longest list of names in one answer, in characters."""
+
+_SHORTEST_NAME: Final = len("0.0.00000000-0000-0000-0000-000000000000")
+
+
+def _check(right: Right, path: ServerPath, actor: Actor, parts: Parts) -> None:
+    require(right, path, actor, admin_file_access=parts.config.security.admin_file_access)
+
+
+async def require_directory(parts: Parts, actor: Actor, path: ServerPath) -> None:
+    """Make sure that somebody may go into a directory, and that it is there.
+
+    :raises mensagod.errors.Forbidden: without the right to it.
+    :raises NotFound: if there is none.
+    """
+    _check(Right.SELECT, path, actor, parts)
+    if await parts.database.read(folders.find_folder, path) is None:
+        raise NotFound("No such directory")
+
+
+async def exists(parts: Parts, actor: Actor, path: ServerPath) -> bool:
+    """Tell whether there is a file or directory.
+
+    :raises mensagod.errors.Forbidden: without the right to know.
+    """
+    _check(Right.EXISTS, path, actor, parts)
+    if path.is_file:
+        return await parts.database.read(files.file_exists, path)
+    return await parts.database.read(folders.find_folder, path) is not None
+
+
+async def list_names(parts: Parts, actor: Actor, directory: ServerPath, since: int) -> list[str]:
+    """Give the names of a directory's files, sorted.
+
+    :param since: Unix seconds; files whose name tells an earlier time are left out.
+    :raises mensagod.errors.Forbidden: without the right to it.
+    :raises NotFound: if there is no such directory.
+    :raises LimitReached: if the names with commas between them pass :data:`MAX_LISTING`.
+    """
+    _check(Right.LIST, directory, actor, parts)
+    names = await _names(parts, directory, since)
+    if sum(map(len, names)) + len(names) - 1 > MAX_LISTING:
+        raise LimitReached("Too many files for one answer: ask with Time")
+    return names
+
+
+async def _names(parts: Parts, path: ServerPath, since: int) -> list[str]:
+    # One name more than fits, so that it shows: a million names would only be thrown away.
+    most = MAX_LISTING // (_SHORTEST_NAME + 1) + 2
+    if path.area == "out" and path.workspace is not None and path.depth == 2:
+        return await parts.database.read(queue.list_outgoing, path.workspace, since, most)
+    names = await parts.database.read(files.list_files, path, since, most)
+    if names is None:
+        raise NotFound("No such directory")
+    return names
+
+
+async def open_file(parts: Parts, actor: Actor, path: ServerPath, offset: int) -> StoredFile:
+    """Open a file from ``offset`` on, which is the caller's to close.
+
+    What is open is served to its end, also if the file is deleted meanwhile.
+
+    :raises mensagod.errors.Forbidden: without the right to it.
+    :raises NotFound: if there is none.
+    :raises BadRequest: if it ends before ``offset``.
+    """
+    _check(Right.DOWNLOAD, path, actor, parts)
+    if not await parts.database.read(files.file_exists, path):
+        raise NotFound("No such file")
+    try:
+        stored = await parts.files.run(parts.store.open, path)
+    except FileNotFoundError:
+        if await parts.database.read(files.file_exists, path):
+            # Nobody deleted it meanwhile: its content is lost, which must not go unnoticed.
+            raise
+        raise NotFound("No such file") from None
+    if offset > stored.size:
+        stored.close()
+        raise BadRequest("Offset is beyond the end of the file")
+    stored.seek(offset)
+    return stored

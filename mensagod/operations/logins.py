@@ -1,0 +1,159 @@
+"""What a login checks, step by step, and the change of state that it is (spec 04, *Logging in*)."""
+
+import re
+from hmac import compare_digest
+from os import urandom
+from typing import Final
+from uuid import UUID
+
+from attrs import field, frozen
+
+from mensagod.crypto import base85
+from mensagod.crypto.cryptostring import CryptoString
+from mensagod.crypto.sealing import EncryptionKey, SealBroken
+from mensagod.errors import (
+    BadValue,
+    CommandError,
+    Forbidden,
+    KeyFailure,
+    NotFound,
+    NotImplementedHere,
+    StateMismatch,
+    Unauthorized,
+)
+from mensagod.operations.parts import Parts
+from mensagod.organization.keyring import Keyring
+from mensagod.storage import devices, logins, workspaces
+from mensagod.storage.devices import DeviceStatus, Presented
+from mensagod.storage.logins import Admission, LoggedIn
+from mensagod.storage.workspaces import Workspace, WorkspaceStatus
+from mensagod.values.identity import WorkspaceID
+from mensagod.wire.status import Status
+
+_CHALLENGE = re.compile(r"[0-9A-Za-z!#$%&()*+\-;<=>?@^_`{|}~]{40}")
+_CHALLENGE_BYTES: Final = 32
+
+_MAX_CHALLENGE: Final = 512
+"""No sealed challenge is longer, in characters; what is longer is not even tried."""
+
+_UNOPENED = "The challenge cannot be opened"
+
+
+class Pending(CommandError):
+    """The workspace or the device waits for somebody's decision."""
+
+    status = Status.PENDING
+
+
+class WorkspaceUnavailable(CommandError):
+    """The workspace may not log in now."""
+
+    status = Status.UNAVAILABLE
+
+
+class PaymentRequired(CommandError):
+    """The workspace may not log in until it is paid for."""
+
+    status = Status.PAYMENT_REQUIRED
+
+
+class RegistrationIncomplete(CommandError):
+    """The workspace's owner has not registered yet."""
+
+    status = Status.PROCESS_INCOMPLETE
+
+
+async def find_account(parts: Parts, workspace: WorkspaceID) -> Workspace:
+    """Find a workspace that may log in; an unknown one and an archived one look the same.
+
+    :raises CommandError: the condition that keeps it from that.
+    """
+    found = await parts.database.read(workspaces.find_workspace, workspace)
+    if found is None:
+        raise NotFound("No such workspace")
+    refusal = _refusal(found.status)
+    if refusal is not None:
+        raise refusal
+    return found
+
+
+def open_challenge(keyring: Keyring, sealed: CryptoString) -> str:
+    """Open a challenge, if it is one: the server is no oracle for other sealed texts.
+
+    :raises KeyFailure: the same for what does not open and for what opens to something else.
+    """
+    if len(sealed.data) > _MAX_CHALLENGE:
+        raise KeyFailure(_UNOPENED)
+    try:
+        challenge = keyring.open(sealed).decode("ascii")
+        if _CHALLENGE.fullmatch(challenge) and len(base85.decode(challenge)) == _CHALLENGE_BYTES:
+            return challenge
+    except (SealBroken, UnicodeDecodeError, BadValue):
+        pass
+    raise KeyFailure(_UNOPENED)
+
+
+@frozen
+class DeviceChallenge:
+    """A text that only a device can open.
+
+    :ivar sealed: what it gets.
+    """
+
+    sealed: CryptoString
+    _text: str = field(repr=False)
+
+    @classmethod
+    def make(cls, key: EncryptionKey) -> "DeviceChallenge":
+        """Make a new one for the device with this key."""
+        text = base85.encode(urandom(_CHALLENGE_BYTES))
+        return cls(key.seal(text.encode("ascii")), text)
+
+    def is_answered_by(self, response: str) -> bool:
+        """Tell whether somebody has opened it."""
+        return compare_digest(response.encode(), self._text.encode())
+
+
+async def check_device(parts: Parts, workspace: WorkspaceID, device: Presented) -> None:
+    """Make sure that a device may try to prove itself.
+
+    :raises CommandError: the condition that keeps it from that.
+    """
+    known = await parts.database.read(devices.find_device, workspace, device.id)
+    if known is None:
+        if await parts.database.read(devices.has_trusted, workspace):
+            raise NotImplementedHere("New devices cannot be approved by this server yet")
+        return
+    if known.status is DeviceStatus.BLOCKED:
+        raise Forbidden("This device is blocked", close=True)
+    if known.status is DeviceStatus.PENDING:
+        raise Pending("This device waits for approval")
+    if not compare_digest(str(known.key), str(device.key)):
+        raise Unauthorized("Not the key of this device")
+
+
+async def log_in(parts: Parts, admission: Admission, process: UUID) -> LoggedIn:
+    """Log a device in that has proved itself, as one change of state.
+
+    :param process: the server process that has the session.
+    :raises CommandError: the condition that has come to keep it from that.
+    """
+    try:
+        return await parts.database.run(logins.log_in, admission, process, parts.domain)
+    except logins.NotAdmitted as error:
+        raise _refusal(error.status) or StateMismatch from None
+
+
+def _refusal(status: WorkspaceStatus) -> CommandError | None:
+    """Say what a workspace of this status hears at LOGIN; ``None`` if it may go on."""
+    if status in {WorkspaceStatus.DISABLED, WorkspaceStatus.SUSPENDED}:
+        return WorkspaceUnavailable(f"This workspace is {status}")
+    if status is WorkspaceStatus.PENDING:
+        return Pending("This workspace waits for the administrator's approval")
+    if status is WorkspaceStatus.UNPAID:
+        return PaymentRequired("This workspace waits for its payment")
+    if status is WorkspaceStatus.PREREGISTERED:
+        return RegistrationIncomplete("This workspace has not been registered yet")
+    if status is WorkspaceStatus.ARCHIVED:
+        return NotFound("No such workspace")
+    return None
