@@ -69,5 +69,11 @@ class Guarded:
 
     def _limit(self, session: Session) -> Limit:
         security = session.server.config.security
-        while_locked = timedelta(minutes=security.lockout_delay_min)
-        return Limit(self.kind, security.max_failures, while_locked, while_locked)
+        return self.limit(security.max_failures, security.lockout_delay_min)
+
+    def limit(self, most: int, minutes: int) -> Limit:
+        """Give what is counted for this kind: the failures within so many minutes, which is how long one
+        that is too much locks out.
+        """
+        duration = timedelta(minutes=minutes)
+        return Limit(self.kind, most, duration, duration)

@@ -157,9 +157,7 @@ def _take(command: ICommand, found: dict[str, ICommand]) -> None:
         raise PluginFault(f"{where} is not a command: {' '.join(str(error).split())}") from error
     audience: object = command.audience
     if not isinstance(audience, Audience) or not audience:
-        raise PluginFault(
-            f"{where} has no audience: say who may use it, as Audience.MEMBER does"
-        )
+        raise PluginFault(f"{where} has no audience: say who may use it, as Audience.MEMBER does")
     name: object = command.name
     if not isinstance(name, str) or not name.isascii() or not name.isidentifier() or name != name.upper():
         raise PluginFault(f"{where} has the name {name!r}: a name is upper-case ASCII letters, digits and _")

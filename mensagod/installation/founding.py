@@ -17,7 +17,7 @@ from mensagod.config.choices import Registration
 from mensagod.config.listeners import Listener
 from mensagod.config.toml import write_configuration
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.crypto.passwords import PasswordHasher, make_code
+from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import SecretKey
 from mensagod.errors import BadValue
 from mensagod.installation.certificates import certificate_names, make_self_signed, read_pins
@@ -27,11 +27,12 @@ from mensagod.installation.fresh import Fresh
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.fields import check_client_name
 from mensagod.keycards.making import OrganizationKeys, make_organization_root
+from mensagod.operations.preregistration import NewAccount, RegistrationCode, preregister
 from mensagod.organization.dns_records import Record, make_records, public_port
 from mensagod.organization.key_file import write_organization_key
 from mensagod.organization.keyring import protect
 from mensagod.process.accounts import Account, AccountError, service_account
-from mensagod.storage import preregistrations, schema, workspaces
+from mensagod.storage import schema, workspaces
 from mensagod.storage.connections import Connection
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry, add_entry
 from mensagod.storage.keys import add_key
@@ -100,16 +101,18 @@ class Choices:
 
 @frozen
 class Founded:
-    """A new installation.
-
-    :ivar code: with which the administrator registers; the database has only its hash.
-    """
+    """A new installation."""
 
     config: Config
     admin: WorkspaceID
-    code: str = field(repr=False)
+    registration: RegistrationCode
     entry: OrganizationEntry
     pins: tuple[CryptoString, ...]
+
+    @property
+    def code(self) -> str:
+        """The code with which the administrator registers; the database has only its hash."""
+        return self.registration.text
 
     @property
     def records(self) -> list[Record]:
@@ -173,9 +176,10 @@ def _establish(choices: Choices, config: Config, connection: Connection, fresh: 
     contacts = dict.fromkeys(("Contact-Abuse", "Contact-Support"), str(admin))
     now = datetime.now(UTC)
     entry = make_organization_root(keys, choices.organization, admin.domain, admin, now=now, more=contacts)
-    founded = Founded(
-        config, choices.admin, make_code(config.security.diceware_wordcount), entry, tuple(read_pins(config))
-    )
+    security = config.security
+    hasher = PasswordHasher(security.argon2_memory, security.argon2_time, security.argon2_parallelism)
+    code = RegistrationCode.make(hasher, security.diceware_wordcount)
+    founded = Founded(config, choices.admin, code, entry, tuple(read_pins(config)))
     with connection, connection.cursor() as cursor:
         txn = Transaction(cursor)
         refuse_data(connection, txn)
@@ -197,10 +201,8 @@ def _migrate(txn: Transaction) -> None:
 def _add_rows(txn: Transaction, founded: Founded) -> None:
     entry, config = founded.entry, founded.config
     add_entry(txn, ORGANIZATION, StoredEntry.of(entry))
-    security = config.security
-    hasher = PasswordHasher(security.argon2_memory, security.argon2_time, security.argon2_parallelism)
-    code_hash = hasher.hash(founded.code)
-    preregistrations.preregister(txn, founded.admin, ADMINISTRATOR, config.global_.domain, code_hash)
+    admin = NewAccount(workspace=founded.admin, user_id=ADMINISTRATOR, domain=config.global_.domain)
+    preregister(txn, admin, founded.registration)
     for domain in config.global_.domains:
         for alias in ALIASES:
             workspaces.add_name(txn, alias, domain, founded.admin, "alias")
