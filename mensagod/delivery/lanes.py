@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mensagod.delivery.interfaces import IRoute
 from mensagod.delivery.recording import Recorder
@@ -66,7 +67,7 @@ class Lane(Service):
             done.callback(None)
             self._ended()
 
-        Deferred.fromCoroutine(self._work(messages)).addBoth(end)
+        Deferred.fromCoroutine(self._work(messages)).addErrback(self._failed).addBoth(end)
 
     def stopService(self) -> Deferred[None]:
         """Let busy workers end, for a while; what they do not finish is claimed again when its lease ends."""
@@ -82,6 +83,10 @@ class Lane(Service):
         await finished
         if late.active():
             late.cancel()
+
+    def _failed(self, failure: Failure) -> None:
+        """Log what only a fault of ours can cause; the messages are claimed again when their leases end."""
+        self._log.failure("a delivery worker failed", failure)
 
     async def _work(self, messages: Sequence[Queued]) -> None:
         """Deliver messages; try those again whose mailboxes are held."""

@@ -87,11 +87,6 @@ class DeliveryService(MultiService):
         self._claimed = 0.0
         self._waking: IDelayedCall | None = None
 
-    @property
-    def busy(self) -> bool:
-        """Whether a claim is under way or a worker is busy."""
-        return self._claiming or self._has_workers
-
     def wake(self) -> None:
         """Claim soon: a message was accepted, or a worker has ended."""
         if self.running and self._waking is None:

@@ -24,6 +24,11 @@ def local_route(delivery: DeliveryService) -> LocalRoute:
     return local
 
 
+def is_busy(delivery: DeliveryService) -> bool:
+    """Tell whether a claim is under way or a worker has messages."""
+    return delivery._claiming or any(lane.workers for lane in delivery.lanes)
+
+
 class MailTestCase(CommandTestCase):
     """Alice is logged in; Bob has an account."""
 

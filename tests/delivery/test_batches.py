@@ -18,7 +18,7 @@ from mensagod.storage import queue, workspaces
 from mensagod.storage.queue import LeaseLost, Queued
 from mensagod.values.identity import WAddress, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
-from tests.delivery.mail import MailTestCase, local_route
+from tests.delivery.mail import MailTestCase, is_busy, local_route
 from tests.serving import DOMAIN
 
 
@@ -251,7 +251,7 @@ class ManyTests(BatchTestCase):
             await self.send()
         self.delivery.startService()
         await self.until("SELECT count(*) = 0 FROM queue")
-        while self.delivery.busy:
+        while is_busy(self.delivery):
             await deferLater(reactor, 0.01)
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 20)
         await self.assert_consistent()

@@ -1,6 +1,7 @@
 """Working the queue of a real server: leases, retries, several processes (spec 05, *The queue*)."""
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import Any
@@ -18,7 +19,7 @@ from mensagod.storage import queue
 from mensagod.storage.queue import LeaseLost, Queued
 from mensagod.values.identity import SERVER_WORKSPACE, Domain, WAddress, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
-from tests.delivery.mail import MailTestCase, local_route
+from tests.delivery.mail import MailTestCase, is_busy, local_route
 
 ELSEWHERE = Domain.from_text("example.org")
 
@@ -114,7 +115,7 @@ class LeaseTests(MailTestCase):
         delivery.wake()
         await self.until("SELECT count(*) = 0 FROM queue")
         gate.open()
-        while delivery.busy:
+        while is_busy(delivery):
             await deferLater(reactor, 0.01)
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         await self.assert_consistent()
@@ -129,7 +130,7 @@ class LeaseTests(MailTestCase):
         other = await self.serve(self.service.server.config)
         await self.until("SELECT count(*) = 0 FROM queue")
         gate.open()
-        while self.service.server.delivery.busy or other.server.delivery.busy:
+        while is_busy(self.service.server.delivery) or is_busy(other.server.delivery):
             await deferLater(reactor, 0.01)
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         await self.assert_consistent()
@@ -176,6 +177,35 @@ class ServiceTests(MailTestCase):
         await service.stopService()
         self.assertEqual(clock.getDelayedCalls(), [])
 
+    async def test_hand_overs(self) -> None:
+        """A message is handed to a thread three times before the sender has the answer, nine times in all."""
+        clock, service = await self.working()
+        server = self.service.server
+        steps: list[str] = []
+
+        def note(work: Callable[..., Any], module: str) -> Callable[..., Any]:
+            def run(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+                if step.__module__.startswith(module):
+                    steps.append(step.__name__)
+                return work(step, *args, **kwargs)
+
+            return run
+
+        for name in ("run", "change", "read"):
+            for module in ("mensagod.storage.queue", "mensagod.delivery"):
+                self.patch(server.database, name, note(getattr(server.database, name), module))
+        self.patch(server.files, "run", note(server.files.run, "mensagod"))
+        await self.send()
+        self.assertEqual(steps, ["reserve", "_write", "accept"])
+        clock.advance(0)
+        await self.settled(service)
+        clock.advance(0)
+        await self.settled(service)
+        delivery = ["claim", "_read_labels", "aim", "_move_files", "place", "claim"]
+        self.assertEqual(steps[3:], delivery)
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
+        await service.stopService()
+
     async def working(self) -> tuple[Clock, DeliveryService]:
         """Have a service that runs, and that SEND wakes."""
         clock, service = await self.clocked()
@@ -187,7 +217,7 @@ class ServiceTests(MailTestCase):
         return clock, service
 
     async def settled(self, service: DeliveryService) -> None:
-        while service.busy:
+        while is_busy(service):
             await deferLater(reactor, 0.01)
 
     async def test_renews_what_it_works_on(self) -> None:
@@ -269,7 +299,7 @@ class ManyTests(MailTestCase):
         for one in sent:
             await one
         await self.until("SELECT count(*) = 0 FROM queue")
-        while any(service.busy for service in both):
+        while any(is_busy(service) for service in both):
             await deferLater(reactor, 0.01)
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 45)
         rows = await self.rows("SELECT number, time FROM updates ORDER BY number")

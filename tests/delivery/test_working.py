@@ -16,6 +16,7 @@ from mensagod.config import Config
 from mensagod.delivery import service as delivery
 from mensagod.delivery.interfaces import IRoute
 from mensagod.delivery.lanes import HELD_SECONDS, STOP_SECONDS
+from mensagod.delivery.recording import Recorder
 from mensagod.delivery.results import (
     Delivered,
     MailboxFull,
@@ -51,7 +52,7 @@ class WorkingTestCase(SynchronousTestCase):
 
         @provider(ILogObserver)
         def observe(event: LogEvent) -> None:
-            # Trial's observer of the old kind came first: it takes away the field "message", and keeps the text.
+            # Trial's observer of the old kind came first: it empties the field "message", and keeps the text.
             self.log.append(str(event.get("log_legacy") or formatEvent(event)))
 
         globalLogPublisher.addObserver(observe)
@@ -505,7 +506,7 @@ class LeaseTests(WorkingTestCase):
         self.assertEqual(self.route.delivered, [])
         self.route.go_on()
         self.assertEqual(self.route.delivered, [message])
-        self.assertFalse(service.busy)
+        self.assertEqual(service.lanes[0].workers, 0)
 
     def test_late_failure(self) -> None:
         """A failure of a worker that lost its message is not recorded over what the other one does."""
@@ -560,6 +561,23 @@ class LeaseTests(WorkingTestCase):
             self.queue.rows.clear()
             self.route.waiting.clear()
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+
+    def test_worker_that_fails(self) -> None:
+        """A fault in a worker itself is logged; its message goes on when the lease has ended."""
+
+        async def fail(*_: object) -> None:
+            raise LookupError
+
+        record = Recorder.record
+        self.patch(Recorder, "record", fail)
+        self.route.result = lambda message: Unreachable("for a test")
+        message = self.queue.put()
+        self.start()
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+        self.patch(Recorder, "record", record)
+        self.route.result = None
+        self.clock.pump([1] * (LEASE_SECONDS + POLL_SECONDS))
+        self.assertEqual(self.route.delivered, [message])
 
 
 class HeldTests(WorkingTestCase):
