@@ -62,22 +62,21 @@ class FakeQueue:
 
     def put(self, domain: Domain = OURS, *, due_in: float = 0.0) -> UUID:
         """Have an accepted message."""
-        due = self.clock.seconds() + due_in
-        return self._add(domain, Row, state="queued", due=due)
+        return self._add(domain, "queued", self.clock.seconds() + due_in)
 
     def put_pending(self, lease_seconds: float) -> UUID:
         """Have a message that is being written."""
         now = self.clock.seconds()
-        return self._add(OURS, Row, state="pending", due=now, lease_until=now + lease_seconds)
+        return self._add(OURS, "pending", now, now + lease_seconds)
 
-    def _add(self, domain: Domain, row: Callable[..., Row], **columns: object) -> UUID:
+    def _add(self, domain: Domain, state: str, due: float, lease_until: float | None = None) -> UUID:
         now = self.clock.seconds()
         sender = WorkspaceID.random()
         self.workspaces.add(sender)
         accepted = datetime.fromtimestamp(now, UTC)
         name = FileName.make(int(now), 5)
         message = Queued(uuid4(), uuid4(), sender, OURS, domain, name, 0, accepted, None, None)
-        self.rows[message.id] = row(message, **columns)
+        self.rows[message.id] = Row(message, state, due, lease_until)
         return message.id
 
     def finish(self, message: Queued) -> bool:
