@@ -50,7 +50,7 @@ clean:
 
 # What the quick suite leaves out crosses a socket or asks a real PostgreSQL.
 QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client tests.lifecycle tests.values tests.threads tests.sessions \
-	$(addprefix tests.delivery.test_,envelopes labels reference tags) \
+	$(addprefix tests.delivery.test_,away cleanup envelopes fake_queue labels reference retries tags working) \
 	$(addprefix tests.commands.test_,policy registry sessions) \
 	$(addprefix tests.server.test_,admission protocol transfers) \
 	tests.organization.test_keyring tests.process.test_logs \

@@ -13,7 +13,7 @@ ROOT = Path(mensagod.__file__).parent
 LAYERS = (
     ("wire.status",),
     ("errors",),
-    ("lifecycle", "threads.fair_queue"),
+    ("lifecycle", "threads.fair_queue", "threads.interfaces"),
     ("crypto", "process.accounts", "process.durability", "process.eager_imports", "server.admission"),
     ("server.tls", "threads.pool", "wire"),
     ("values",),

@@ -225,7 +225,7 @@ class PerformanceTable:
     max_delivery_threads: int = key(
         Whole(1, 1000),
         8,
-        "Workers of one process that deliver messages; each takes up to 64 at a time.",
+        "Workers of one process for each route of delivery; each takes up to 64 messages at a time.",
         reload=False,
     )
     max_clients: int = key(_MANY, 10_000, "Connections of one process.")

@@ -1,4 +1,4 @@
-"""What a client may hand in, checked before anything is promised (spec 04, *Sending*)."""
+"""Checks of an envelope that a client sends, made before the message is accepted (spec 04, *Sending*)."""
 
 import re
 from datetime import datetime
@@ -13,21 +13,21 @@ from mensagod.organization.keyring import Keyring
 from mensagod.values.identity import Domain, WAddress
 
 USER_SYSTEM_SUBTYPES = frozenset({"abusereport", "supportrequest"})
-"""The messages of type System that a user may send."""
+"""The subtypes of System messages that users may send."""
 
 _PAYLOAD_BEGIN = re.compile(rb"[A-Z0-9-]{1,24}\r?\n[^\s]")
 
 
 class BadSubmission(BadRequest):
-    """The text is not an envelope that this session may hand in."""
+    """The text is not an envelope that this session may send."""
 
 
 @frozen
 class Letter:
     """A message as it goes into the queue.
 
-    :ivar content: the envelope, without the ``sendTime`` that its tag may have had.
-    :ivar due: that time.
+    :ivar content: the envelope; its tag has no ``sendTime`` any more.
+    :ivar due: the ``sendTime`` that the tag had, if any: the message is not delivered before.
     """
 
     content: bytes
@@ -35,9 +35,9 @@ class Letter:
 
 
 def read_letter(text: str, sender: WAddress, domain: Domain, keyring: Keyring) -> Letter:
-    """Check an envelope that ``sender`` hands in for ``domain``. A long one belongs into a thread.
+    """Check an envelope that ``sender`` sends to ``domain``. Call it in a thread if the text is long.
 
-    :raises BadSubmission: if it is none, or says anything else.
+    :raises BadSubmission: if the text is no envelope, or is not from ``sender`` to ``domain``.
     """
     content = text.encode()
     try:
@@ -60,9 +60,9 @@ def read_letter(text: str, sender: WAddress, domain: Domain, keyring: Keyring) -
 
 
 def check_type(tag: DeliveryTag) -> None:
-    """Refuse what only servers say.
+    """Refuse a message that only servers may write.
 
-    :raises BadSubmission: if so.
+    :raises BadSubmission: if it is one.
     """
     if tag.type is MessageType.SYSTEM and tag.sub_type not in USER_SYSTEM_SUBTYPES:
         raise BadSubmission("System messages come from servers only")

@@ -1,4 +1,4 @@
-"""The text of a message: a tag in clear, a payload that only the recipient can read (spec 05, *Envelope*)."""
+"""The envelope: a delivery tag in clear text and a payload sealed to the recipient (spec 05, *Envelope*)."""
 
 import re
 from datetime import datetime
@@ -22,21 +22,21 @@ _FIRST_LINE = re.compile(b"^%b\r?\n" % _FIRST, re.MULTILINE)
 _LAST_LINE = re.compile(b"^%b\r?\n" % _LAST, re.MULTILINE)
 _PAYLOAD = re.compile(rb"([^\r\n]+)\r?\n([^\r\n]+)[\r\n]*")
 HEAD_LIMIT = PREAMBLE_LIMIT + len(_FIRST) + 2 + TAG_LIMIT + len(_LAST) + 2
-"""The first so many bytes of a message are enough to read its tag."""
+"""How many bytes of a message, from its beginning, are enough to read its tag."""
 
 
 class Opener(Protocol):
-    """A key that opens what was sealed to it: an encryption pair or a secret key."""
+    """A key that opens what was sealed with it: an encryption pair or a secret key."""
 
     def open(self, box: CryptoString, /) -> bytes:
-        """Give the text that was sealed, or raise :class:`BadValue`."""
+        """Give the bytes that were sealed; :class:`BadValue` if the key does not fit."""
 
 
 @frozen
 class Head:
-    """The first lines of a message.
+    """The lines of a message before its payload.
 
-    :ivar length: in bytes, from the beginning through the line of dashes; the payload begins there.
+    :ivar length: in bytes, through the line of dashes; the payload begins there.
     """
 
     tag: DeliveryTag
@@ -46,8 +46,8 @@ class Head:
 def read_head(data: bytes) -> Head:
     """Read the tag in the first :data:`HEAD_LIMIT` bytes of a message and find where its payload begins.
 
-    Lines end in LF or CR LF. Of lines before the one that says ``MENSAGO`` at most 64 KiB are skipped; the
-    tag has at most 64 KiB with its line ends.
+    Lines end in LF or CR LF. At most 64 KiB of lines are skipped before the line ``MENSAGO``. The tag has at
+    most 64 KiB, its line ends included.
 
     :raises BadEnvelope: if the bytes do not begin an envelope.
     """
@@ -62,7 +62,7 @@ def read_head(data: bytes) -> Head:
 
 
 def read_tag(head: bytes) -> DeliveryTag:
-    """Read the tag of a message of which at least the first :data:`HEAD_LIMIT` bytes are given.
+    """Read the tag in the first :data:`HEAD_LIMIT` bytes of a message.
 
     :raises BadEnvelope: if the bytes do not begin an envelope.
     """
@@ -70,7 +70,7 @@ def read_tag(head: bytes) -> DeliveryTag:
 
 
 def _line_end(data: bytes, begin: int, line: re.Pattern[bytes], limit: int) -> int:
-    """Find the end of the first such line; it starts at most ``limit`` after ``begin``, where one begins."""
+    """Give the end of the first ``line`` that starts at most ``limit`` bytes after ``begin``."""
     found = line.search(data, begin, begin + limit + len(line.pattern))
     if found is None or found.start() - begin > limit:
         raise BadEnvelope("No line MENSAGO, or no line of dashes, where one must be")
@@ -78,16 +78,16 @@ def _line_end(data: bytes, begin: int, line: re.Pattern[bytes], limit: int) -> i
 
 
 def compose(tag: DeliveryTag, payload: CryptoString) -> str:
-    """Write an envelope in the newest form, exactly as today's client does."""
+    """Write an envelope in the newest form, byte for byte as today's client does."""
     lines = (_head(tag), payload.prefix, payload.data, "", "")
     return "\r\n".join(lines)
 
 
 def without_send_time(head: bytes) -> bytes:
-    """Give the head that stands before the payload when the message is handed over (spec 05, *Delivery tag*).
+    """Take ``sendTime`` out of a head, because today's clients fail on it (spec 05, *Delivery tag*).
 
-    Today's clients fail on a tag with ``sendTime``. A head with one is written anew, in the newest form;
-    another is given as it is. In either case the payload, from :attr:`Head.length` on, stays.
+    A head with ``sendTime`` is written anew in the newest form; any other is returned unchanged. The payload
+    of the message begins at :attr:`Head.length` of the old head in both cases.
 
     :param head: the first :data:`HEAD_LIMIT` bytes of the message, or all of it.
     :raises BadEnvelope: if the bytes do not begin an envelope.
@@ -116,11 +116,11 @@ def seal_message(
     sub_type: str | None = None,
     send_time: datetime | None = None,
 ) -> str:
-    """Write the envelope of a message: payload under a fresh key, that key sealed to the recipient.
+    """Write the envelope of a message: the payload under a new key, that key sealed to the recipient.
 
     :param plain: the message, usually JSON.
     :param recipient_key: the ``Encryption-Key`` of the recipient's keycard.
-    :param date: what the tag gives as the time of writing.
+    :param date: when the message was written.
     :raises BadValue: if a key is not one.
     """
     receiver = ReceiverPart(recipient, sender.domain)

@@ -1,7 +1,7 @@
-"""The sealed parts of a delivery tag: where a message goes and where it comes from (spec 05, *Delivery tag*).
+"""Labels, the sealed parts of a delivery tag: one names the recipient, one the sender.
 
-A server opens only the part that is sealed to its own organization key, so that neither side learns more of
-the other's user than it needs.
+Each is sealed to the key of one server's organization: the recipient's server learns of the sender only the
+domain, and the sender's server learns of the recipient only the domain (spec 05, *Delivery tag*).
 """
 
 import json
@@ -18,24 +18,24 @@ from mensagod.values.identity import Domain, MAddress, UserID, WAddress, Workspa
 from mensagod.wire.status import Status
 
 Open = Callable[[CryptoString], bytes]
-"""Opens a sealed text with the keys of an organization; raises :class:`BadValue` if none of them fits."""
+"""Opens a sealed text with the keys of an organization; raises :class:`BadValue` if none fits."""
 
 
 class UnreadableLabel(BadValue):
-    """A sealed part does not open, or what is in it is not a label."""
+    """A sealed part does not open, or its content is not a label."""
 
     status: ClassVar[Status] = Status.UNREADABLE_RECIPIENT_ADDRESS
 
 
 class BadLabelAddress(BadValue):
-    """A sealed part opens, but an address or a domain in it is malformed."""
+    """A label has a malformed address or domain."""
 
     status: ClassVar[Status] = Status.BAD_RECIPIENT_ADDRESS
 
 
 @frozen
 class ReceiverPart:
-    """What the recipient's server may know: who gets the message, and from which domain."""
+    """The label for the recipient's server: the recipient and the sender's domain."""
 
     to: MAddress | WAddress
     sender_domain: Domain
@@ -58,7 +58,7 @@ class ReceiverPart:
 
 @frozen
 class SenderPart:
-    """What the sender's server may know: who sent the message, and to which domain."""
+    """The label for the sender's server: the sender and the recipient's domain."""
 
     sender: WAddress
     recipient_domain: Domain
@@ -117,7 +117,7 @@ def _members(text: str) -> Members:
 
 
 def _member(members: Members, *names: str) -> object:
-    """Give the one member that bears one of ``names``."""
+    """Give the value of the one member that has one of ``names``."""
     found = [members[name] for name in names if name in members]
     if len(found) != 1:
         raise UnreadableLabel(f"A label needs one member {names[0]}")
@@ -125,7 +125,7 @@ def _member(members: Members, *names: str) -> object:
 
 
 def _value(value: object) -> str:
-    """Give the text of a value, which stands as it is or in an object of its own."""
+    """Give the text of a value, which is a string or an object with the string in ``value``."""
     if isinstance(value, dict):
         # Today's client leaves the member out when it is empty.
         value = value.get("value", "")
@@ -146,7 +146,7 @@ def _domain(value: object) -> Domain:
 def _address(value: object) -> MAddress | WAddress:
     """Read an address in either form."""
     if isinstance(value, dict):
-        # A member ``address`` that says something else has no say: servers route by ID and domain.
+        # A member ``address`` is ignored, even if it differs: servers route by ID and domain.
         owner, domain = _value(value.get("id", "")), _domain(value.get("domain", ""))
     else:
         owner, _, rest = _value(value).partition("/")

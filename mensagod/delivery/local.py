@@ -1,166 +1,168 @@
-"""Delivery to workspaces of our own domains (spec 05, *Local delivery*).
+"""The route to workspaces of our own domains (spec 05, *Local delivery*).
 
-The steps are such that a crash after any of them loses nothing and doubles nothing: where a message will
-stand is in its row before its file moves, and the row goes in the transaction that makes the file live.
+A message takes three steps: its target is recorded in the queue, its file moves into the mailbox, and one
+transaction makes the file live and removes the message from the queue. After a crash between any two of them
+the next worker goes on from there: the recorded target tells where the file is or should be, so nothing is
+lost or doubled.
 
-What waits is delivered together, because threads, round trips and syncs cost nearly the same for many
-messages as for one. What becomes of one touches no other: a step that fails is taken by each by itself.
+A batch takes each step together, because threads, round trips and syncs cost nearly the same for many
+messages as for one. Still each message has a result of its own: where a step fails for the batch, it is tried
+for each message alone.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
-from typing import ParamSpec, TypeAlias, TypeVar
+from typing import ParamSpec, TypeVar
 from uuid import UUID
 
-from attrs import define, field, frozen
+from attrs import define, field
+from zope.interface import implementer
 
 from mensagod.crypto.sealing import SealBroken
 from mensagod.delivery import placing
 from mensagod.delivery.acceptance import USER_SYSTEM_SUBTYPES
 from mensagod.delivery.envelopes import HEAD_LIMIT, read_tag
+from mensagod.delivery.interfaces import IRoute
 from mensagod.delivery.labels import BadLabelAddress, UnreadableLabel, open_receiver
-from mensagod.delivery.outcomes import BadRecipient, NoSuchRecipient, OwnFault, Refused, UnreadableReceiver
 from mensagod.delivery.placing import Label
+from mensagod.delivery.results import (
+    BadRecipient,
+    Delivered,
+    MailboxHeld,
+    NoSuchRecipient,
+    OwnFault,
+    Refused,
+    Result,
+    UnreadableReceiver,
+)
 from mensagod.delivery.tags import BadEnvelope, DeliveryTag, MessageType
 from mensagod.errors import ServerUnavailable
 from mensagod.organization.keyring import Keyring
 from mensagod.storage import queue
-from mensagod.storage.database import Database
-from mensagod.storage.interfaces import IMailboxStore
+from mensagod.storage.interfaces import IMailboxStore, Interactions
 from mensagod.storage.queue import Queued
-from mensagod.threads.pool import Crew
-from mensagod.values.identity import SERVER_WORKSPACE, WorkspaceID
-from mensagod.values.paths import ServerPath
+from mensagod.threads.interfaces import Threads
+from mensagod.values.domains import DomainSet
+from mensagod.values.identity import SERVER_WORKSPACE, Domain, WorkspaceID
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@frozen
-class Placed:
-    """A message stands in a mailbox."""
-
-    workspace: WorkspaceID
-    path: ServerPath
-
-
-class Busy(Exception):
-    """Somebody else holds the mailbox of a message just now.
-
-    :ivar message: as it is now, to be delivered a little later.
-    """
-
-    def __init__(self, message: Queued):
-        super().__init__()
-        self.message = message
-
-
-Outcome: TypeAlias = Placed | Exception
-"""What became of a message. Its file is where it was if that is a ``DeliveryError``."""
 
 
 @define(eq=False)
 class _Batch:
     """Messages that are delivered together.
 
-    :ivar going: those that are on their way, by their IDs, and
-    :ivar outcomes: what has become of the others.
+    :ivar going: those without a result yet, by their IDs.
+    :ivar results: the results of the others.
     """
 
     going: dict[UUID, Queued]
-    outcomes: dict[UUID, Outcome] = field(factory=dict, init=False)
+    results: dict[UUID, Result] = field(factory=dict, init=False)
 
-    def sift(self, results: Mapping[UUID, T | Exception]) -> dict[UUID, T]:
-        """Put down what did not pass a step, and give what came of it for the rest."""
+    def sift(self, step: Mapping[UUID, T | MailboxHeld | Exception]) -> dict[UUID, T]:
+        """Record the results of messages that did not pass a step; give what the step made of the others."""
         passed = {}
-        for message, result in results.items():
-            if isinstance(result, Exception):
-                self.end(message, result)
+        for message, made in step.items():
+            if isinstance(made, Exception | MailboxHeld):
+                self.end(message, made)
             else:
-                passed[message] = result
+                passed[message] = made
         return passed
 
-    def end(self, message: UUID, outcome: Outcome) -> None:
-        """Put down what has become of a message."""
+    def end(self, message: UUID, result: Result) -> None:
+        """Record the result of a message."""
         del self.going[message]
-        self.outcomes[message] = outcome
+        self.results[message] = result
 
 
+@implementer(IRoute)
 @define(eq=False)
-class LocalDelivery:
-    """Moves messages from the queue into mailboxes of this installation."""
+class LocalRoute:
+    """Moves messages from the queue into mailboxes of this installation.
 
-    database: Database
+    :ivar ours: gives our domains.
+    :ivar keyring: gives the organization's keys; :class:`ServerUnavailable` while there are none.
+    :ivar delivered: called with the workspace of each message that was delivered; must not raise.
+    """
+
+    database: Interactions
     store: IMailboxStore
-    crew: Crew
+    threads: Threads
+    ours: Callable[[], Iterable[Domain]]
+    keyring: Callable[[], Keyring]
+    delivered: Callable[[WorkspaceID], None]
 
-    async def deliver(self, messages: Sequence[Queued], keyring: Keyring) -> dict[UUID, Outcome]:
-        """Bring claimed messages into their recipients' ``new``.
+    @property
+    def domains(self) -> DomainSet:
+        """Our domains."""
+        return DomainSet.of(self.ours())
 
-        :returns: what became of each, by its ID.
-        """
+    async def deliver(self, messages: Sequence[Queued]) -> Mapping[UUID, Result]:
+        """Deliver claimed messages into their recipients' ``new``."""
         batch = _Batch({message.id: message for message in messages})
         try:
-            await self._aim(batch, keyring)
+            await self._aim(batch)
             await self._move(batch, {message.id for message in messages if message.target is None})
             await self._place(batch)
         except Exception as error:
-            # What has become of the others stands.
+            # Messages that have their results keep them.
             for message in tuple(batch.going):
                 batch.end(message, error)
-        return batch.outcomes
+        return batch.results
 
-    async def _aim(self, batch: _Batch, keyring: Keyring) -> None:
-        """Decide where messages will stand, unless that is decided already."""
+    async def _aim(self, batch: _Batch) -> None:
+        """Record the targets of messages that have none yet."""
         fresh = [message for message in batch.going.values() if message.target is None]
         if not fresh:
             return
-        labels = batch.sift(await self.crew.run(self._read_labels, fresh, keyring))
+        labels = batch.sift(await self.threads.run(self._read_labels, fresh, self.keyring()))
         readable = [message for message in fresh if message.id in labels]
         batch.going |= batch.sift(await self._interact(placing.aim, readable, labels=labels))
 
     async def _move(self, batch: _Batch, named: Collection[UUID]) -> None:
         """Move the files.
 
-        :param named: messages that got their new names just now. The next try is to name them anew if their
-            files do not move: by then the names would tell a time that has long passed.
+        :param named: messages that were named just now. If their files do not move, the names are taken back,
+            because a name tells the time of delivery, which the next try will change.
         """
         if not batch.going:
             return
         moving = tuple(batch.going.values())
-        results = await self.crew.run(self._move_files, moving)
+        results = await self.threads.run(self._move_files, moving)
         batch.sift(results)
         stuck = [message for message in moving if message.id in named and results[message.id] is not None]
-        stuck = await self.crew.run(self._still_there, stuck) if stuck else []
+        stuck = await self.threads.run(self._still_there, stuck) if stuck else []
         if stuck:
             with suppress(ServerUnavailable):
-                # Nobody else knows these names yet, or moves a file there later.
+                # Safe: no other worker had the messages since they were named.
                 await self.database.run(queue.forget_aim, stuck)
 
     async def _place(self, batch: _Batch) -> None:
-        """Make the files live, and forget the messages."""
+        """Make the files live, and remove the messages from the queue."""
         placed = batch.sift(await self._interact(placing.place, tuple(batch.going.values())))
-        for message, is_there in placed.items():
-            arrival = batch.going[message].arrival
-            if is_there:
-                batch.end(message, Placed(arrival.workspace, arrival.path))
+        for message, is_live in placed.items():
+            if is_live:
+                workspace = batch.going[message].arrival.workspace
+                batch.end(message, Delivered())
+                self.delivered(workspace)
         if batch.going:
             await self._move_back(batch)
 
     async def _move_back(self, batch: _Batch) -> None:
-        """Have files whose workspaces are gone where they waited."""
+        """Move files whose workspaces are gone back below ``out``."""
         messages = tuple(batch.going.values())
         moves = [(message.arrival.path, message.path) for message in messages]
-        for message, fault in zip(messages, await self.crew.run(self.store.move, moves), strict=True):
+        for message, fault in zip(messages, await self.threads.run(self.store.move, moves), strict=True):
             batch.end(message.id, fault or NoSuchRecipient("the workspace was archived"))
 
     async def _interact(
         self,
-        interaction: Callable[..., dict[UUID, T | Exception]],
+        interaction: Callable[..., Mapping[UUID, T | Exception]],
         messages: Sequence[Queued],
         **more: object,
-    ) -> dict[UUID, T | Exception]:
-        """Take a step in the database; what is left out of its results is busy."""
+    ) -> dict[UUID, T | MailboxHeld | Exception]:
+        """Take a step in the database; a message that it leaves out has a mailbox that is held."""
         if not messages:
             return {}
         try:
@@ -170,14 +172,15 @@ class LocalDelivery:
         except Exception as error:
             if len(messages) == 1:
                 return {messages[0].id: error}
-            # Whose fault it is shows when each goes by itself.
-            results = {}
+            # At least one message is at fault; alone, the others pass.
+            alone: dict[UUID, T | MailboxHeld | Exception] = {}
             for message in messages:
-                results |= await self._interact(interaction, [message], **more)
-        return {message.id: Busy(message) for message in messages} | results
+                alone |= await self._interact(interaction, [message], **more)
+            return alone
+        return {message.id: MailboxHeld(message) for message in messages} | dict(results)
 
     def _read_labels(self, messages: Sequence[Queued], keyring: Keyring) -> dict[UUID, Label | Exception]:
-        """Find out for whom messages are. Runs in a thread."""
+        """Read from their files for whom messages are. Runs in a thread."""
         return {message.id: _caught(self._read_label, message, keyring) for message in messages}
 
     def _read_label(self, message: Queued, keyring: Keyring) -> Label:
@@ -202,7 +205,7 @@ class LocalDelivery:
         return Label(receiver, stored.size)
 
     def _move_files(self, messages: Sequence[Queued]) -> dict[UUID, Exception | None]:
-        """Move files to where their rows say. Runs in a thread."""
+        """Move files to their targets. Runs in a thread."""
         faults = self.store.move([(message.path, message.arrival.path) for message in messages])
         return {
             message.id: _missing(message) if isinstance(fault, FileNotFoundError) else fault
@@ -210,7 +213,7 @@ class LocalDelivery:
         }
 
     def _still_there(self, messages: Sequence[Queued]) -> list[Queued]:
-        """Tell which files are where they waited. Runs in a thread."""
+        """Give the messages whose files have not moved. Runs in a thread."""
         there = []
         for message in messages:
             with suppress(OSError), closing(self.store.open(message.path)):
@@ -223,7 +226,7 @@ def _missing(message: Queued) -> OwnFault:
 
 
 def _caught(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Exception:
-    """Do something for one message, whose failure is of no concern to the others."""
+    """Do something for one message, and give its exception as its result."""
     try:
         return work(*args, **kwargs)
     except Exception as error:
@@ -231,7 +234,7 @@ def _caught(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Exce
 
 
 def _check_type(tag: DeliveryTag, message: Queued) -> None:
-    """Refuse what only servers say but a client handed in."""
+    """Refuse a message that a client handed in but only servers may write."""
     if message.sender == SERVER_WORKSPACE or tag.type is MessageType.USER:
         return
     if tag.sub_type not in USER_SYSTEM_SUBTYPES:

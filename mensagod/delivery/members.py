@@ -1,7 +1,7 @@
 """JSON objects whose member names are matched without regard to case (spec 05, *Delivery tag*).
 
-What is read here was written by strangers: nesting, numbers and repeated members are bounded or refused
-before they cost anything.
+The JSON comes from strangers: deep nesting, long numbers and repeated members are refused before they cost
+anything.
 """
 
 import json
@@ -15,14 +15,14 @@ MAX_NUMBER = 32
 _MARKS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
 Members = dict[str, object]
-"""A JSON object; its ASCII names are in lower case."""
+"""A JSON object whose ASCII names are in lower case."""
 
 
 def read_members(text: str) -> Members:
-    """Read a JSON object, at every level with names in lower case.
+    """Read a JSON object; names are in lower case at every level.
 
-    :raises BadValue: if the text is not JSON, not an object, too deeply nested, names a member twice (also
-        when the two differ by case only), or has a number of more than 32 characters.
+    :raises BadValue: if the text is not a JSON object, is nested too deeply, has two members whose names
+        differ by case only or not at all, or has a number of more than 32 characters.
     """
     _check_nesting(text)
     try:
@@ -43,7 +43,7 @@ def read_members(text: str) -> Members:
 
 
 def _check_nesting(text: str) -> None:
-    """Refuse what would make the parser recurse deeply."""
+    """Refuse nesting that would make the parser recurse deeply."""
     depth, inside_string = 0, False
     for mark in _MARKS.findall(text):
         if mark == '"':
@@ -59,8 +59,8 @@ def _check_nesting(text: str) -> None:
 
 
 def _fold(pairs: list[tuple[str, object]]) -> Members:
-    """Make the object of ``pairs``."""
-    # Only ASCII is folded: lower() makes a "k" of the Kelvin sign, which no other reader would.
+    """Make an object with names in lower case."""
+    # Only ASCII: lower() would turn the Kelvin sign into "k", which other readers do not do.
     folded = {name.lower() if name.isascii() else name: value for name, value in pairs}
     if len(folded) != len(pairs):
         raise BadValue("A JSON member stands twice")
@@ -68,12 +68,12 @@ def _fold(pairs: list[tuple[str, object]]) -> Members:
 
 
 def _number(text: str) -> float:
-    """Read a number; all that tags need of them is their value."""
+    """Read a number as a float, which is all that tags need."""
     if len(text) > MAX_NUMBER:
         raise BadValue("A JSON number is too long")
     return float(text)
 
 
 def _constant(name: str) -> NoReturn:
-    """Refuse what Python calls numbers but JSON does not."""
+    """Refuse NaN and infinities, which Python's parser takes but JSON does not have."""
     raise BadValue(f"{name} is not JSON")

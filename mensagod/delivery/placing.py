@@ -1,7 +1,8 @@
-"""What local delivery does in the database: the two interactions between which a message's file moves.
+"""The two interactions of local delivery: one before a message's file moves, and one after.
 
-Each is for messages that go together, and gives by their IDs what became of them. A message whose mailbox
-somebody else holds is left out: who holds one keeps up neither others' messages nor a connection.
+Each takes a batch and gives a result for each message by its ID. It waits for no mailbox: a message whose
+mailbox another transaction has locked is left out of the results. So a mailbox that is locked for long holds
+up neither other people's messages nor a connection.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +12,7 @@ from uuid import UUID
 from attrs import define, evolve, frozen
 
 from mensagod.delivery.labels import ReceiverPart
-from mensagod.delivery.outcomes import DeliveryError, MailboxFull, NoSuchRecipient, Refused
+from mensagod.delivery.results import DeliveryError, MailboxFull, NoSuchRecipient, Refused
 from mensagod.storage import files, mailboxes, queue, workspaces
 from mensagod.storage.queue import LeaseLost, Queued
 from mensagod.storage.rows import Transaction
@@ -25,7 +26,7 @@ _OPEN = frozenset({WorkspaceStatus.ACTIVE, WorkspaceStatus.APPROVED})
 
 @frozen
 class Label:
-    """What a message's file says of where it is to go.
+    """The recipient of a message, read from its file.
 
     :ivar size: of the file, in bytes.
     """
@@ -37,7 +38,10 @@ class Label:
 def aim(
     txn: Transaction, messages: Sequence[Queued], labels: Mapping[UUID, Label]
 ) -> dict[UUID, Queued | Exception]:
-    """Find the recipients' workspaces, make sure that they take the messages, and decide the new names."""
+    """Find the recipients' workspaces, check that they take the messages, and record targets and new names.
+
+    :returns: messages with their targets, or why they have none.
+    """
     recipients = workspaces.find_recipients(txn, [labels[message.id].receiver.to for message in messages])
     counted = {recipient.workspace for recipient in recipients if recipient and recipient.has_quota}
     rooms = _find_rooms(txn, counted)
@@ -61,12 +65,15 @@ def aim(
 
 
 def place(txn: Transaction, messages: Sequence[Queued]) -> dict[UUID, bool | Exception]:
-    """Make moved files live and forget their messages; tell whether the workspace is still there."""
+    """Make moved files live and remove their messages from the queue.
+
+    :returns: ``True`` for what is delivered, ``False`` if the workspace is gone.
+    """
     targets = {message.arrival.workspace for message in messages}
     boxes = mailboxes.lock_free(txn, targets)
     gone = mailboxes.list_missing(txn, targets - boxes.keys())
     here = [message for message in messages if message.arrival.workspace in boxes]
-    # The leases come first: without its lease another may have made the file live already.
+    # Only messages whose leases hold: another worker may have made the files of the others live already.
     held = queue.finish(txn, here)
     files.add_delivered(txn, [message.arrival for message in here if message.id in held], SERVER_DEVICE)
     results: dict[UUID, bool | Exception] = {
@@ -77,16 +84,16 @@ def place(txn: Transaction, messages: Sequence[Queued]) -> dict[UUID, bool | Exc
 
 @define
 class _Room:
-    """What a workspace with a quota has left.
+    """The room in a workspace with a quota.
 
-    :ivar left: bytes.
+    :ivar left: bytes that are free.
     """
 
     workspace: WorkspaceID
     left: int
 
     def take(self, message: Queued, size: int) -> None:
-        """Take room for a message. What a workspace sends to itself is counted already.
+        """Take room for a message; what a workspace sends to itself is counted already.
 
         :raises MailboxFull: if there is none.
         """
@@ -98,12 +105,13 @@ class _Room:
 
 
 def _find_rooms(txn: Transaction, targets: Collection[WorkspaceID]) -> Mapping[WorkspaceID, _Room]:
-    """Tell how much room is in mailboxes, which are locked by that."""
+    """Lock the mailboxes that nobody else has locked, and give their room."""
     if not targets:
         return {}
     boxes = mailboxes.lock_free(txn, targets)
     claimed = queue.claimed_bytes(txn, boxes)
-    # One whose quota was just taken away has room without end, which shows when its messages are tried again.
+    # A mailbox whose quota was taken away since is left out as if it were locked: its messages are tried
+    # again at once, and then it counts as one without a quota.
     return {
         target: _Room(target, box.quota - box.used - claimed[target])
         for target, box in boxes.items()
@@ -112,7 +120,7 @@ def _find_rooms(txn: Transaction, targets: Collection[WorkspaceID]) -> Mapping[W
 
 
 def _check(recipient: Recipient | None, receiver: ReceiverPart) -> Recipient:
-    """Make sure that there is a recipient who takes messages.
+    """Check that there is a recipient who takes messages.
 
     :raises DeliveryError: if not.
     """

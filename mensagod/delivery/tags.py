@@ -1,4 +1,4 @@
-"""The delivery tag: what a server reads of a message that it routes (spec 05, *Delivery tag*)."""
+"""The delivery tag: the part of a message that servers read to route it (spec 05, *Delivery tag*)."""
 
 import json
 from datetime import datetime
@@ -18,11 +18,11 @@ _VERSIONS = ("1.0", "1")
 
 
 class BadEnvelope(BadValue):
-    """A text is not an envelope with a complete delivery tag."""
+    """The text is not an envelope with a complete delivery tag."""
 
 
 class MessageType(Enum):
-    """Who a message speaks for; the value is the newest spelling."""
+    """The type of a message; the value is the newest spelling."""
 
     USER = "User"
     SYSTEM = "System"
@@ -42,7 +42,7 @@ class MessageType(Enum):
 
 @frozen(kw_only=True)
 class DeliveryTag:
-    """The tag of a message; its sealed parts are kept as they came.
+    """The tag of a message, with its sealed parts still sealed.
 
     :ivar receiver: for the recipient's server, see :func:`mensagod.delivery.labels.open_receiver`.
     :ivar sender: for the sender's server, see :func:`mensagod.delivery.labels.open_sender`.
@@ -89,7 +89,7 @@ class DeliveryTag:
         )
 
     def __str__(self) -> str:
-        """Give the newest form: exactly its members, in the order in which today's client writes them."""
+        """Give the newest form: no other members, and in the order in which today's client writes them."""
         members: dict[str, str | float] = {
             "receiver": str(self.receiver),
             "sender": str(self.sender),
@@ -107,7 +107,7 @@ class DeliveryTag:
 
 
 def _check_version(version: object) -> None:
-    """Refuse a tag of a version that does not exist yet; it may mean something else by its members."""
+    """Refuse other versions: their members may mean something else."""
     if isinstance(version, str):
         known = version in _VERSIONS
     else:

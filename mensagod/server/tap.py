@@ -13,8 +13,11 @@ from twisted.python.usage import UsageError
 
 from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.config import Config, ConfigFaults, configuration_path
-from mensagod.delivery.local import LocalDelivery
+from mensagod.delivery.cleanup import Cleanup
+from mensagod.delivery.database_queue import DatabaseQueue
+from mensagod.delivery.local import LocalRoute
 from mensagod.delivery.service import DeliveryService
+from mensagod.delivery.unserved import UnservedDomains
 from mensagod.operations.resolver import LocalResolver
 from mensagod.organization.key_file import OrganizationKeyFault, read_candidates
 from mensagod.organization.watch import KeyWatch
@@ -149,13 +152,19 @@ def _server(
         masters=masters,
         read_masters=lambda: read_candidates(config.organization_key),
     )
-    delivery = DeliveryService(
-        reactor=reactor,
-        config=lambda: server.config,
+    local = LocalRoute(
+        database=database,
+        store=store,
+        threads=files,
+        ours=lambda: server.config.global_.domains,
         keyring=lambda: server.keyring,
-        local=LocalDelivery(database, store, files),
         delivered=sessions.changed,
     )
+    queue = DatabaseQueue(database)
+    delivery = DeliveryService(
+        reactor=reactor, config=lambda: server.config, queue=queue, routes=[local, UnservedDomains()]
+    )
+    Cleanup(reactor, queue, store, files).setServiceParent(delivery)
     server = Server(
         reactor=reactor,
         config=config,

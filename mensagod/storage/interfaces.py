@@ -1,14 +1,37 @@
-"""What the server asks of a store of contents (spec 06, *Files*)."""
+"""What the server asks of a database, and of a store of contents (spec 06, *Database* and *Files*)."""
 
-from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from zope.interface import Interface
 
 from mensagod.values.paths import ServerPath
 
 if TYPE_CHECKING:
+    from mensagod.storage.rows import Transaction
     from mensagod.storage.store import StoredFile
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class Interactions(Protocol):
+    """Runs interactions; :class:`mensagod.storage.database.Database` says what each method promises."""
+
+    def run(
+        self, interaction: "Callable[Concatenate[Transaction, P], T]", *args: P.args, **kwargs: P.kwargs
+    ) -> Awaitable[T]:
+        """Run an interaction in one transaction."""
+
+    def change(
+        self, interaction: "Callable[Concatenate[Transaction, P], T]", *args: P.args, **kwargs: P.kwargs
+    ) -> Awaitable[T]:
+        """Run an interaction of one statement."""
+
+    def read(
+        self, interaction: "Callable[Concatenate[Transaction, P], T]", *args: P.args, **kwargs: P.kwargs
+    ) -> Awaitable[T]:
+        """Run an interaction of one statement that only reads."""
 
 
 class IMailboxStore(Interface):

@@ -1,7 +1,7 @@
-"""The queue of accepted messages, as the database knows it (spec 05, *The queue*).
+"""The table of accepted messages (spec 05, *The queue*).
 
-A row is worked on by whoever holds its lease: every change names the lease, so that a worker that lost it
-changes nothing any more.
+A row belongs to the worker that holds its lease. Every change names the lease that it relies on, so that a
+worker that lost it changes nothing.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,27 +14,43 @@ from mensagod.errors import QuotaExceeded
 from mensagod.storage import devices, mailboxes
 from mensagod.storage.files import Arrival
 from mensagod.storage.rows import Row, Transaction, changed, many
+from mensagod.values.domains import ALL_DOMAINS, DomainSet
 from mensagod.values.identity import SERVER_WORKSPACE, DeviceID, Domain, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
+from mensagod.wire.status import Status
 
 LEASE_SECONDS = 10
-"""How long a claim holds unless it is renewed."""
+"""How many seconds a claim holds unless it is renewed."""
 
 WRITING_SECONDS = 600
-"""How long the content of an accepted message may take to reach the disk."""
+"""How many seconds the content of a message may take to reach the disk before it is accepted."""
 
 
 class LeaseLost(Exception):
-    """Somebody else works on the message now; what this worker wanted was not done."""
+    """Another worker has the message now; nothing was changed."""
+
+
+@frozen
+class Cause:
+    """Why a message was not delivered.
+
+    :ivar status: the code in the report to its sender.
+    :ivar reason: a sentence about it.
+    """
+
+    status: Status
+    reason: str
 
 
 @frozen
 class Queued:
     """A message on its way.
 
-    :ivar lease: what its worker holds it by.
-    :ivar target: the workspace in whose mailbox it will stand, and
-    :ivar target_name: its name there, once both are decided.
+    :ivar lease: the claim under which its worker has it.
+    :ivar attempts: how often it was claimed for delivery, this time included.
+    :ivar accepted: since when it is to be delivered.
+    :ivar target: the workspace in whose mailbox its file is or will be, once that is decided.
+    :ivar target_name: the name that its file has or will have there; decided together with the target.
     """
 
     id: UUID
@@ -66,14 +82,14 @@ class Queued:
 
     @property
     def path(self) -> ServerPath:
-        """Where its file waits."""
+        """Where its file is until it is delivered."""
         return ServerPath.outgoing(self.sender).child(self.name)
 
     @property
     def arrival(self) -> Arrival:
-        """What will stand in the mailbox, once that is decided."""
+        """The file in the mailbox, once target and name are decided."""
         if self.target is None or self.target_name is None:
-            raise ValueError("it is not decided yet")
+            raise ValueError("The target is not decided yet")
         return Arrival(self.target, self.target_name)
 
 
@@ -95,7 +111,7 @@ class Submission:
 
     @property
     def columns(self) -> dict[str, object]:
-        """What its row will say."""
+        """The values of its row."""
         return {
             "id": self.id,
             "sender": self.sender.uuid,
@@ -111,8 +127,10 @@ class Submission:
 
 
 _HASTE = "SET LOCAL synchronous_commit TO off; "
-"""For a row that only says what to clean up after a crash. If PostgreSQL dies before it is on the disk, the
-file is left without one until :func:`list_forgotten` finds it; to wait would double every SEND.
+"""Commits without waiting for the disk, for a row that only says what to clean up after a crash.
+
+If PostgreSQL crashes before the row is on the disk, its file stays until :func:`list_forgotten` finds that no
+row names it. Waiting would double the time of every SEND.
 """
 
 _INSERT = (
@@ -136,13 +154,14 @@ _RESERVE_AND_COUNT = (
 
 
 def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
-    """Make room for a message whose file is about to be written; nothing is promised yet.
+    """Make the row of a message whose file is about to be written; nothing is promised yet.
 
-    One statement, and so one round trip. It does nothing if the workspace has a quota, which is not counted
-    so easily, or if the device's minute is full: :func:`reserve_within_quota` tells which.
+    This is one statement, so that it takes one round trip. It makes no row if the workspace has a quota,
+    which one statement cannot check, or if the device has handed in as many messages as it may. In both cases
+    call :func:`reserve_within_quota`, which tells them apart.
 
     :param rate: messages that the device may hand in within 60 seconds; 0 is no limit.
-    :returns: whether it is done.
+    :returns: whether the row is made.
     """
     if rate:
         txn.execute(_RESERVE_AND_COUNT, message.columns | {"rate": rate})
@@ -158,7 +177,7 @@ def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> No
     :raises QuotaExceeded: if the workspace has no room.
     """
     txn.execute(_HASTE)
-    # The mailbox before the device, as a login does it: else the two could wait for each other.
+    # Lock the mailbox before the device, as a login does, else the two could deadlock.
     mailbox = mailboxes.lock(txn, message.sender)
     devices.note_send(txn, message.sender, message.device, rate)
     if mailbox is not None and mailbox.quota:
@@ -169,7 +188,10 @@ def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> No
 
 
 def accept(txn: Transaction, message: UUID, lease: UUID) -> None:
-    """Promise delivery of a message whose file is written and synced."""
+    """Promise delivery of a message whose file is written and synced.
+
+    :raises LeaseLost: if the message was taken for abandoned.
+    """
     txn.execute(
         "UPDATE queue SET state = 'queued', accepted = greatest(now(), due), lease = NULL, lease_until = NULL"
         " WHERE id = %s AND lease = %s AND state = 'pending'",
@@ -179,7 +201,7 @@ def accept(txn: Transaction, message: UUID, lease: UUID) -> None:
 
 
 def withdraw(txn: Transaction, message: UUID, lease: UUID) -> None:
-    """Forget a message that was not accepted, once its file is gone."""
+    """Remove the row of a message that was not accepted, once its file is gone."""
     txn.execute(
         "DELETE FROM queue WHERE id = %s AND lease = %s AND state = 'pending'",
         (message, lease),
@@ -187,7 +209,7 @@ def withdraw(txn: Transaction, message: UUID, lease: UUID) -> None:
 
 
 def claim_abandoned(txn: Transaction) -> list[Queued]:
-    """Take over messages whose writer died before they were accepted, so that they can be removed."""
+    """Take messages whose writer died before they were accepted, for their removal."""
     txn.execute(
         "UPDATE queue SET lease = gen_random_uuid(), lease_until = now() + %s * interval '1 second'"
         " WHERE state = 'pending' AND lease_until < now()"
@@ -198,10 +220,10 @@ def claim_abandoned(txn: Transaction) -> list[Queued]:
 
 
 def list_forgotten(txn: Transaction, files: Sequence[ServerPath]) -> list[ServerPath]:
-    """Tell which of some files below ``out`` belong to no message.
+    """Give those of some files below ``out`` that belong to no message.
 
-    Only those of workspaces that are known here, and the server's own: a database that is empty, or another
-    installation's, makes nobody's messages rubbish.
+    Only files of workspaces that are in this database, and the server's own, are given: if the database is
+    empty or another installation's, no file counts as forgotten.
     """
     named = [(file.workspace.uuid, file.name) for file in files if file.workspace is not None]
     txn.execute(
@@ -218,30 +240,32 @@ def list_forgotten(txn: Transaction, files: Sequence[ServerPath]) -> list[Server
     return many(lambda row: ServerPath.outgoing(WorkspaceID(row.sender)).child(row.name), txn)
 
 
-def claim(txn: Transaction, limit: int) -> list[Queued]:
-    """Take messages that are due and that nobody works on, the longest due first.
+def claim(txn: Transaction, limit: int, domains: DomainSet = ALL_DOMAINS) -> list[Queued]:
+    """Take messages for ``domains`` that are due and that nobody works on, the longest due first.
 
-    Each claim has a lease of its own, so that a worker whose lease ran out changes nothing any more even if
-    it is its own process that claimed the message again. A lease that seems to last for a minute is from
-    before the clock was set back.
+    Each claim has a new lease, so that a worker that lost its lease changes nothing even if its own process
+    claimed the message again. A lease that ends more than a minute from now was made before the clock was set
+    back, and counts as ended.
     """
-    # An array is made once; what stands in IN may be asked again for each row, and give more than the limit.
+    # The array is made once. A subquery after IN may be evaluated again for each row, and then gives more
+    # rows than the limit.
     txn.execute(
         "UPDATE queue SET lease = gen_random_uuid(), lease_until = now() + %s * interval '1 second',"
         " attempts = attempts + 1 WHERE id = ANY(ARRAY("
         "  SELECT id FROM queue WHERE state = 'queued' AND due <= now()"
         "  AND (lease_until IS NULL OR lease_until NOT BETWEEN now() AND now() + interval '1 minute')"
+        "  AND (domain = ANY(%s::text[])) <> %s"
         "  ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED"
         "))"
         " RETURNING id, lease, sender, sender_domain, domain, name, attempts, accepted, target, target_name",
-        (LEASE_SECONDS, limit),
+        (LEASE_SECONDS, [str(domain) for domain in domains.named], domains.inverted, limit),
     )
     return many(Queued.from_row, txn)
 
 
 def renew(txn: Transaction, leases: Sequence[UUID]) -> None:
-    """Keep what is claimed under these leases for another while."""
-    # What is locked is being changed by its worker right now; waiting for that could end in a deadlock.
+    """Have claims hold for another :data:`LEASE_SECONDS`."""
+    # A locked row is being changed by its worker right now; to wait for it could end in a deadlock.
     txn.execute(
         "UPDATE queue SET lease_until = now() + %s * interval '1 second' WHERE id = ANY(ARRAY("
         "  SELECT id FROM queue WHERE lease = ANY(%s) AND state = 'queued' FOR UPDATE SKIP LOCKED))",
@@ -250,13 +274,14 @@ def renew(txn: Transaction, leases: Sequence[UUID]) -> None:
 
 
 def aim(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:
-    """Decide where messages will stand, before their files move; give those whose leases still hold.
+    """Record the targets of messages before their files move there.
 
-    That is decided once, unless the same worker takes it back: whoever works on a message later finds its
-    file by it. A target's mailbox must be locked if it has a quota: that keeps the sum of
-    :func:`claimed_bytes` true.
+    A target is recorded once, because it tells later workers where the file may be; only :func:`forget_aim`
+    takes it back. The mailbox of a target with a quota must be locked, so that nobody else relies on the sum
+    of :func:`claimed_bytes` meanwhile.
 
-    :param messages: as they will be, with target and name.
+    :param messages: with their targets and names.
+    :returns: the IDs of those whose leases still hold; the others are unchanged.
     """
     txn.execute(
         "UPDATE queue SET target = aimed.target, target_name = aimed.name"
@@ -273,7 +298,7 @@ def aim(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:
 
 
 def forget_aim(txn: Transaction, messages: Sequence[Queued]) -> None:
-    """Have it decided anew where messages will stand; their files must not have moved."""
+    """Take the targets of messages back; their files must not have moved."""
     txn.execute(
         "UPDATE queue SET target = NULL, target_name = NULL"
         " FROM unnest(%s::uuid[], %s::uuid[]) AS missed (id, lease)"
@@ -283,7 +308,10 @@ def forget_aim(txn: Transaction, messages: Sequence[Queued]) -> None:
 
 
 def finish(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:
-    """Forget messages, together with what else the transaction does; give those whose leases still held."""
+    """Remove the rows of delivered messages, in the transaction that delivers them.
+
+    :returns: the IDs of those whose leases still held; the others must not be delivered by this transaction.
+    """
     txn.execute(
         "DELETE FROM queue USING unnest(%s::uuid[], %s::uuid[]) AS done (id, lease)"
         " WHERE queue.id = done.id AND queue.lease = done.lease RETURNING queue.id",
@@ -292,30 +320,36 @@ def finish(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:
     return set(many(lambda row: row.id, txn))
 
 
-def postpone(txn: Transaction, message: UUID, lease: UUID, *, seconds: float, code: int, reason: str) -> None:
-    """Give a message back, to be tried again after some seconds."""
+def postpone(txn: Transaction, message: UUID, lease: UUID, cause: Cause, seconds: float) -> None:
+    """Give a message back, to be tried again after some seconds.
+
+    :raises LeaseLost: if the lease is lost.
+    """
     txn.execute(
         "UPDATE queue SET lease = NULL, lease_until = NULL, due = now() + %s * interval '1 second',"
         " code = %s, reason = %s WHERE id = %s AND lease = %s",
-        (seconds, code, reason, message, lease),
+        (seconds, int(cause.status), cause.reason, message, lease),
     )
     _require_lease(txn)
 
 
-def fail(txn: Transaction, message: UUID, lease: UUID, *, code: int, reason: str) -> None:
-    """Give a message up; it stays where it is, for its sender to be told."""
+def fail(txn: Transaction, message: UUID, lease: UUID, cause: Cause) -> None:
+    """Give a message up; its row and its file stay until its sender is told.
+
+    :raises LeaseLost: if the lease is lost.
+    """
     txn.execute(
         "UPDATE queue SET state = 'failed', lease = NULL, lease_until = NULL, target = NULL,"
         " target_name = NULL, code = %s, reason = %s WHERE id = %s AND lease = %s",
-        (code, reason, message, lease),
+        (int(cause.status), cause.reason, message, lease),
     )
     _require_lease(txn)
 
 
 def claimed_bytes(txn: Transaction, workspaces: Collection[WorkspaceID]) -> dict[WorkspaceID, int]:
-    """Sum up what workspaces have in the queue: what they send, and what is just coming.
+    """Sum up the bytes that count against workspaces' quotas: what they send, and what is on its way to them.
 
-    Their mailboxes must be locked, else others may add to it meanwhile.
+    Their mailboxes must be locked, so that nobody adds to the sums meanwhile.
     """
     txn.execute(
         "SELECT workspace, (SELECT coalesce(sum(size), 0)::bigint FROM queue"
@@ -339,7 +373,7 @@ def list_outgoing(txn: Transaction, sender: WorkspaceID, since: int, most: int) 
 
 
 def _claims(messages: Sequence[Queued]) -> tuple[list[UUID], list[UUID]]:
-    """Give what messages are held by, as two columns."""
+    """Give the IDs and leases of messages as two columns."""
     return [message.id for message in messages], [message.lease for message in messages]
 
 

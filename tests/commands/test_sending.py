@@ -3,10 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 from attrs import evolve
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from mensagod.client.connection import ClientConnection
 from mensagod.client.files import download, list_files
+from mensagod.delivery.cleanup import Cleanup
+from mensagod.delivery.database_queue import DatabaseQueue
 from mensagod.delivery.tags import MessageType
 from mensagod.storage import queue
 from mensagod.storage.rows import Transaction, one
@@ -307,7 +310,8 @@ class LimitTests(SendTestCase):
             "UPDATE queue SET state = 'pending', lease = id, lease_until = now() - interval '1 second'"
         )
         self.assertEqual(self.on_disk("out"), [answer.data["FileName"]])
-        await self.service.server.delivery._clean()
+        server = self.service.server
+        await Cleanup(reactor, DatabaseQueue(server.database), server.store, server.files).clean()
         await self.assert_stored(0)
         self.assertEqual(await self.value("SELECT count(*) FROM queue"), 0)
 

@@ -21,6 +21,7 @@ from mensagod.storage.database import Database
 from mensagod.storage.rows import Transaction
 from mensagod.storage.store import MailboxStore
 from mensagod.values.paths import ServerPath
+from tests.delivery.mail import local_route
 from tests.serving import make_config
 
 
@@ -91,7 +92,7 @@ def main(settings: dict[str, Any]) -> None:
     server.database.__class__ = DoomedDatabase
     store = server.store
     assert isinstance(store, MailboxStore)
-    server.store = server.delivery.local.store = DoomedStore(store.root)
+    server.store = local_route(server.delivery).store = DoomedStore(store.root)
     DoomedDatabase.step = DoomedStore.step = settings["step"]
     service.announce = announce
     service.listeners.privilegedStartService()

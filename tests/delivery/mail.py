@@ -6,6 +6,8 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from mensagod.client.sending import send
+from mensagod.delivery.local import LocalRoute
+from mensagod.delivery.service import DeliveryService
 from mensagod.server.service import MensagoService
 from mensagod.storage.store import MailboxStore
 from mensagod.values.identity import MAddress, WAddress, WorkspaceID
@@ -14,6 +16,17 @@ from tests.commands.cases import CommandTestCase
 from tests.delivery.letters import letter
 from tests.delivery.stores import Gate, WatchedStore
 from tests.serving import Person
+
+
+def local_route(delivery: DeliveryService) -> LocalRoute:
+    """Give the route to the mailboxes of a server."""
+    (local,) = [lane.route for lane in delivery.lanes if isinstance(lane.route, LocalRoute)]
+    return local
+
+
+def is_busy(delivery: DeliveryService) -> bool:
+    """Tell whether a claim is under way or a worker has messages."""
+    return delivery._claiming or any(lane.workers for lane in delivery.lanes)
 
 
 class MailTestCase(CommandTestCase):
@@ -46,7 +59,7 @@ class MailTestCase(CommandTestCase):
         server = (service or self.service).server
         assert isinstance(server.store, MailboxStore)
         store = WatchedStore(server.store)
-        server.store = server.delivery.local.store = store
+        server.store = local_route(server.delivery).store = store
         return store
 
     def gate(self) -> Gate:

@@ -6,13 +6,19 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from mensagod.delivery import placing, service
-from mensagod.delivery.local import Busy, Outcome, Placed
-from mensagod.delivery.outcomes import MailboxFull, NoSuchRecipient, OwnFault
+from mensagod.delivery.results import (
+    Delivered,
+    MailboxFull,
+    MailboxHeld,
+    NoSuchRecipient,
+    OwnFault,
+    Result,
+)
 from mensagod.storage import queue, workspaces
 from mensagod.storage.queue import LeaseLost, Queued
 from mensagod.values.identity import WAddress, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
-from tests.delivery.mail import MailTestCase
+from tests.delivery.mail import MailTestCase, is_busy, local_route
 from tests.serving import DOMAIN
 
 
@@ -30,12 +36,12 @@ class BatchTestCase(MailTestCase):
         claimed = {message.name: message for message in await self.database.run(queue.claim, 99)}
         return [claimed[name] for name in names]
 
-    async def deliver(self, *messages: Queued) -> list[Outcome]:
-        outcomes = await self.delivery.local.deliver(messages, self.service.server.keyring)
-        return [outcomes[message.id] for message in messages]
+    async def deliver(self, *messages: Queued) -> list[Result]:
+        results = await local_route(self.delivery).deliver(messages)
+        return [results[message.id] for message in messages]
 
-    def assert_types(self, outcomes: list[Outcome], *types: type) -> None:
-        self.assertEqual([type(outcome) for outcome in outcomes], list(types))
+    def assert_types(self, results: list[Result], *types: type) -> None:
+        self.assertEqual([type(result) for result in results], list(types))
 
     def hold(self, workspace: WorkspaceID) -> Any:
         """Lock a mailbox, as another process may, until the connection rolls back."""
@@ -49,7 +55,7 @@ class BatchTests(BatchTestCase):
     """One call for many messages."""
 
     async def test_each_its_own(self) -> None:
-        """Each has an outcome of its own: delivered, nobody there, file gone, lease lost."""
+        """Each has a result of its own: delivered, nobody there, file gone, lease lost."""
         good = await self.send()
         nobody = await self.send(WAddress(WorkspaceID.random(), DOMAIN))
         gone = await self.send()
@@ -57,15 +63,15 @@ class BatchTests(BatchTestCase):
         messages = await self.claim(good, nobody, gone, lost)
         self.service.server.store.remove(messages[2].path)
         await self.change("UPDATE queue SET lease = gen_random_uuid() WHERE name = %s", lost.text)
-        outcomes = await self.deliver(*messages)
-        self.assert_types(outcomes, Placed, NoSuchRecipient, OwnFault, LeaseLost)
+        results = await self.deliver(*messages)
+        self.assert_types(results, Delivered, NoSuchRecipient, OwnFault, LeaseLost)
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         self.assertEqual(await self.delivered(self.carol.workspace), [])
 
     async def test_order(self) -> None:
         """Records are numbered without a gap in each mailbox, whoever else got messages meanwhile."""
         names = [await self.send(person) for person in (self.bob, self.carol, self.bob, self.carol, self.bob)]
-        self.assert_types(await self.deliver(*await self.claim(*names)), *[Placed] * 5)
+        self.assert_types(await self.deliver(*await self.claim(*names)), *[Delivered] * 5)
         for person, count in ((self.bob, 3), (self.carol, 2)):
             rows = await self.rows(
                 "SELECT number FROM updates WHERE workspace = %s ORDER BY number", person.workspace.uuid
@@ -80,8 +86,8 @@ class BatchTests(BatchTestCase):
             "UPDATE mailboxes SET quota = %s WHERE workspace = %s", 2 * size, self.bob.workspace.uuid
         )
         names = [await self.send() for _ in range(3)] + [await self.send(self.carol)]
-        outcomes = await self.deliver(*await self.claim(*names))
-        self.assert_types(outcomes, Placed, Placed, MailboxFull, Placed)
+        results = await self.deliver(*await self.claim(*names))
+        self.assert_types(results, Delivered, Delivered, MailboxFull, Delivered)
 
     async def test_quota_goes(self) -> None:
         """A quota that is taken away at that very moment makes no mailbox full."""
@@ -96,16 +102,16 @@ class BatchTests(BatchTestCase):
             return found
 
         self.patch(workspaces, "find_recipients", lift)
-        (outcome,) = await self.deliver(message)
-        assert isinstance(outcome, Busy)
-        self.assert_types(await self.deliver(outcome.message), Placed)
+        (result,) = await self.deliver(message)
+        assert isinstance(result, MailboxHeld)
+        self.assert_types(await self.deliver(result.message), Delivered)
 
     async def test_new_is_made_again(self) -> None:
         """A mailbox whose directory was lost gets it back, for all that comes."""
         new = ServerPath.new_messages(self.bob.workspace)
         await self.change("DELETE FROM folders WHERE path = %s", str(new))
         names = [await self.send(person) for person in (self.bob, self.carol, self.bob)]
-        self.assert_types(await self.deliver(*await self.claim(*names)), *[Placed] * 3)
+        self.assert_types(await self.deliver(*await self.claim(*names)), *[Delivered] * 3)
         await self.assert_consistent()
 
     async def test_archived_while_moving(self) -> None:
@@ -118,7 +124,7 @@ class BatchTests(BatchTestCase):
                 cursor.execute("DELETE FROM mailboxes WHERE workspace = %s", (self.bob.workspace.uuid,))
 
         self.watch_store().before_move = archive
-        self.assert_types(await self.deliver(*messages), NoSuchRecipient, Placed)
+        self.assert_types(await self.deliver(*messages), NoSuchRecipient, Delivered)
         self.assertEqual(self.on_disk("out"), [messages[0].name.text])
 
     async def test_does_not_move_back(self) -> None:
@@ -158,7 +164,7 @@ class BatchTests(BatchTestCase):
             raise RuntimeError
 
         store.before_move = archive
-        self.assert_types(await self.deliver(*messages), RuntimeError, Placed)
+        self.assert_types(await self.deliver(*messages), RuntimeError, Delivered)
 
 
 class BusyTests(BatchTestCase):
@@ -171,12 +177,12 @@ class BusyTests(BatchTestCase):
             messages = await self.claim(await self.send(), await self.send(self.carol))
             held = self.hold(self.bob.workspace)
             first, second = await self.deliver(*messages)
-            self.assertIsInstance(second, Placed)
-            assert isinstance(first, Busy)
+            self.assertIsInstance(second, Delivered)
+            assert isinstance(first, MailboxHeld)
             # Without a quota, nothing is locked before the file moves.
             self.assertEqual(first.message.target is None, bool(quota))
             held.rollback()
-            self.assert_types(await self.deliver(first.message), Placed)
+            self.assert_types(await self.deliver(first.message), Delivered)
         await self.assert_consistent()
 
     async def test_service(self) -> None:
@@ -202,7 +208,8 @@ class BusyTests(BatchTestCase):
         await self.send(self.carol)
         await self.until("SELECT count(*) = 1 FROM updates")
         self.assertEqual(len(await self.delivered(self.carol.workspace)), 1)
-        self.assertLessEqual(len(self.delivery._running), self.most)
+        for lane in self.delivery.lanes:
+            self.assertLessEqual(lane.workers, self.most)
         held.rollback()
         await self.change("UPDATE queue SET lease_until = '2001-01-01'")
         self.delivery.wake()
@@ -233,31 +240,18 @@ class BusyTests(BatchTestCase):
         await self.until("SELECT count(*) = 1 FROM queue")
         self.assertEqual(len(await self.delivered(self.carol.workspace)), 1)
 
-    async def test_stopping(self) -> None:
-        """A service that stops waits for no mailbox: what could not go on is left to another process."""
-        messages = await self.claim(await self.send(), await self.send(self.carol))
-        held = self.hold(self.bob.workspace)
-        self.patch(service, "HELD_SECONDS", (10**6,))
-        await self.delivery._work(messages)
-        self.assertEqual(await self.value("SELECT name FROM queue"), messages[0].name.text)
-        held.rollback()
-        await self.change("UPDATE queue SET lease_until = now() - interval '1 second'")
-        self.delivery.startService()
-        await self.until("SELECT count(*) = 0 FROM queue")
-        await self.assert_consistent()
-
 
 class ManyTests(BatchTestCase):
     """More messages than one worker takes."""
 
     async def test_more_than_a_batch(self) -> None:
         """All of them arrive, whatever the number."""
-        self.patch(service, "BATCH", 3)
+        self.patch(service, "CLAIM_LIMIT", 3)
         for _ in range(20):
             await self.send()
         self.delivery.startService()
         await self.until("SELECT count(*) = 0 FROM queue")
-        while self.delivery._running:
+        while is_busy(self.delivery):
             await deferLater(reactor, 0.01)
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 20)
         await self.assert_consistent()

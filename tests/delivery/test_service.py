@@ -1,51 +1,31 @@
-"""Working the queue: leases, retries, several processes (spec 05, *The queue*)."""
+"""Working the queue of a real server: leases, retries, several processes (spec 05, *The queue*)."""
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import Any
 
-from attrs import evolve
+from psycopg2.errors import UndefinedTable
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
-from mensagod.delivery import service as delivery
-from mensagod.delivery.local import Placed
-from mensagod.delivery.service import (
-    CLEAN_SECONDS,
-    PAUSE_SECONDS,
-    POLL_SECONDS,
-    RENEW_SECONDS,
-    SWEEP_AGE,
-    SWEEP_SECONDS,
-    DeliveryService,
-)
+from mensagod.delivery.cleanup import SWEEP_AGE
+from mensagod.delivery.database_queue import DatabaseQueue
+from mensagod.delivery.results import Delivered
+from mensagod.delivery.service import POLL_SECONDS, RENEW_SECONDS, DeliveryService
 from mensagod.storage import queue
-from mensagod.storage.queue import LEASE_SECONDS, LeaseLost, Queued
+from mensagod.storage.queue import LeaseLost, Queued
 from mensagod.values.identity import SERVER_WORKSPACE, Domain, WAddress, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
-from tests.delivery.mail import MailTestCase
+from tests.delivery.mail import MailTestCase, is_busy, local_route
 
 ELSEWHERE = Domain.from_text("example.org")
 
 
 class RetryTests(MailTestCase):
     """What may pass is tried again."""
-
-    async def test_intervals(self) -> None:
-        """A foreign domain is tried at the intervals of the configuration, the last repeating."""
-        begun = datetime.now(UTC)
-        name = await self.send(WAddress(self.bob.workspace, ELSEWHERE))
-        for attempts, wait in enumerate((60, 300, 900, 1800, 3600, 3600, 3600), 1):
-            await self.until("SELECT attempts = %s FROM queue", attempts)
-            row = await self.outcome(name)
-            self.assertEqual((row.state, row.code), ("queued", 501))
-            self.assertGreaterEqual(row.due, begun + timedelta(seconds=wait * 0.9))
-            self.assertLessEqual(row.due, datetime.now(UTC) + timedelta(seconds=wait * 1.1))
-            begun = datetime.now(UTC)
-            await self.change("UPDATE queue SET due = now()")
-            self.service.server.delivery.wake()
 
     async def test_given_up(self) -> None:
         """After the age limit a try that fails is the last: 502 for the way, else what it was."""
@@ -111,66 +91,17 @@ class LeaseTests(MailTestCase):
     async def expire(self) -> None:
         await self.change("UPDATE queue SET lease_until = now() - interval '1 second'")
 
-    async def test_claims_exclude_each_other(self) -> None:
-        """What one holds, no other takes; until the lease ends."""
-        first = await self.claimed()
-        self.assertEqual(await self.database.run(queue.claim, 9), [])
-        await self.expire()
-        (second,) = await self.database.run(queue.claim, 9)
-        self.assertEqual((second.id, second.attempts), (first.id, 2))
-        self.assertNotEqual(second.lease, first.lease)
-
-    async def test_clock_set_back(self) -> None:
-        """A lease from before the clock was set back, which would last for hours, has ended."""
-        first = await self.claimed()
-        await self.change("UPDATE queue SET lease_until = lease_until + interval '1 hour'")
-        (second,) = await self.database.run(queue.claim, 9)
-        self.assertEqual((second.id, second.attempts), (first.id, 2))
-        self.assertEqual(await self.database.run(queue.claim, 9), [])
-
-    async def test_renewal(self) -> None:
-        """A renewed lease holds on; one that was lost is not renewed."""
-        first = await self.claimed()
-        await self.expire()
-        await self.database.run(queue.renew, [first.lease])
-        self.assertEqual(await self.database.run(queue.claim, 9), [])
-        await self.expire()
-        await self.database.run(queue.claim, 9)
-        await self.expire()
-        await self.database.run(queue.renew, [first.lease])
-        self.assertEqual(len(await self.database.run(queue.claim, 9)), 1)
-
-    async def test_lost_lease_changes_nothing(self) -> None:
-        """Whatever a worker wants that lost its lease is not done."""
-        first = await self.claimed()
-        await self.expire()
-        await self.database.run(queue.claim, 9)
-        before = await self.rows("SELECT * FROM queue")
-        for change in (
-            lambda: self.database.run(queue.postpone, first.id, first.lease, seconds=1, code=501, reason="x"),
-            lambda: self.database.run(queue.fail, first.id, first.lease, code=501, reason="x"),
-            lambda: self.database.run(queue.accept, first.id, first.lease),
-        ):
-            with self.assertRaises(LeaseLost):
-                await change()
-        aimed = evolve(first, target=self.bob.workspace, target_name=FileName.make(1, 1))
-        self.assertEqual(await self.database.run(queue.aim, [aimed]), set())
-        self.assertEqual(await self.database.run(queue.finish, [first]), set())
-        await self.database.run(queue.withdraw, first.id, first.lease)
-        self.assertEqual(await self.rows("SELECT * FROM queue"), before)
-
     async def test_delivery_without_lease(self) -> None:
         """A delivery that goes on after its lease was lost neither doubles nor moves the message."""
         first = await self.claimed()
         await self.expire()
         (second,) = await self.database.run(queue.claim, 9)
-        server = self.service.server
-        outcomes = await server.delivery.local.deliver([first], server.keyring)
-        self.assertIsInstance(outcomes[first.id], LeaseLost)
+        route = local_route(self.service.server.delivery)
+        results = await route.deliver([first])
+        self.assertIsInstance(results[first.id], LeaseLost)
         self.assertEqual(self.on_disk("out"), [first.name.text])
-        placed = (await server.delivery.local.deliver([second], server.keyring))[second.id]
-        assert isinstance(placed, Placed)
-        self.assertEqual(await self.delivered(self.bob.workspace), [placed.path.name])
+        self.assertEqual(await route.deliver([second]), {second.id: Delivered()})
+        self.assertEqual(await self.delivered(self.bob.workspace), self.on_disk("wsp"))
         await self.assert_consistent()
 
     async def test_taken_over_by_the_same_process(self) -> None:
@@ -184,7 +115,7 @@ class LeaseTests(MailTestCase):
         delivery.wake()
         await self.until("SELECT count(*) = 0 FROM queue")
         gate.open()
-        while delivery._running:
+        while is_busy(delivery):
             await deferLater(reactor, 0.01)
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         await self.assert_consistent()
@@ -199,7 +130,7 @@ class LeaseTests(MailTestCase):
         other = await self.serve(self.service.server.config)
         await self.until("SELECT count(*) = 0 FROM queue")
         gate.open()
-        while self.service.server.delivery._running or other.server.delivery._running:
+        while is_busy(self.service.server.delivery) or is_busy(other.server.delivery):
             await deferLater(reactor, 0.01)
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         await self.assert_consistent()
@@ -216,17 +147,10 @@ class ServiceTests(MailTestCase):
         service = DeliveryService(
             reactor=clock,
             config=lambda: server.config,
-            keyring=lambda: server.keyring,
-            local=server.delivery.local,
-            delivered=server.sessions.changed,
+            queue=DatabaseQueue(server.database),
+            routes=[lane.route for lane in server.delivery.lanes],
         )
         return clock, service
-
-    def test_bounds(self) -> None:
-        """What a dead process held goes on within 15 seconds, and leases outlive a missed renewal."""
-        self.assertLess(LEASE_SECONDS + POLL_SECONDS, 15)
-        self.assertLessEqual(LEASE_SECONDS, 10)
-        self.assertLess(2 * RENEW_SECONDS, LEASE_SECONDS)
 
     async def test_takes_over_from_the_dead(self) -> None:
         """Messages of a dead process are taken at the first look after their lease."""
@@ -253,49 +177,34 @@ class ServiceTests(MailTestCase):
         await service.stopService()
         self.assertEqual(clock.getDelayedCalls(), [])
 
-    async def test_busy(self) -> None:
-        """While a worker is busy, what is handed in is gathered until that one ends, or for a short time."""
+    async def test_hand_overs(self) -> None:
+        """A message is handed to a thread three times before the sender has the answer, nine times in all."""
         clock, service = await self.working()
-        gate = self.gate()
-        self.watch_store().before_move = gate
-        service.local = self.service.server.delivery.local
-        await self.send()
-        clock.advance(0)
-        await gate.holds()
-        second, third = await self.send(), await self.send()
-        clock.advance(PAUSE_SECONDS / 2)
-        self.assertFalse(service._claiming)
-        clock.advance(PAUSE_SECONDS / 2)
-        for name in (second, third):
-            self.assertIsNone(await self.outcome(name))
-        await self.send()
-        gate.open()
-        await self.until("SELECT max(attempts) = 0 FROM queue")
-        clock.advance(0)
-        await self.until("SELECT count(*) = 0 FROM queue")
-        await self.settled(service)
-        await service.stopService()
-
-    async def test_next(self) -> None:
-        """A worker that is done has the next begin at once, and not only at the next look."""
-        clock, service = await self.clocked()
-        self.limit_workers()
-        self.patch(delivery, "BATCH", 1)
-        for _ in range(3):
-            await self.send()
-        service.startService()
-        for count in (1, 2, 3):
-            await self.settled(service)
-            self.assertEqual(len(await self.delivered(self.bob.workspace)), count)
-            clock.advance(0)
-        await self.settled(service)
-        await service.stopService()
-
-    def limit_workers(self) -> None:
-        """Have one worker."""
         server = self.service.server
-        performance = evolve(server.config.performance, max_delivery_threads=1)
-        server.config = evolve(server.config, performance=performance)
+        steps: list[str] = []
+
+        def note(work: Callable[..., Any], module: str) -> Callable[..., Any]:
+            def run(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+                if step.__module__.startswith(module):
+                    steps.append(step.__name__)
+                return work(step, *args, **kwargs)
+
+            return run
+
+        for name in ("run", "change", "read"):
+            for module in ("mensagod.storage.queue", "mensagod.delivery"):
+                self.patch(server.database, name, note(getattr(server.database, name), module))
+        self.patch(server.files, "run", note(server.files.run, "mensagod"))
+        await self.send()
+        self.assertEqual(steps, ["reserve", "_write", "accept"])
+        clock.advance(0)
+        await self.settled(service)
+        clock.advance(0)
+        await self.settled(service)
+        delivery = ["claim", "_read_labels", "aim", "_move_files", "place", "claim"]
+        self.assertEqual(steps[3:], delivery)
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
+        await service.stopService()
 
     async def working(self) -> tuple[Clock, DeliveryService]:
         """Have a service that runs, and that SEND wakes."""
@@ -308,7 +217,7 @@ class ServiceTests(MailTestCase):
         return clock, service
 
     async def settled(self, service: DeliveryService) -> None:
-        while service._claiming or service._running:
+        while is_busy(service):
             await deferLater(reactor, 0.01)
 
     async def test_renews_what_it_works_on(self) -> None:
@@ -316,7 +225,6 @@ class ServiceTests(MailTestCase):
         clock, service = await self.clocked()
         gate = self.gate()
         self.watch_store().before_move = gate
-        service.local = self.service.server.delivery.local
         await self.send()
         service.startService()
         await gate.holds()
@@ -331,50 +239,14 @@ class ServiceTests(MailTestCase):
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         self.assertEqual(clock.getDelayedCalls(), [])
 
-    async def test_stops_in_time(self) -> None:
-        """What does not end in ten seconds is left to whoever takes it over."""
-        clock, service = await self.clocked()
-        gate = self.gate()
-        self.watch_store().before_move = gate
-        await self.send()
-        service.startService()
-        await gate.holds()
-        stopped = service.stopService()
-        clock.advance(9)
-        self.assertFalse(stopped.called)
-        clock.advance(1)
-        self.assertTrue(stopped.called)
-        await stopped
-        gate.open()
-        await self.settled(service)
-
-    async def test_cleans(self) -> None:
-        """Once a minute what was never accepted is removed."""
-        clock, service = await self.clocked()
-        service.startService()
-        await self.settled(service)
-        await self.send(send_time=datetime.now(UTC) + timedelta(days=1))
-        await self.change("UPDATE queue SET state = 'pending', lease = id, lease_until = '2001-01-01'")
-        clock.pump([POLL_SECONDS] * (CLEAN_SECONDS // POLL_SECONDS))
-        await self.until("SELECT count(*) = 0 FROM queue")
-        self.assertEqual(self.on_disk("out"), [])
-        await self.settled(service)
-        await service.stopService()
-
     def leave(self, path: ServerPath, age: float) -> None:
         """Put a file on the disk that nobody wrote down, so many seconds old."""
         self.service.server.store.write(path, b"hello")
         written = time() - age
         os.utime(self.directory / "data" / "/".join(path.elements), (written, written))
 
-    async def swept(self, service: DeliveryService) -> None:
-        await self.settled(service)
-        while service._swept != service.reactor.seconds():
-            await deferLater(reactor, 0.01)
-
     async def test_sweeps(self) -> None:
-        """At the start and once an hour old files that belong to no message are removed, and no others."""
-        clock, service = await self.clocked()
+        """A server that starts removes old files that belong to no message, and no others."""
         await self.send(send_time=datetime.now(UTC) + timedelta(days=1))
         await self.change("UPDATE queue SET state = 'failed'")
         known = self.on_disk("out")
@@ -390,42 +262,18 @@ class ServiceTests(MailTestCase):
             (strange, SWEEP_AGE + 60),
         ):
             self.leave(path, age)
-        await self.change("UPDATE queue SET lease = NULL, lease_until = NULL")
-        service.startService()
-        await self.swept(service)
-        kept = sorted([*known, young.name, strange.name])
-        self.assertEqual(self.on_disk("out"), kept)
-        self.assertEqual(len([line for line in lines if "belongs to no message" in line]), 2)
-        late = own.child(FileName.make(4, 5))
-        self.leave(late, SWEEP_AGE + 60)
-        clock.pump([CLEAN_SECONDS])
-        await self.settled(service)
-        self.assertIn(late.name, self.on_disk("out"))
-        clock.advance(SWEEP_SECONDS)
-        await self.swept(service)
-        self.assertEqual(self.on_disk("out"), kept)
-        await service.stopService()
-
-    async def test_sweeps_many(self) -> None:
-        """However many there are, they are looked at in several goes."""
-        self.patch(delivery, "_BATCH", 3)
-        _, service = await self.clocked()
-        own = ServerPath.outgoing(self.alice.workspace)
-        for number in range(10):
-            self.leave(own.child(FileName.make(number, 5)), SWEEP_AGE + 60)
-        service.startService()
-        await self.swept(service)
-        self.assertEqual(self.on_disk("out"), [])
-        await service.stopService()
+        await self.serve(self.service.server.config)
+        while len([line for line in lines if "belongs to no message" in line]) < 2:
+            await deferLater(reactor, 0.01)
+        self.assertEqual(self.on_disk("out"), sorted([*known, young.name, strange.name]))
 
     async def test_turn_that_fails(self) -> None:
-        """A turn that fails is logged, and the next one is made."""
+        """A claim that fails is logged, and the next one is made."""
         clock, service = await self.clocked()
         await self.change("ALTER TABLE queue RENAME TO elsewhere")
         service.startService()
-        while len(errors := self.flushLoggedErrors()) < 2:
-            self.assertEqual(errors, [])
-            await deferLater(reactor, 0.05)
+        await self.settled(service)
+        self.assertEqual(len(self.flushLoggedErrors(UndefinedTable)), 1)
         await self.change("ALTER TABLE elsewhere RENAME TO queue")
         await self.settled(service)
         await self.send()
@@ -433,20 +281,6 @@ class ServiceTests(MailTestCase):
         await self.until("SELECT count(*) = 0 FROM queue")
         await self.settled(service)
         await service.stopService()
-
-    async def test_few_workers(self) -> None:
-        """With one worker everything is delivered, one after the other."""
-        server = self.service.server
-        self.limit_workers()
-        self.patch(delivery, "BATCH", 1)
-        busy: list[int] = []
-        watched = self.watch_store()
-        watched.before_move = lambda path: busy.append(len(server.delivery._running))
-        for _ in range(4):
-            await self.send()
-        await self.until("SELECT count(*) = 0 FROM queue")
-        self.assertEqual(busy, [1, 1, 1, 1])
-        self.assertEqual(len(await self.delivered(self.bob.workspace)), 4)
 
 
 class ManyTests(MailTestCase):
@@ -465,7 +299,7 @@ class ManyTests(MailTestCase):
         for one in sent:
             await one
         await self.until("SELECT count(*) = 0 FROM queue")
-        while any(service._running for service in both):
+        while any(is_busy(service) for service in both):
             await deferLater(reactor, 0.01)
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 45)
         rows = await self.rows("SELECT number, time FROM updates ORDER BY number")

@@ -1,12 +1,30 @@
-"""What can become of a message that is on its way (spec 05, *The queue*)."""
+"""What can become of a message that a route was given (spec 05, *The queue*)."""
 
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
+from attrs import frozen
+
+from mensagod.storage.queue import Queued
 from mensagod.wire.status import Status
 
 
+@frozen
+class Delivered:
+    """The message has arrived, and the route has taken it out of the queue."""
+
+
+@frozen
+class MailboxHeld:
+    """Another transaction has locked the recipient's mailbox: worth another try in a moment.
+
+    :ivar message: as it is in the queue now.
+    """
+
+    message: Queued
+
+
 class DeliveryError(Exception):
-    """A message was not delivered.
+    """A message was not delivered; its file is where it was before.
 
     :cvar status: the code in the report to its sender.
     :cvar final: whether trying again is of no use.
@@ -47,7 +65,7 @@ class MailboxFull(DeliveryError):
 
 
 class Unreachable(DeliveryError):
-    """The way to the domain is closed for now."""
+    """The domain cannot be reached for now."""
 
     status = Status.DESTINATION_CURRENTLY_UNAVAILABLE
     final = False
@@ -58,3 +76,12 @@ class OwnFault(DeliveryError):
 
     status = Status.INTERNAL_SERVER_ERROR
     final = False
+
+
+Result: TypeAlias = Delivered | MailboxHeld | Exception
+"""The result of one try to deliver one message.
+
+Of the exceptions, :class:`DeliveryError` tells what to report, :class:`mensagod.storage.queue.LeaseLost` that
+another worker has the message now, and :class:`mensagod.errors.ServerUnavailable` that nothing could be done.
+Any other is a fault of ours.
+"""
