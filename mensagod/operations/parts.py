@@ -4,11 +4,10 @@ The parts themselves stand higher up, or need a database and threads, for which 
 in. Both provide the interfaces here, which the type checker makes sure of.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
 from attrs import define
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from mensagod.config import Config
@@ -17,47 +16,18 @@ from mensagod.crypto.passwords import PasswordHasher
 from mensagod.errors import ServerUnavailable
 from mensagod.organization.keycard import Change, ChangeStep
 from mensagod.organization.keyring import Keyring
-from mensagod.storage.interfaces import IMailboxStore
+from mensagod.storage.interfaces import IMailboxStore, Interactions
 from mensagod.storage.keycards import Extent, StoredEntry
-from mensagod.storage.rows import Transaction
-from mensagod.threads.fair_queue import Client
+from mensagod.threads.interfaces import FairThreads
 from mensagod.values.identity import Domain, WorkspaceID
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-class IDatabase(Protocol):
+class IDatabase(Interactions, Protocol):
     """Interactions with the database, see :class:`mensagod.storage.database.Database`."""
 
     @property
     def available(self) -> bool:
         """Whether the database answered when it was last asked."""
-
-    def run(
-        self, interaction: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[T]:
-        """Run an interaction in a transaction."""
-
-    def change(
-        self, interaction: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[T]:
-        """Run an interaction of one statement."""
-
-    def read(
-        self, interaction: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[T]:
-        """Run an interaction of one statement that changes nothing."""
-
-
-class IWorkers(Protocol):
-    """Threads for one kind of work, see :class:`mensagod.threads.pool.Crew`."""
-
-    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work of the server's own in a thread."""
-
-    async def run_for(self, client: Client, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work that a client asked for, once it is its source's turn."""
 
 
 class IDelivery(Protocol):
@@ -125,9 +95,9 @@ class Parts:
     config: Config
     database: IDatabase
     store: IMailboxStore
-    files: IWorkers
-    password_checks: IWorkers
-    code_checks: IWorkers
+    files: FairThreads
+    password_checks: FairThreads
+    code_checks: FairThreads
     delivery: IDelivery
     keys: IKeys
     changes: IChanges

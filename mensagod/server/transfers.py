@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
 
 from mensagod.errors import CommandError
-from mensagod.operations.parts import IWorkers
 from mensagod.sessions.exchange import Interrupted
+from mensagod.threads.interfaces import Threads
 from mensagod.wire.frames import FrameDecoder
 from mensagod.wire.raw_data import ISink, ISource
 
@@ -22,7 +22,7 @@ DISCARD = 1024 * 1024
 
 
 async def send_raw(
-    source: ISource, size: int, workers: IWorkers, write: Callable[[bytes], Awaitable[None]]
+    source: ISource, size: int, workers: Threads, write: Callable[[bytes], Awaitable[None]]
 ) -> None:
     """Send ``size`` bytes of ``source``, reading one chunk ahead while the last one is being taken.
 
@@ -48,7 +48,7 @@ async def send_raw(
             raise
 
 
-def _read(source: ISource, left: int, workers: IWorkers) -> Deferred[bytes]:
+def _read(source: ISource, left: int, workers: Threads) -> Deferred[bytes]:
     size = min(CHUNK, left)
     # A thread only where there is something to wait for: it costs more than copying what is in memory.
     ready = source.read_ready(size)

@@ -1,7 +1,9 @@
-"""What the server's own work asks of threads."""
+"""What is asked of threads: by the server's own work, and by what clients want."""
 
 from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar
+
+from mensagod.threads.fair_queue import Client
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -12,3 +14,10 @@ class Threads(Protocol):
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` in a thread and give its result."""
+
+
+class FairThreads(Threads, Protocol):
+    """Threads that are shared fairly between those who ask for work."""
+
+    async def run_for(self, client: Client, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``work`` that a client asked for, once it is its source's turn."""
