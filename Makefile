@@ -52,8 +52,8 @@ clean:
 QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client tests.lifecycle tests.values tests.threads tests.sessions \
 	$(addprefix tests.delivery.test_,envelopes labels reference tags) \
 	$(addprefix tests.commands.test_,policy registry sessions) \
-	$(addprefix tests.server.test_,admission protocol transfers) \
-	tests.organization.test_keyring tests.process.test_logs \
+	$(addprefix tests.server.test_,admission protocol service transfers) \
+	tests.organization.test_keyring tests.sharing $(addprefix tests.process.test_,logs signals) \
 	$(addprefix tests.test_,docs layers secrets vectors)
 
 $(VENV)/bin/python:

@@ -24,6 +24,7 @@ from mensagod.config.tables import DatabaseTable, GlobalTable
 from mensagod.server.factory import MensagoFactory
 from mensagod.server.parts import Server
 from mensagod.server.protocol import MensagoProtocol
+from mensagod.sessions.live import LiveSession
 from mensagod.sessions.session import Member, Outcome, Session
 from mensagod.values.identity import DeviceID, Domain, WorkspaceID
 from mensagod.values.paths import ServerPath
@@ -66,12 +67,14 @@ class FakeSessions:
         self.left: list[Member] = []
         self.updates: int | BaseException = 0
 
-    def enter(self, member: Member) -> None:
-        self.members.append(member)
+    def enter(self, session: LiveSession) -> None:
+        assert session.member is not None
+        self.members.append(session.member)
 
-    def leave(self, member: Member) -> None:
-        self.members.remove(member)
-        self.left.append(member)
+    def leave(self, session: LiveSession) -> None:
+        assert session.member is not None
+        self.members.remove(session.member)
+        self.left.append(session.member)
 
     async def count_updates(self, member: Member) -> int:
         if isinstance(self.updates, BaseException):

@@ -23,8 +23,8 @@ from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import EncryptionPair, SecretKey
 from mensagod.keycards.making import OrganizationKeys, make_organization_root
 from mensagod.organization.keyring import protect
+from mensagod.server.assembly import assemble
 from mensagod.server.service import MensagoService
-from mensagod.server.tap import assemble
 from mensagod.storage import keycards, keys, preregistrations, workspaces
 from mensagod.storage.devices import Presented
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry

@@ -264,6 +264,7 @@ async def _log_in(attempt: Attempt, given: NewDevice, session: Session) -> Outco
             seen=result.last_update,
             # Others may have changed something since, and could wake nobody yet.
             stale=True,
+            last_event=result.last_event,
         )
     )
     return Response(Status.OK, data={"Is-Admin": str(result.is_admin)})

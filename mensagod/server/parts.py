@@ -14,7 +14,7 @@ from mensagod.operations.resolver import LocalResolver
 from mensagod.organization.keyring import Keyring
 from mensagod.organization.watch import KeyWatch
 from mensagod.sessions.live import LiveSessions
-from mensagod.sharing.follower import ChangeWatch
+from mensagod.sharing.follower import Follower
 from mensagod.storage.database import Database
 from mensagod.storage.interfaces import IMailboxStore
 from mensagod.threads.pool import Crew
@@ -37,7 +37,7 @@ class Server:
     :ivar password_checks: threads for the passwords of those who have an account, and for the administrator.
     :ivar code_checks: threads for strangers' codes, so that they cannot starve logins.
     :ivar keys: follows the organization's keys, and changes them.
-    :ivar changes: tells of cards that other processes changed.
+    :ivar changes: tells of what other processes changed.
     :ivar resolver: finds the cards of our own domains.
     """
 
@@ -52,7 +52,7 @@ class Server:
     sessions: LiveSessions
     delivery: DeliveryService
     keys: KeyWatch
-    changes: ChangeWatch
+    changes: Follower
     resolver: LocalResolver
 
     @property

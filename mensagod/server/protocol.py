@@ -62,6 +62,7 @@ class MensagoProtocol(Protocol):
 
     def __init__(self, session: Session):
         self.session = session
+        session.hang_up = self.finish
         self._decoder = FrameDecoder(session.max_message, FRAMES_AT_ONCE)
         self._open = False
         self._lost = False
@@ -201,7 +202,7 @@ class MensagoProtocol(Protocol):
         self._touch()
         if self._lost:
             self.session.leave()
-        elif self._open and self.factory.stopping:
+        elif self._open and (self.factory.stopping or self.session.ended):
             self._close()
         self._pump()
 

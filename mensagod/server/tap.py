@@ -1,43 +1,23 @@
-"""Where the parts meet: the options of ``twistd mensagod``, and the service that they make."""
+"""What ``twistd mensagod`` asks for: the options, and the service that they make."""
 
 import gc
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from twisted.application.service import IService
-from twisted.python.filepath import FilePath
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from mensagod.commands.registry import CommandRegistry, PluginFaults
-from mensagod.config import Config, ConfigFaults, configuration_path
-from mensagod.delivery.local import LocalDelivery
-from mensagod.delivery.service import DeliveryService
-from mensagod.operations.resolver import LocalResolver
-from mensagod.organization.key_file import OrganizationKeyFault, read_candidates
-from mensagod.organization.watch import KeyWatch
-from mensagod.postgres.access import describe_database, embedded_postgres
-from mensagod.postgres.embedded import EmbeddedPostgres
-from mensagod.process.accounts import Account, AccountError, acting_as, service_account
+from mensagod.commands.registry import PluginFaults
+from mensagod.config import ConfigFaults, configuration_path
+from mensagod.organization.key_file import OrganizationKeyFault
+from mensagod.process.accounts import AccountError
 from mensagod.process.trusted_configuration import load_guarded
-from mensagod.server.factory import MensagoFactory
-from mensagod.server.listeners import Listeners
-from mensagod.server.parts import Server
+from mensagod.server.assembly import assemble
 from mensagod.server.service import MensagoService
-from mensagod.server.tls import CertificateFault, Certificates
-from mensagod.sessions.live import LiveSessions
-from mensagod.sharing.follower import ChangeWatch
-from mensagod.storage.database import Database
-from mensagod.storage.store import MailboxStore
-from mensagod.threads.pool import Crew
-
-FILE_THREADS = 8
-"""Threads for work on the store."""
-
-PATIENCE_SECONDS = 10
-"""How long a password check may wait for its turn (spec 04, PASSWORD)."""
+from mensagod.server.tls import CertificateFault
+from mensagod.storage.migrations import SchemaError
 
 
 class Options(UsageOptions):
@@ -77,7 +57,7 @@ class Options(UsageOptions):
             self.made = assemble(reactor, loaded.config, os.environ, loaded.reader)
         except ConfigFaults as error:
             raise UsageError("\n".join(map(str, error.faults))) from error
-        except (AccountError, CertificateFault, OrganizationKeyFault, PluginFaults) as error:
+        except (AccountError, CertificateFault, OrganizationKeyFault, PluginFaults, SchemaError) as error:
             raise UsageError(str(error)) from error
 
 
@@ -98,77 +78,3 @@ def _has_no_log_option(twistd: Mapping[str, object] | None) -> bool:
         # A daemon has no standard output: twistd opens a file of its own.
         return twistd is None
     return not any(twistd.get(name) for name in ("logfile", "logger", "syslog"))
-
-
-def assemble(
-    reactor: Any, config: Config, environ: Mapping[str, str], reader: Account | None = None
-) -> MensagoService:
-    """Put the parts of a server together; nothing is started.
-
-    :param reader: with whose rights to read what the configuration names; ``None`` for our own.
-    """
-    account = service_account(config.global_.user) if os.geteuid() == 0 else None
-    embedded = embedded_postgres(reactor, config, account) if config.database.embedded else None
-    server = _server(reactor, config, embedded, reader)
-    factory = MensagoFactory(reactor, server)
-    endpoints = config.network.endpoints
-    certificates = None
-    if any(listener.kind == "tls" for listener in endpoints):
-        with acting_as(reader):
-            certificates = Certificates(config.network.tls_certificate, config.network.tls_key)
-    listeners = Listeners(reactor, endpoints, factory, certificates)
-    return MensagoService(
-        reactor=reactor,
-        server=server,
-        factory=factory,
-        listeners=listeners,
-        embedded=embedded,
-        account=account,
-        environ=environ,
-    )
-
-
-def _server(
-    reactor: Any, config: Config, embedded: EmbeddedPostgres | None, reader: Account | None
-) -> Server:
-    """Put together what sessions share."""
-    description = embedded.connection if embedded is not None else describe_database(config)
-    database = Database(reactor, description, config.database.pool_min, config.database.pool_max)
-    checks = config.security.max_password_checks
-    files = Crew(reactor, "files", FILE_THREADS)
-    store = MailboxStore(FilePath(str(config.global_.top_dir)))
-    sessions = LiveSessions(database)
-    changes = ChangeWatch(reactor, database)
-    # Read now, so that what is wrong with it ends the start.
-    with acting_as(reader):
-        masters = read_candidates(config.organization_key)
-    keys = KeyWatch(
-        reactor=reactor,
-        database=database,
-        changes=changes,
-        masters=masters,
-        read_masters=lambda: read_candidates(config.organization_key),
-    )
-    delivery = DeliveryService(
-        reactor=reactor,
-        config=lambda: server.config,
-        keyring=lambda: server.keyring,
-        local=LocalDelivery(database, store, files),
-        delivered=sessions.changed,
-    )
-    server = Server(
-        reactor=reactor,
-        config=config,
-        database=database,
-        store=store,
-        files=files,
-        password_checks=Crew(reactor, "passwords", checks, PATIENCE_SECONDS),
-        code_checks=Crew(reactor, "codes", checks, PATIENCE_SECONDS),
-        commands=CommandRegistry.installed(config.plugins.disabled),
-        sessions=sessions,
-        delivery=delivery,
-        keys=keys,
-        changes=changes,
-        resolver=LocalResolver(reactor, database, changes, config.performance.keycard_cache_size),
-    )
-    return server

@@ -63,6 +63,10 @@ def no_loss() -> None:
     """Nothing is lost when the step is given up."""
 
 
+def no_connection() -> None:
+    """There is nothing to close."""
+
+
 @frozen
 class Step:
     """The second request that a command waits for.
@@ -100,6 +104,8 @@ class Member:
     :ivar session: the ID of the row that tells other processes of the session.
     :ivar seen: the number of the last update record that this session was told of.
     :ivar stale: whether there may be records after that one.
+    :ivar last_event: the number of the newest event at the login; what ended sessions until then does not end
+        this one.
     """
 
     workspace: WorkspaceID
@@ -110,6 +116,7 @@ class Member:
     session: UUID
     seen: int = 0
     stale: bool = False
+    last_event: int = 0
 
 
 @define(eq=False)
@@ -120,6 +127,9 @@ class Session:
     :ivar source: by what the peer is counted, see :func:`mensagod.server.admission.source_of`.
     :ivar id: names the session in the log.
     :ivar gone: whether the client's connection has ended, so that nobody waits for answers.
+    :ivar ended: whether somebody else ended the session: the connection closes once the running command is
+        answered.
+    :ivar hang_up: closes the connection as soon as no command runs.
     """
 
     server: "Server"
@@ -129,6 +139,8 @@ class Session:
     member: Member | None = None
     attempt: Attempt | None = None
     gone: bool = field(default=False, init=False)
+    ended: bool = field(default=False, init=False)
+    hang_up: Callable[[], None] = field(default=no_connection, init=False)
     _step: Step | None = field(default=None, init=False)
     _forget: IDelayedCall | None = field(default=None, init=False)
     _malformed: int = field(default=0, init=False)
@@ -189,14 +201,22 @@ class Session:
         """Become the session of ``member``."""
         self.attempt = None
         self.member = member
-        self.server.sessions.enter(member)
+        self.server.sessions.enter(self)
+
+    def end(self, reason: str) -> None:
+        """Have the connection closed once the running command is answered: somebody else ended the session.
+
+        :param reason: for a last word, which there is none of yet.
+        """
+        self.ended = True
+        self.hang_up()
 
     def leave(self) -> None:
         """Become as after connecting: nobody logged in, nothing pending."""
         self.give_up_step()
         self.attempt = None
         if self.member is not None:
-            self.server.sessions.leave(self.member)
+            self.server.sessions.leave(self)
             self.member = None
 
     async def _dispatch(self, request: Request) -> Outcome:

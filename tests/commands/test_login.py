@@ -13,7 +13,7 @@ from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import EncryptionPair
-from mensagod.storage import processes, workspaces
+from mensagod.storage import processes, sessions, workspaces
 from mensagod.storage.devices import Presented
 from mensagod.storage.workspaces import find_workspace
 from mensagod.values.identity import DeviceID, WorkspaceID
@@ -532,13 +532,13 @@ class DeviceTests(CommandTestCase):
             await run(processes.enroll, process, "another")
         for process, seconds in silences.items():
             there = Presented(alice.device, alice.keys.public, None, f"silent for {seconds}")
-            await run(processes.add_session, uuid4(), process, alice.workspace, there)
+            await run(sessions.add_session, uuid4(), process, alice.workspace, there)
             await self.change(
                 "UPDATE processes SET seen = now() - %s * interval '1 second' WHERE id = %s", seconds, process
             )
         await run(processes.enroll, self.service.server.sessions.process, "this one")
-        sessions = await self.rows("SELECT address FROM sessions ORDER BY address")
-        self.assertEqual([session.address for session in sessions], ["127.0.0.1", "silent for 30"])
+        rows = await self.rows("SELECT address FROM sessions ORDER BY address")
+        self.assertEqual([row.address for row in rows], ["127.0.0.1", "silent for 30"])
 
     async def test_refusals_of_the_client(self) -> None:
         """The client of this package reports a refusal by its status."""

@@ -167,9 +167,8 @@ class PreregTests(RegistrationTestCase):
         """Of two who ask for one name at once, one gets it."""
         root = await self.root()
         other = await self.enter(await self.settle("other"))
-        for member in self.service.server.sessions._members.values():
-            for session in member:
-                session.is_admin = True
+        for _, member in self.service.server.sessions:
+            member.is_admin = True
         both = [
             Deferred.fromCoroutine(self.ask(client, "PREREG", {"User-ID": "alice"}))
             for client in (root, other)

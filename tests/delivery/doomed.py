@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from mensagod.server.tap import assemble
+from mensagod.server.assembly import assemble
 from mensagod.storage.database import Database
 from mensagod.storage.rows import Transaction
 from mensagod.storage.store import MailboxStore

@@ -14,7 +14,8 @@ from mensagod.crypto.sealing import SecretKey
 from mensagod.organization.key_file import OrganizationKeyFault, write_next
 from mensagod.process.accounts import Account, AccountError, acting_as, child_arguments, fallback_warning
 from mensagod.process.trusted_configuration import load_guarded, reader_of, reading_our_own, writing_beside
-from mensagod.server.tap import Options, assemble
+from mensagod.server.assembly import assemble
+from mensagod.server.tap import Options
 from mensagod.server.tls import CertificateFault
 from tests.cli.running import run
 from tests.directories import scratch_of
