@@ -49,11 +49,12 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis
 
 # What the quick suite leaves out crosses a socket or asks a real PostgreSQL.
-QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client tests.lifecycle tests.values tests.threads tests.sessions \
+QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client tests.lifecycle tests.values tests.threads \
+	tests.sessions tests.sharing \
 	$(addprefix tests.delivery.test_,away cleanup envelopes fake_queue labels reference retries tags working) \
-	$(addprefix tests.commands.test_,policy registry sessions) \
-	$(addprefix tests.server.test_,admission protocol transfers) \
-	tests.organization.test_keyring tests.process.test_logs \
+	$(addprefix tests.commands.test_,audience fields reference registry sessions steps) \
+	$(addprefix tests.server.test_,admission protocol service transfers) \
+	tests.organization.test_keyring $(addprefix tests.process.test_,logs signals) \
 	$(addprefix tests.test_,docs layers secrets vectors)
 
 $(VENV)/bin/python:

@@ -30,6 +30,7 @@ from mensagod.organization.keycard import Change, ChangeStep
 from mensagod.organization.keyring import Keyring
 from mensagod.server.factory import MensagoFactory
 from mensagod.server.protocol import MensagoProtocol
+from mensagod.sessions.live import LiveSession
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.parts import Server
 from mensagod.sessions.session import Session
@@ -124,12 +125,14 @@ class FakeSessions:
         self.left: list[Member] = []
         self.updates: int | BaseException = 0
 
-    def enter(self, member: Member) -> None:
-        self.members.append(member)
+    def enter(self, session: LiveSession) -> None:
+        assert session.member is not None
+        self.members.append(session.member)
 
-    def leave(self, member: Member) -> None:
-        self.members.remove(member)
-        self.left.append(member)
+    def leave(self, session: LiveSession) -> None:
+        assert session.member is not None
+        self.members.remove(session.member)
+        self.left.append(session.member)
 
     async def count_updates(self, member: Member) -> int:
         if isinstance(self.updates, BaseException):

@@ -33,7 +33,9 @@ LAYERS = (
     ("commands", "server.transfers"),
     ("server.protocol",),
     ("server.factory",),
+    ("server.descending", "server.preparing", "server.reloading"),
     ("server.service",),
+    ("server.assembly",),
     ("server.tap",),
     ("cli",),
 )

@@ -141,6 +141,7 @@ async def _enter(session: Session, device: Presented) -> Outcome:
             seen=admitted.last_update,
             # Others may have changed something since, and could wake nobody yet.
             stale=True,
+            last_event=admitted.last_event,
         )
     )
     return Response(Status.OK, data={"Is-Admin": str(admitted.is_admin)})

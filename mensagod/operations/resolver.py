@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from mensagod.keycards.entries import Entry
 from mensagod.keycards.errors import KeycardFault
-from mensagod.sharing.follower import ChangeWatch
+from mensagod.sharing.follower import Follower
 from mensagod.storage import keycards, workspaces
 from mensagod.storage.database import Database
 from mensagod.storage.keycards import Extent, StoredEntry
@@ -115,7 +115,7 @@ class LocalResolver:
     :param most: how many cards are kept; 0 keeps none.
     """
 
-    def __init__(self, reactor: IReactorTime, database: Database, changes: ChangeWatch, most: int):
+    def __init__(self, reactor: IReactorTime, database: Database, changes: Follower, most: int):
         self._reactor = reactor
         self._database = database
         self._changes = changes

@@ -18,7 +18,8 @@ from mensagod.keycards.errors import KeycardFault, RevokedOrganizationKey
 from mensagod.keycards.making import OrganizationKeys, revoke_organization, rotate_organization
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.organization.keyring import KEEP_DAYS, Keyring, KeyringFault, choose_master, protect
-from mensagod.storage import keycards, keys
+from mensagod.storage import events, keycards, keys
+from mensagod.storage.events import CardChange
 from mensagod.storage.holders import Holder, holders_after
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry
 from mensagod.storage.rows import Transaction
@@ -121,13 +122,16 @@ def revoke_anew(txn: Transaction, master: SecretKey, expected: CryptoString, now
 
 
 def reencrypt(txn: Transaction, old: SecretKey, new: SecretKey) -> None:
-    """Encrypt all private keys that are kept with ``new``; the caller holds the lock.
+    """Encrypt all private keys that are kept with ``new``.
+
+    The caller holds the lock, and does nothing more in the transaction (:func:`mensagod.storage.events.add`).
 
     :raises KeyringFault: if ``old`` does not open them.
     """
     for key in keys.live_keys(txn):
         choose_master([key], [old])
         keys.replace_private(txn, key.public, new.seal(old.open(key.private)))
+    events.add(txn, CardChange(ORGANIZATION))
 
 
 def lacking_entries(txn: Transaction, *, after_revocation: bool = False) -> Iterator[Holder]:

@@ -1,35 +1,37 @@
 """The organization's keys in a running server: loaded, followed, watched (spec 03, *The server's duties*).
 
-The stored keys are so few that reading them twice a second costs no more than reading a mark of their change
-would, and cannot miss one: neither a rotation, nor a revocation, nor the day on which an old key has to go.
+The follower says when they have changed. They are looked at now and then all the same, for nobody changes
+anything on the day on which an old key has to go.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import DeferredLock, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import SecretKey
-from mensagod.errors import ServerUnavailable
+from mensagod.lifecycle.periodic import Periodic
 from mensagod.organization import keycard
 from mensagod.organization.keycard import Change, ChangeStep
 from mensagod.organization.keyring import KEEP_DAYS, Keyring, KeyringFault, choose_master
-from mensagod.sharing.follower import ChangeWatch
+from mensagod.sharing.follower import Follower
 from mensagod.storage import keys
 from mensagod.storage.database import Database
 from mensagod.storage.keycards import ORGANIZATION
 from mensagod.storage.keys import StoredKey
+from mensagod.values.identity import WorkspaceID
 
-POLL_SECONDS = 0.5
-"""How often the stored keys are looked at; a change must be known everywhere within a second."""
+REFRESH_SECONDS = 15
+"""How often the stored keys are looked at without being told to."""
+
+RETRY_SECONDS = 0.5
+"""How often they are looked at while that fails, or while there are none that may be used."""
 
 WARN_SECONDS = 24 * 3600
 """How often the end of the organization's entry is looked at."""
@@ -39,7 +41,8 @@ WARN_SECONDS = 24 * 3600
 class KeyWatch(Service):
     """Keeps the keys of one process as the database has them.
 
-    :ivar changes: told of the organization's card when this process changes it.
+    :ivar changes: tells that the organization's card or keys changed, and is told when this process changes
+        them.
     :ivar masters: the keys that ``organization.key`` has, and those it had since the start.
     :ivar read_masters: reads it again; blocks, and raises :class:`KeyringFault` if it cannot be used.
     :ivar keyring: what the process works with; ``None`` until it is loaded, and while there is none that
@@ -48,16 +51,25 @@ class KeyWatch(Service):
 
     reactor: IReactorTime
     database: Database
-    changes: ChangeWatch
+    changes: Follower
     masters: tuple[SecretKey, ...] = field(repr=False)
     read_masters: Callable[[], tuple[SecretKey, ...]]
     keyring: Keyring | None = field(default=None, init=False)
     _stored: Sequence[StoredKey] = field(factory=list, init=False)
     _complaints: dict[str, str] = field(factory=dict, init=False)
-    _loops: list[LoopingCall] = field(factory=list, init=False)
+    _is_behind: bool = field(default=False, init=False)
+    _looked: float = field(default=0.0, init=False)
     _turn: DeferredLock = field(factory=DeferredLock, init=False)
+    _following: Periodic = field(init=False)
+    _warning: Periodic = field(init=False)
 
     _log = Logger(namespace="mensagod.keys")
+
+    def __attrs_post_init__(self) -> None:
+        complaint = "the organization's keys could not be looked at"
+        self._following = Periodic(self.reactor, RETRY_SECONDS, self._follow, complaint)
+        self._warning = Periodic(self.reactor, WARN_SECONDS, self.warn, complaint)
+        self.changes.watch(self._hear)
 
     async def load(self) -> None:
         """Load the keys for the first time.
@@ -74,9 +86,7 @@ class KeyWatch(Service):
         used: clients are told 303 until the right ``organization.key`` is there.
         """
         async with self._turn:
-            stored = await self.database.read(keys.usable_keys, KEEP_DAYS)
-            if stored != self._stored:
-                await self._take_over(stored)
+            await self._refresh()
 
     async def change(self, step: ChangeStep, expected: CryptoString) -> Change:
         """Rotate or revoke here, and work with the new keys at once.
@@ -92,7 +102,7 @@ class KeyWatch(Service):
         finally:
             # Somebody else may have been faster, or nobody knows whether it was done.
             self.changes.tell(frozenset({ORGANIZATION}))
-        await self._guard(self.refresh)
+        await self._following.run()
         return change
 
     async def warn(self) -> None:
@@ -113,15 +123,40 @@ class KeyWatch(Service):
     def startService(self) -> None:
         """Begin to follow the database; the keys are loaded already."""
         super().startService()
-        self._every(POLL_SECONDS, self.refresh)
-        self._every(WARN_SECONDS, self.warn)
+        self._following.startService()
+        self._warning.startService()
 
     def stopService(self) -> None:
         """Follow it no longer."""
         super().stopService()
-        for loop in self._loops:
-            loop.stop()
-        self._loops.clear()
+        self._following.stopService()
+        self._warning.stopService()
+
+    def _hear(self, owners: frozenset[WorkspaceID] | None) -> None:
+        """Look at the stored keys if they may have changed."""
+        if owners is None or ORGANIZATION in owners:
+            self._is_behind = True
+            if self.running:
+                Deferred.fromCoroutine(self._following.run())
+
+    async def _follow(self) -> None:
+        """Look at them if there is a reason to."""
+        async with self._turn:
+            is_due = self.reactor.seconds() - self._looked >= REFRESH_SECONDS
+            if self._is_behind or is_due or self.keyring is None:
+                await self._refresh()
+
+    async def _refresh(self) -> None:
+        # Cleared first: what changes while the keys are read may or may not be among what is read.
+        self._is_behind = False
+        try:
+            stored = await self.database.read(keys.usable_keys, KEEP_DAYS)
+            if stored != self._stored or self.keyring is None:
+                await self._take_over(stored)
+        except BaseException:
+            self._is_behind = True
+            raise
+        self._looked = self.reactor.seconds()
 
     async def _take_over(self, stored: Sequence[StoredKey]) -> None:
         fault = await self._read_masters_again(stored)
@@ -163,21 +198,3 @@ class KeyWatch(Service):
         elif self._complaints.get(kind) != complaint:
             self._complaints[kind] = complaint
             self._log.critical("{complaint}", complaint=complaint, event="keys_faulty")
-
-    def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        loop = LoopingCall(lambda: ensureDeferred(self._guard(work)))
-        loop.clock = self.reactor
-        loop.start(seconds).addErrback(self._broken)
-        self._loops.append(loop)
-
-    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Let nothing stop the loops: what failed is tried again at the next turn."""
-        try:
-            await work()
-        except ServerUnavailable:
-            return
-        except Exception:
-            self._log.failure("the organization's keys could not be looked at")
-
-    def _broken(self, failure: Failure) -> None:
-        self._log.failure("the organization's keys are no longer watched", failure)

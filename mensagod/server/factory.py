@@ -3,11 +3,10 @@
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 
 from mensagod.commands.dispatch import Commands, Dispatch
 from mensagod.config import Config
+from mensagod.lifecycle.periodic import Periodic
 from mensagod.process.open_files import usable_clients
 from mensagod.server.admission import BufferLedger, ConnectionLimits, source_of
 from mensagod.server.protocol import MensagoProtocol
@@ -29,7 +28,6 @@ class MensagoFactory(Factory):
     """
 
     noisy = False
-    _log = Logger(namespace="mensagod.protocol")
 
     def __init__(self, reactor: IReactorTime, server: Server, commands: Commands):
         self.reactor = reactor
@@ -42,8 +40,7 @@ class MensagoFactory(Factory):
         self.stopping = False
         self._connections: set[MensagoProtocol] = set()
         self._admitted: set[MensagoProtocol] = set()
-        self._watch = LoopingCall(self._check)
-        self._watch.clock = reactor
+        self._watch = Periodic(reactor, 1, self._check, "connections cannot be watched", now=False)
         self._empty: Deferred[None] | None = None
 
     def configure(self, config: Config) -> None:
@@ -54,14 +51,12 @@ class MensagoFactory(Factory):
 
     def startFactory(self) -> None:
         """Begin to watch the connections."""
-        self._watch.start(1, now=False).addErrback(
-            lambda failure: self._log.failure("connections are no longer watched", failure)
-        )
+        self._watch.startService()
 
     def stopFactory(self) -> None:
         """No listener is left."""
-        if self._watch.running and not self._connections:
-            self._watch.stop()
+        if not self._connections:
+            self._watch.stopService()
 
     def buildProtocol(self, addr: IAddress | None) -> MensagoProtocol | None:  # type: ignore[override]
         """Make the connection of one client.
@@ -116,14 +111,13 @@ class MensagoFactory(Factory):
             await empty
             if late.active():
                 late.cancel()
-        if self._watch.running:
-            self._watch.stop()
+        self._watch.stopService()
 
     def _abort_all(self) -> None:
         for protocol in tuple(self._connections):
             protocol.end()
 
-    def _check(self) -> None:
+    async def _check(self) -> None:
         now = self.reactor.seconds()
         for protocol in tuple(self._connections):
             protocol.check(now)

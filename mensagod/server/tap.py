@@ -1,4 +1,4 @@
-"""Where the parts meet: the options of ``twistd mensagod``, and the service that they make."""
+"""What ``twistd mensagod`` asks for: the options, and the service that they make."""
 
 import gc
 import os
@@ -7,40 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.python.filepath import FilePath
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.config import Config, ConfigFaults, configuration_path
-from mensagod.delivery.cleanup import Cleanup
-from mensagod.delivery.database_queue import DatabaseQueue
-from mensagod.delivery.local import LocalRoute
-from mensagod.delivery.service import DeliveryService
-from mensagod.delivery.unserved import UnservedDomains
-from mensagod.operations.resolver import LocalResolver
-from mensagod.organization.key_file import OrganizationKeyFault, read_candidates
-from mensagod.organization.watch import KeyWatch
-from mensagod.postgres.access import describe_database, embedded_postgres
-from mensagod.postgres.embedded import EmbeddedPostgres
+from mensagod.lifecycle.parts import Parts
+from mensagod.organization.key_file import OrganizationKeyFault
 from mensagod.process.accounts import Account, AccountError, acting_as, service_account
 from mensagod.process.trusted_configuration import load_guarded
+from mensagod.server.assembly import Assembly
 from mensagod.server.factory import MensagoFactory
 from mensagod.server.listeners import Listeners
+from mensagod.server.reloading import Reloading
 from mensagod.server.service import MensagoService
 from mensagod.server.tls import CertificateFault, Certificates
-from mensagod.sessions.live import LiveSessions
-from mensagod.sessions.parts import Server
-from mensagod.sharing.follower import ChangeWatch
-from mensagod.storage.database import Database
-from mensagod.storage.store import MailboxStore
-from mensagod.threads.pool import Crew
-
-FILE_THREADS = 8
-"""Threads for work on the store."""
-
-PATIENCE_SECONDS = 10
-"""How long a password check may wait for its turn (spec 04, PASSWORD)."""
+from mensagod.storage.migrations import SchemaError
 
 
 class Options(UsageOptions):
@@ -80,7 +62,7 @@ class Options(UsageOptions):
             self.made = assemble(reactor, loaded.config, os.environ, loaded.reader)
         except ConfigFaults as error:
             raise UsageError("\n".join(map(str, error.faults))) from error
-        except (AccountError, CertificateFault, OrganizationKeyFault, PluginFaults) as error:
+        except (AccountError, CertificateFault, OrganizationKeyFault, PluginFaults, SchemaError) as error:
             raise UsageError(str(error)) from error
 
 
@@ -106,77 +88,31 @@ def _has_no_log_option(twistd: Mapping[str, object] | None) -> bool:
 def assemble(
     reactor: Any, config: Config, environ: Mapping[str, str], reader: Account | None = None
 ) -> MensagoService:
-    """Put the parts of a server together; nothing is started.
+    """Put a server together.
 
     :param reader: with whose rights to read what the configuration names; ``None`` for our own.
     """
     account = service_account(config.global_.user) if os.geteuid() == 0 else None
-    embedded = embedded_postgres(reactor, config, account) if config.database.embedded else None
-    server = _server(reactor, config, embedded, reader)
-    factory = MensagoFactory(reactor, server, CommandRegistry.installed(config.plugins.disabled))
-    endpoints = config.network.endpoints
-    certificates = None
-    if any(listener.kind == "tls" for listener in endpoints):
-        with acting_as(reader):
-            certificates = Certificates(config.network.tls_certificate, config.network.tls_key)
-    listeners = Listeners(reactor, endpoints, factory, certificates)
-    return MensagoService(
+    assembly = Assembly(reactor, config, account, reader)
+    commands = CommandRegistry.installed(config.plugins.disabled)
+    factory = MensagoFactory(reactor, assembly.server, commands)
+    listeners = Listeners(reactor, config.network.endpoints, factory, _certificates(config, reader))
+    service = MensagoService(
         reactor=reactor,
-        server=server,
+        assembly=assembly,
         factory=factory,
         listeners=listeners,
-        embedded=embedded,
+        # The service is not there yet.
+        parts=Parts(tuple(assembly.parts(lambda: service.let_in()))),  # noqa: PLW0108
+        reloading=Reloading(assembly.server, factory, listeners, account, environ),
         account=account,
-        environ=environ,
     )
+    return service
 
 
-def _server(
-    reactor: Any, config: Config, embedded: EmbeddedPostgres | None, reader: Account | None
-) -> Server:
-    """Put together what sessions share."""
-    description = embedded.connection if embedded is not None else describe_database(config)
-    database = Database(reactor, description, config.database.pool_min, config.database.pool_max)
-    checks = config.security.max_password_checks
-    files = Crew(reactor, "files", FILE_THREADS)
-    store = MailboxStore(FilePath(str(config.global_.top_dir)))
-    sessions = LiveSessions(database)
-    changes = ChangeWatch(reactor, database)
-    # Read now, so that what is wrong with it ends the start.
+def _certificates(config: Config, reader: Account | None) -> Certificates | None:
+    """Read what ``tls:`` listeners need, if there are any."""
+    if not any(listener.kind == "tls" for listener in config.network.endpoints):
+        return None
     with acting_as(reader):
-        masters = read_candidates(config.organization_key)
-    keys = KeyWatch(
-        reactor=reactor,
-        database=database,
-        changes=changes,
-        masters=masters,
-        read_masters=lambda: read_candidates(config.organization_key),
-    )
-    local = LocalRoute(
-        database=database,
-        store=store,
-        threads=files,
-        ours=lambda: server.config.global_.domains,
-        keyring=lambda: server.keyring,
-        delivered=sessions.changed,
-    )
-    queue = DatabaseQueue(database)
-    delivery = DeliveryService(
-        reactor=reactor, config=lambda: server.config, queue=queue, routes=[local, UnservedDomains()]
-    )
-    Cleanup(reactor, queue, store, files).setServiceParent(delivery)
-    server = Server(
-        reactor=reactor,
-        config=config,
-        database=database,
-        store=store,
-        files=files,
-        password_checks=Crew(reactor, "passwords", checks, PATIENCE_SECONDS),
-        code_checks=Crew(reactor, "codes", checks, PATIENCE_SECONDS),
-        sessions=sessions,
-        delivery=delivery,
-        keys=keys,
-        changes=changes,
-        resolver=LocalResolver(reactor, database, changes, config.performance.keycard_cache_size),
-    )
-    return server
+        return Certificates(config.network.tls_certificate, config.network.tls_key)

@@ -1,8 +1,8 @@
 """Who is logged in at this process, and what they have not been told yet."""
 
-from collections import defaultdict
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Collection, Iterator
+from typing import Final, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 from attrs import define, field
@@ -12,41 +12,92 @@ from twisted.python.failure import Failure
 
 from mensagod.errors import ServerUnavailable
 from mensagod.sessions.who import Member
-from mensagod.storage import processes, updates
+from mensagod.storage import sessions, updates
 from mensagod.storage.database import Database
+from mensagod.storage.events import Ending
 from mensagod.values.identity import WorkspaceID
 
+REMEMBERED: Final = 1000
+"""How many endings are remembered for logins whose answer was still on its way from the database."""
+
 T = TypeVar("T")
+
+
+class LiveSession(Protocol):
+    """One session, as far as others may act on it.
+
+    :ivar host: the client's address.
+    """
+
+    host: str
+
+    @property
+    def member(self) -> Member | None:
+        """Who is logged in; ``None`` before and after."""
+
+    def end(self, reason: str) -> None:
+        """Close the connection once the running command is answered; called in the reactor."""
 
 
 @define(eq=False)
 class LiveSessions:
     """The sessions of this process, by workspace (spec 04, *Update notification*).
 
-    Other processes learn of them through the database.
+    Each has a row in the database, which is removed when it leaves. By the row other processes know of the
+    session, and by removing it they end it (:func:`mensagod.storage.sessions.end_sessions`).
     """
 
     database: Database
     process: UUID = field(factory=uuid4)
-    _members: defaultdict[WorkspaceID, set[Member]] = field(factory=lambda: defaultdict(set), init=False)
+    _sessions: defaultdict[WorkspaceID, dict[LiveSession, Member]] = field(
+        factory=lambda: defaultdict(dict), init=False
+    )
+    _endings: deque[tuple[int, Ending]] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
 
     _log = Logger(namespace="mensagod.sessions")
 
-    def enter(self, member: Member) -> None:
-        """Tell this member of changes from now on."""
-        self._members[member.workspace].add(member)
+    def __iter__(self) -> Iterator[tuple[LiveSession, Member]]:
+        """Give the sessions that are there now, each with who is logged in."""
+        return iter([entry for workspace in self._sessions.values() for entry in workspace.items()])
 
-    def leave(self, member: Member) -> None:
-        """Forget a member, here and in the database."""
-        self._members[member.workspace].discard(member)
-        if not self._members[member.workspace]:
-            del self._members[member.workspace]
-        removal: Deferred[None] = self.database.run(processes.remove_session, member.session)
-        removal.addErrback(self._keep_row)
+    def __contains__(self, entry: tuple[LiveSession, Member]) -> bool:
+        """Whether a session is still there, and of the same member."""
+        session, member = entry
+        return self._sessions.get(member.workspace, {}).get(session) is member
+
+    def enter(self, session: LiveSession) -> None:
+        """Take a session in that has logged in: from now on it is told of changes, and can be ended."""
+        member = session.member
+        if member is None:
+            raise ValueError("nobody is logged in")
+        self._sessions[member.workspace][session] = member
+        # It may have been ended while the answer of the database to its login was on its way.
+        for number, ending in self._endings:
+            if _covers(ending, number, member):
+                self._end(session, member, ending.reason)
+                return
+
+    def leave(self, session: LiveSession) -> None:
+        """Forget a session, here and in the database; its member is still known."""
+        if session.member is not None:
+            self._discard(session, session.member)
+            self.remove_rows([session.member.session])
+
+    def end(self, number: int, ending: Ending) -> None:
+        """End the sessions that an event ended, and that are older than it."""
+        self._endings.append((number, ending))
+        for session, member in tuple(self._sessions.get(ending.workspace, {}).items()):
+            if _covers(ending, number, member):
+                self._end(session, member, ending.reason)
+
+    def end_one(self, session: LiveSession, member: Member, reason: str) -> None:
+        """End a session, unless it has left meanwhile."""
+        if (session, member) in self:
+            self._end(session, member, reason)
 
     def changed(self, workspace: WorkspaceID) -> None:
         """Records were made in this workspace: who is logged in to it has to look."""
-        for member in self._members.get(workspace, ()):
+        for member in self._sessions.get(workspace, {}).values():
             member.stale = True
 
     async def count_updates(self, member: Member) -> int:
@@ -69,7 +120,38 @@ class LiveSessions:
         member.seen = max(member.seen, last)
         return news
 
-    def _keep_row(self, failure: Failure) -> None:
-        """The row stays until the process ends, which does no harm."""
+    def remove_rows(self, rows: Collection[UUID]) -> None:
+        """Have the database forget sessions that are no more, soon."""
+        removal: Deferred[None] = self.database.run(sessions.remove_sessions, rows)
+        removal.addErrback(self._keep_rows)
+
+    def _end(self, session: LiveSession, member: Member, reason: str) -> None:
+        self._discard(session, member)
+        self._log.info(
+            "session ended: {reason}",
+            reason=reason,
+            workspace=str(member.workspace),
+            device=str(member.device),
+            address=session.host,
+        )
+        session.end(reason)
+
+    def _discard(self, session: LiveSession, member: Member) -> None:
+        self._sessions[member.workspace].pop(session, None)
+        if not self._sessions[member.workspace]:
+            del self._sessions[member.workspace]
+
+    def _keep_rows(self, failure: Failure) -> None:
+        """The rows stay until the process ends, which does no harm."""
         if not failure.check(ServerUnavailable):
             self._log.failure("the row of a session that ended stays for now", failure)
+
+
+def _covers(ending: Ending, number: int, member: Member) -> bool:
+    """Tell whether an event ended the session of ``member``; those that began after it go on."""
+    return (
+        member.last_event < number
+        and member.workspace == ending.workspace
+        and ending.device in {None, member.device}
+        and member.session != ending.spare
+    )

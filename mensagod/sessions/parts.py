@@ -7,6 +7,7 @@ from uuid import UUID
 from attrs import define
 
 from mensagod.operations.parts import Parts
+from mensagod.sessions.live import LiveSession
 from mensagod.sessions.who import Member
 
 T = TypeVar("T")
@@ -19,11 +20,11 @@ class ILiveSessions(Protocol):
     def process(self) -> UUID:
         """The ID of the process."""
 
-    def enter(self, member: Member) -> None:
-        """Tell this member of changes from now on."""
+    def enter(self, session: LiveSession) -> None:
+        """Take a session in that has logged in."""
 
-    def leave(self, member: Member) -> None:
-        """Forget a member."""
+    def leave(self, session: LiveSession) -> None:
+        """Forget a session; its member is still known."""
 
     async def count_updates(self, member: Member) -> int:
         """Count what other devices did since ``member`` was last told, who is told by this."""

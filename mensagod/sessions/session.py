@@ -37,6 +37,7 @@ class Session:
     :ivar who: who the client is.
     :ivar close: ends the connection as soon as the running command is answered.
     :ivar gone: whether the client's connection has ended, so that nobody waits for answers.
+    :ivar ended: why somebody else ended the session, if that was so.
     :ivar malformed: how many requests in a row were none.
     :ivar exchange: the command that is being performed, or was performed last.
     :ivar running: the exchange whose step runs at this moment.
@@ -49,6 +50,7 @@ class Session:
     who: Who = field(factory=Stranger)
     close: Callable[[], None] = field(default=_nothing_to_close)
     gone: bool = field(default=False, init=False)
+    ended: str | None = field(default=None, init=False)
     malformed: int = field(default=0, init=False)
     exchange: Exchange | None = field(default=None, init=False)
     running: Exchange | None = field(default=None, init=False)
@@ -76,7 +78,15 @@ class Session:
     def enter(self, member: Member) -> None:
         """Become the session of ``member``."""
         self.who = member
-        self.server.sessions.enter(member)
+        self.server.sessions.enter(self)
+
+    def end(self, reason: str) -> None:
+        """Have the connection closed once the running command is answered: somebody else ended the session.
+
+        :param reason: why, for whoever asks; the client is not told, for there is no word for it.
+        """
+        self.ended = reason
+        self.close()
 
     def advance(self, login: Login) -> None:
         """Have the login come further, or begin anew."""
@@ -96,7 +106,7 @@ class Session:
         """Become as after connecting: nobody logged in, nothing pending."""
         self.give_up()
         if isinstance(self.who, Member):
-            self.server.sessions.leave(self.who)
+            self.server.sessions.leave(self)
         self.who = Stranger()
 
     # What the running command may ask of its client.

@@ -43,6 +43,8 @@ class Member:
     :ivar session: the ID of the row that tells other processes of the session.
     :ivar seen: the number of the last update record that this session was told of.
     :ivar stale: whether there may be records after that one.
+    :ivar last_event: the number of the newest event at the login; what ended sessions until then does not end
+        this one.
     """
 
     workspace: WorkspaceID
@@ -53,6 +55,7 @@ class Member:
     session: UUID
     seen: int = 0
     stale: bool = False
+    last_event: int = 0
 
     def max_message(self, config: Config) -> int:
         """Give the largest message that it may send, in bytes."""

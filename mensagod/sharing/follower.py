@@ -1,108 +1,124 @@
-"""What other processes changed, noticed within a second (spec 03, *The server's duties*)."""
+"""What other processes did, noticed within a second (spec 06, *Running many*)."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
+from attrs import frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from mensagod.errors import ServerUnavailable
-from mensagod.storage import changes
+from mensagod.lifecycle.periodic import Periodic
+from mensagod.storage import events
 from mensagod.storage.database import Database
+from mensagod.storage.events import CardChange, Ending, Event, Reading
 from mensagod.values.identity import WorkspaceID
 
 INTERVAL: Final = 0.5
-"""How often a process asks what others changed, in seconds."""
+"""How often a process reads the log, in seconds."""
 
 TRUST: Final = 0.9
-"""For how many seconds after it asked it takes what it knows for the truth."""
+"""For how many seconds after it read the log it takes what it knows for the truth."""
 
-Watcher = Callable[[frozenset[WorkspaceID] | None], None]
+CardWatcher = Callable[[frozenset[WorkspaceID] | None], None]
 """Called with whose cards changed, or with ``None`` if that is unknown and so could be all."""
 
+EndingWatcher = Callable[[Sequence[Event] | None], None]
+"""Called with events that ended sessions, in order, or with ``None`` if some may have been missed."""
 
-class ChangeWatch(Service):
-    """Asks the database, again and again, whose cards changed, and tells who wants to know.
 
-    :ivar generation: grows with each change that is told, so that what was read before can be told from
-        what was read after it.
+class EventLog(Protocol):
+    """The log that processes share."""
+
+    async def read_after(self, number: int | None) -> Reading:
+        """Give the events after ``number``; ``None`` for those that will come after the newest one.
+
+        :raises mensagod.errors.ServerUnavailable: while the database is away.
+        """
+
+
+@frozen
+class StoredEventLog:
+    """The log in the database."""
+
+    database: Database
+
+    async def read_after(self, number: int | None) -> Reading:
+        """Read it, in one statement."""
+        return await self.database.read(events.read_after, number)
+
+
+class Follower(Service):
+    """Reads the log again and again, and tells who wants to know.
+
+    Events that not all watchers could be told of are read again, so none is lost, and some may be told twice.
+    At the first reading, and where events are missing, it tells that anything may have happened.
+
+    :ivar generation: grows with each change of cards that is told, so that what was read before can be told
+        from what was read after it.
     """
 
-    _log = Logger()
-
-    def __init__(self, reactor: IReactorTime, database: Database):
-        self._reactor = reactor
-        self._database = database
-        self._watchers: list[Watcher] = []
-        self._horizon = 0
-        self._asked: float | None = None
-        self._complained = False
-        self._loop = LoopingCall(self._ask_on)
-        self._loop.clock = reactor
+    def __init__(self, clock: IReactorTime, log: EventLog):
+        self._clock = clock
+        self._events = log
+        self._card_watchers: list[CardWatcher] = []
+        self._ending_watchers: list[EndingWatcher] = []
+        self._last: int | None = None
+        self._read: float | None = None
+        self._reading = Periodic(clock, INTERVAL, self.read, "what other processes did cannot be read")
         self.generation = 0
 
     @property
     def is_current(self) -> bool:
         """Whether everything is known that others had committed a second ago or earlier."""
-        return self._asked is not None and self._reactor.seconds() - self._asked < TRUST
+        return self._read is not None and self._clock.seconds() - self._read < TRUST
 
-    def watch(self, watcher: Watcher) -> None:
-        """Call ``watcher`` in the reactor for every change from now on."""
-        self._watchers.append(watcher)
+    def watch(self, watcher: CardWatcher) -> None:
+        """Call ``watcher`` in the reactor for every change of cards from now on."""
+        self._card_watchers.append(watcher)
+
+    def watch_endings(self, watcher: EndingWatcher) -> None:
+        """Call ``watcher`` in the reactor whenever others ended sessions from now on."""
+        self._ending_watchers.append(watcher)
 
     def startService(self) -> None:
-        """Begin to ask."""
+        """Begin to read."""
         super().startService()
-        self._loop.start(INTERVAL).addErrback(self._broken)
+        self._reading.startService()
 
     def stopService(self) -> None:
-        """Ask no more."""
+        """Read no more."""
         super().stopService()
-        if self._loop.running:
-            self._loop.stop()
-        self._asked = None
+        self._reading.stopService()
+        self._read = None
 
     def tell(self, owners: frozenset[WorkspaceID] | None) -> None:
-        """Tell at once of a change that this process made itself."""
+        """Tell at once of a change of cards that this process made itself."""
         self.generation += 1
-        for watcher in self._watchers:
+        for watcher in self._card_watchers:
             watcher(owners)
 
-    async def ask(self) -> None:
-        """Ask once.
+    async def read(self) -> None:
+        """Read the log once.
 
-        :raises ServerUnavailable: while the database is away.
+        :raises mensagod.errors.ServerUnavailable: while the database is away.
         """
-        begun = self._reactor.seconds()
-        found = await self._database.read(changes.list_changes, self._horizon)
-        missed = self._asked is None or begun - self._asked > changes.KEEP_SECONDS / 2
-        self._asked = begun
-        if missed or found.horizon < self._horizon:
+        begun = self._clock.seconds()
+        found = await self._events.read_after(self._last)
+        if self._last is None or len(found.events) != found.last - self._last:
             self.tell(None)
-        elif found.owners:
-            self.tell(found.owners)
-        self._horizon = found.horizon
-
-    def _ask_on(self) -> Deferred[None]:
-        return ensureDeferred(self._ask_quietly())
-
-    async def _ask_quietly(self) -> None:
-        try:
-            await self.ask()
-        except ServerUnavailable:
-            return
-        except Exception:
-            # Twice a second would hide everything else in the log.
-            if not self._complained:
-                self._log.failure("changes that others made cannot be asked for")
-            self._complained = True
+            self._tell_endings(None)
         else:
-            self._complained = False
+            self._tell_all(found.events)
+        self._last, self._read = found.last, begun
 
-    def _broken(self, failure: Failure) -> None:
-        self._asked = None
-        self._log.failure("changes that others make are no longer noticed", failure)
+    def _tell_all(self, found: Sequence[Event]) -> None:
+        owners = frozenset(event.subject.owner for event in found if isinstance(event.subject, CardChange))
+        if owners:
+            self.tell(owners)
+        endings = [event for event in found if isinstance(event.subject, Ending)]
+        if endings:
+            self._tell_endings(endings)
+
+    def _tell_endings(self, endings: Sequence[Event] | None) -> None:
+        for watcher in self._ending_watchers:
+            watcher(endings)

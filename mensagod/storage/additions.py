@@ -61,6 +61,6 @@ def add_user_entry(txn: Transaction, entry: UserEntry, stored: StoredEntry, basi
         raise LimitReached("Too many entries within an hour")
     if keycards.hold_organization(txn) != basis.organization:
         raise NoncompliantKeycard("The organization's keycard has changed meanwhile: begin again")
-    keycards.add_entry(txn, entry.workspace, stored)
     if entry.user_id is not None:
         workspaces.rename(txn, entry.user_id, entry.domain, entry.workspace)
+    keycards.add_entry(txn, entry.workspace, stored)

@@ -13,12 +13,12 @@ from twisted.application.service import Service
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mensagod.errors import ServerUnavailable
+from mensagod.lifecycle.periodic import Periodic
 from mensagod.storage.attempts import (
     Attempt,
     CommitUnknown,
@@ -93,8 +93,7 @@ class Database(Service):
         self._timers: dict[Attempt[Any], IDelayedCall] = {}
         self._pool: ConnectionPool | None = None
         self._prober: ConnectionPool | None = None
-        self._watch = LoopingCall(self._look)
-        self._watch.clock = reactor
+        self._watch = Periodic(reactor, _TICK, self._look, "the probe of the database failed", now=False)
 
     @property
     def available(self) -> bool:
@@ -154,7 +153,7 @@ class Database(Service):
         for _ in range(self._pool_min):
             self._probe(self._pool)
         self._probe(self._prober)
-        self._watch.start(_TICK, now=False)
+        self._watch.startService()
 
     def _start_pool(self, least: int, most: int) -> ConnectionPool:
         pool = ConnectionPool(
@@ -182,8 +181,7 @@ class Database(Service):
     def stopService(self) -> Deferred[None]:
         """Let running interactions end, for a while, then close all connections."""
         super().stopService()
-        if self._watch.running:
-            self._watch.stop()
+        self._watch.stopService()
         pools = [pool for pool in (self._pool, self._prober) if pool is not None]
         self._pool = self._prober = None
         return Deferred.fromCoroutine(self._stop(*pools) if pools else self._nothing())
@@ -246,12 +244,10 @@ class Database(Service):
         else:
             self._availability.answered()
 
-    def _look(self) -> Deferred[None] | None:
-        if self._prober is None:
-            return None
-        if self._availability.is_away or self._availability.silent_for(_SILENCE):
-            return self._probe(self._prober)
-        return None
+    async def _look(self) -> None:
+        quiet = self._availability.is_away or self._availability.silent_for(_SILENCE)
+        if self._prober is not None and quiet:
+            await self._probe(self._prober)
 
     def _probe(self, pool: ConnectionPool) -> Deferred[None]:
         begun = self._reactor.seconds()

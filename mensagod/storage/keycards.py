@@ -7,6 +7,8 @@ from attrs import frozen
 
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.keycards.entries import Entry
+from mensagod.storage import events
+from mensagod.storage.events import CardChange
 from mensagod.storage.rows import Row, Transaction, many, maybe, one
 from mensagod.values.identity import SERVER_WORKSPACE, WorkspaceID
 from mensagod.values.times import MAX_INTEGER
@@ -72,7 +74,8 @@ class Extent:
 def add_entry(txn: Transaction, owner: WorkspaceID, entry: StoredEntry) -> None:
     """Append an entry, and have all processes forget the card that they know.
 
-    The second of two with one number violates ``keycard_entries_pkey``.
+    The second of two with one number violates ``keycard_entries_pkey``. This adds an event, and so belongs at
+    the end of a transaction, see :func:`mensagod.storage.events.add`.
     """
     workspace = None if owner == ORGANIZATION else owner.uuid
     txn.execute(
@@ -80,7 +83,7 @@ def add_entry(txn: Transaction, owner: WorkspaceID, entry: StoredEntry) -> None:
         " VALUES (%s, %s, %s, %s, %s, %s, %s)",
         (owner.uuid, workspace, entry.number, entry.text, entry.hash, entry.signed, entry.expires),
     )
-    txn.execute("INSERT INTO keycard_changes (owner) VALUES (%s)", (owner.uuid,))
+    events.add(txn, CardChange(owner))
 
 
 def list_entries(txn: Transaction, owner: WorkspaceID, start: int, end: int | None) -> list[StoredEntry]:

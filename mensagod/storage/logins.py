@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 from attrs import field, frozen
 
-from mensagod.storage import devices, folders, mailboxes, processes, workspaces
+from mensagod.storage import devices, events, folders, mailboxes, sessions, workspaces
 from mensagod.storage.devices import DeviceStatus, Presented
 from mensagod.storage.rows import Transaction
 from mensagod.storage.workspaces import WorkspaceStatus
@@ -38,11 +38,14 @@ class LoggedIn:
     """What a session begins with.
 
     :ivar last_update: the number of the newest update record.
+    :ivar last_event: the number of the newest event when the login began: what ended sessions later ends this
+        one, too.
     :ivar elsewhere: the addresses at which the same device is logged in too.
     """
 
     is_admin: bool
     last_update: int
+    last_event: int
     elsewhere: list[str]
 
 
@@ -51,6 +54,8 @@ def log_in(txn: Transaction, login: Admission, process: UUID, main_domain: Domai
 
     :raises NotAdmitted: if the workspace or the device may not log in any more.
     """
+    # Before anything is checked: who changes that later, and ends sessions for it, ends this one too.
+    last_event = events.newest(txn)
     workspace = workspaces.find_workspace(txn, login.workspace)
     if workspace is None or workspace.status not in _ADMITTED:
         raise NotAdmitted(workspace.status if workspace else WorkspaceStatus.ARCHIVED)
@@ -61,11 +66,12 @@ def log_in(txn: Transaction, login: Admission, process: UUID, main_domain: Domai
     _admit_device(txn, login, workspace.status)
     devices.note_login(txn, login.workspace, login.device.id, login.device.info)
     folders.ensure_top(txn, login.workspace)
-    processes.add_session(txn, login.session, process, login.workspace, login.device)
+    sessions.add_session(txn, login.session, process, login.workspace, login.device)
     return LoggedIn(
         workspaces.is_administrator(txn, login.workspace, main_domain),
         mailbox.last_update,
-        processes.other_sessions(txn, login.session, login.workspace, login.device.id),
+        last_event,
+        sessions.other_sessions(txn, login.session, login.workspace, login.device.id),
     )
 
 

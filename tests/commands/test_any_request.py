@@ -78,8 +78,7 @@ class AnyRequestTests(CommandTestCase):
         """Whatever stands in the fields, the answer is well formed, its status is known, and never 300."""
         alice = await self.settle("alice")
         await self.enter(alice)
-        (members,) = self.service.server.sessions._members.values()
-        (member,) = members
+        ((_, member),) = self.service.assembly.sessions
         await deferToThread(self.try_all, member)
 
     def try_all(self, member: Member) -> None:

@@ -235,7 +235,7 @@ class DirectoryTests(FilesTestCase):
         )
         fetched: list[int] = []
         self.patch(operations, "MAX_LISTING", 100)
-        read = self.service.server.database.read
+        read = self.service.assembly.database.read
 
         async def counting(*args: Any) -> Any:
             result = await read(*args)
@@ -243,7 +243,7 @@ class DirectoryTests(FilesTestCase):
                 fetched.append(len(result))
             return result
 
-        self.patch(self.service.server.database, "read", counting)
+        self.patch(self.service.assembly.database, "read", counting)
         for directory in (paths[0].directory, out):
             await self.assert_answer(self.client_, "LIST", {"Path": directory}, Status.LIMIT_REACHED)
         self.assertEqual(fetched, [4, 4])

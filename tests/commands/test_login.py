@@ -13,7 +13,7 @@ from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import EncryptionPair
-from mensagod.storage import processes, workspaces
+from mensagod.storage import processes, sessions, workspaces
 from mensagod.storage.devices import Presented
 from mensagod.storage.workspaces import find_workspace
 from mensagod.values.identity import DeviceID, WorkspaceID
@@ -162,7 +162,7 @@ class LoginTests(CommandTestCase):
         alice = await self.settle("alice")
         old = EncryptionPair.generate()
         keyring = self.service.server.keyring
-        self.service.server.keys.keyring = evolve(keyring, encryption=(*keyring.encryption, old))
+        self.service.assembly.keys.keyring = evolve(keyring, encryption=(*keyring.encryption, old))
         text = base64.b85encode(os.urandom(32))
         fields = {**self.login_fields(alice), "Challenge": old.encryption_key.seal(text)}
         answer = await self.assert_answer(await self.client(), "LOGIN", fields, Status.CONTINUE)
@@ -261,7 +261,7 @@ class PasswordTests(CommandTestCase):
         alice = await self.settle("alice")
         client = await self.client()
         await self.assert_answer(client, "LOGIN", self.login_fields(alice), Status.CONTINUE)
-        crew = self.service.server.password_checks
+        crew = self.service.assembly.password_checks
         self.assertEqual(crew._patience, 10)
         crew._patience = 0.05
         go = threading.Event()
@@ -532,13 +532,13 @@ class DeviceTests(CommandTestCase):
             await run(processes.enroll, process, "another")
         for process, seconds in silences.items():
             there = Presented(alice.device, alice.keys.public, None, f"silent for {seconds}")
-            await run(processes.add_session, uuid4(), process, alice.workspace, there)
+            await run(sessions.add_session, uuid4(), process, alice.workspace, there)
             await self.change(
                 "UPDATE processes SET seen = now() - %s * interval '1 second' WHERE id = %s", seconds, process
             )
-        await run(processes.enroll, self.service.server.sessions.process, "this one")
-        sessions = await self.rows("SELECT address FROM sessions ORDER BY address")
-        self.assertEqual([session.address for session in sessions], ["127.0.0.1", "silent for 30"])
+        await run(processes.enroll, self.service.assembly.sessions.process, "this one")
+        rows = await self.rows("SELECT address FROM sessions ORDER BY address")
+        self.assertEqual([row.address for row in rows], ["127.0.0.1", "silent for 30"])
 
     async def test_refusals_of_the_client(self) -> None:
         """The client of this package reports a refusal by its status."""

@@ -104,7 +104,7 @@ class PreregTests(RegistrationTestCase):
     async def test_strangers_are_not_in_the_way(self) -> None:
         """Whatever strangers try, the administrator's codes are made."""
         root = await self.root()
-        self.occupy(self.service.server.code_checks)
+        self.occupy(self.service.assembly.code_checks)
         await self.assert_answer(root, "PREREG", {}, Status.OK)
 
     async def test_code_is_stored_hashed_and_not_logged(self) -> None:
@@ -167,9 +167,8 @@ class PreregTests(RegistrationTestCase):
         """Of two who ask for one name at once, one gets it."""
         root = await self.root()
         other = await self.enter(await self.settle("other"))
-        for member in self.service.server.sessions._members.values():
-            for session in member:
-                session.is_admin = True
+        for _, member in self.service.assembly.sessions:
+            member.is_admin = True
         both = [
             Deferred.fromCoroutine(self.ask(client, "PREREG", {"User-ID": "alice"}))
             for client in (root, other)
@@ -238,7 +237,7 @@ class RegcodeTests(RegistrationTestCase):
 
     async def test_not_in_the_way_of_logins(self) -> None:
         """A stranger's code and password need none of the threads that logins need."""
-        self.occupy(self.service.server.password_checks)
+        self.occupy(self.service.assembly.password_checks)
         fields = self.regcode_fields(Person(ADMIN, "admin"))
         await self.assert_answer(await self.client(), "REGCODE", fields, Status.REGISTERED)
 

@@ -180,7 +180,7 @@ class AcceptanceTests(SendTestCase):
         self.assertEqual((row.due, row.accepted, row.attempts, row.state), (later, later, 0, "queued"))
         self.assertEqual(self.on_disk("out"), [name.text])
         await self.change("UPDATE queue SET due = now()")
-        self.service.server.delivery.wake()
+        self.service.assembly.delivery.wake()
         self.assertIsNone(await self.outcome(name))
         (delivered,) = await self.delivered(self.bob.workspace)
         client = await self.enter(self.bob)

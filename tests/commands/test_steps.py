@@ -39,7 +39,7 @@ class LoginTests(ConversationTestCase):
         self.answers[workspaces.find_workspace] = lambda _: self.workspace
         self.answers[devices.find_device] = None
         self.answers[devices.has_trusted] = False
-        self.answers[logins.log_in] = LoggedIn(False, 7, [])
+        self.answers[logins.log_in] = LoggedIn(False, 7, 3, [])
         self.peer = self.connect()
 
     def log_in(self, peer: Peer | None = None) -> None:

@@ -36,7 +36,7 @@ class UpdatesTestCase(CommandTestCase):
     async def note(self, device: DeviceID = SERVER_DEVICE, count: int = 1) -> None:
         """Make records and wake the sessions, as a delivery does."""
         await self.database.run(note, self.alice, device, count)
-        self.service.server.sessions.changed(self.alice.workspace)
+        self.service.assembly.sessions.changed(self.alice.workspace)
 
     async def at(self, times: dict[int, str]) -> None:
         """Move records in time."""

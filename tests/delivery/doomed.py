@@ -92,7 +92,7 @@ def main(settings: dict[str, Any]) -> None:
     server.database.__class__ = DoomedDatabase
     store = server.store
     assert isinstance(store, MailboxStore)
-    server.store = local_route(server.delivery).store = DoomedStore(store.root)
+    server.store = local_route(service.assembly.delivery).store = DoomedStore(store.root)
     DoomedDatabase.step = DoomedStore.step = settings["step"]
     service.announce = announce
     service.listeners.privilegedStartService()

@@ -9,7 +9,6 @@ from mensagod.client.sending import send
 from mensagod.delivery.local import LocalRoute
 from mensagod.delivery.service import DeliveryService
 from mensagod.server.service import MensagoService
-from mensagod.storage.store import MailboxStore
 from mensagod.values.identity import MAddress, WAddress, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
 from tests.commands.cases import CommandTestCase
@@ -56,10 +55,9 @@ class MailTestCase(CommandTestCase):
 
     def watch_store(self, service: MensagoService | None = None) -> WatchedStore:
         """Put a watched store in place of the server's own."""
-        server = (service or self.service).server
-        assert isinstance(server.store, MailboxStore)
-        store = WatchedStore(server.store)
-        server.store = local_route(server.delivery).store = store
+        service = service or self.service
+        store = WatchedStore(service.assembly.store)
+        service.server.store = local_route(service.assembly.delivery).store = store
         return store
 
     def gate(self) -> Gate:

@@ -28,7 +28,7 @@ class BatchTestCase(MailTestCase):
     async def prepare(self) -> None:
         await super().prepare()
         self.carol = await self.settle("carol")
-        self.delivery = self.service.server.delivery
+        self.delivery = self.service.assembly.delivery
         await self.delivery.stopService()
 
     async def claim(self, *names: FileName) -> list[Queued]:

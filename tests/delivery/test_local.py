@@ -182,7 +182,7 @@ class UndeliverableTests(LocalTestCase):
 
     async def test_forged_system_message(self) -> None:
         """310: what only servers say, if it got into the queue."""
-        delivery = self.service.server.delivery
+        delivery = self.service.assembly.delivery
         await delivery.stopService()
         forged = await self.send(type=MessageType.SYSTEM, sub_type="abusereport")
         stored = self.directory / "data" / "out" / str(self.alice.workspace) / forged.text
@@ -293,7 +293,7 @@ class UndeliverableTests(LocalTestCase):
     async def again(self) -> None:
         """Have everything tried at once."""
         await self.change("UPDATE queue SET due = now()")
-        self.service.server.delivery.wake()
+        self.service.assembly.delivery.wake()
         await self.until("SELECT count(*) = 0 FROM queue")
 
     async def set_status(self, status: str, person: Person | None = None) -> None:

@@ -34,7 +34,7 @@ class RetryTests(MailTestCase):
         hours = self.service.server.config.federation.max_queue_age
         age = timedelta(hours=hours, seconds=1)
         await self.change("UPDATE queue SET due = now(), accepted = now() - %s", age)
-        self.service.server.delivery.wake()
+        self.service.assembly.delivery.wake()
         await self.until("SELECT state = 'failed' FROM queue")
         row = await self.outcome(abroad)
         self.assertEqual((row.state, row.code), ("failed", 502))
@@ -44,7 +44,7 @@ class RetryTests(MailTestCase):
         due = datetime.now(UTC) + timedelta(days=30)
         name = await self.send(WAddress(self.bob.workspace, ELSEWHERE), send_time=due)
         await self.change("UPDATE queue SET due = now()")
-        self.service.server.delivery.wake()
+        self.service.assembly.delivery.wake()
         row = await self.outcome(name)
         self.assertEqual((row.state, row.code), ("queued", 501))
 
@@ -83,7 +83,7 @@ class LeaseTests(MailTestCase):
 
     async def claimed(self) -> Queued:
         """Have a message in the queue, claimed by nobody who lives."""
-        await self.service.server.delivery.stopService()
+        await self.service.assembly.delivery.stopService()
         await self.send()
         (message,) = await self.database.run(queue.claim, 9)
         return message
@@ -96,7 +96,7 @@ class LeaseTests(MailTestCase):
         first = await self.claimed()
         await self.expire()
         (second,) = await self.database.run(queue.claim, 9)
-        route = local_route(self.service.server.delivery)
+        route = local_route(self.service.assembly.delivery)
         results = await route.deliver([first])
         self.assertIsInstance(results[first.id], LeaseLost)
         self.assertEqual(self.on_disk("out"), [first.name.text])
@@ -111,7 +111,7 @@ class LeaseTests(MailTestCase):
         await self.send()
         await gate.holds()
         await self.expire()
-        delivery = self.service.server.delivery
+        delivery = self.service.assembly.delivery
         delivery.wake()
         await self.until("SELECT count(*) = 0 FROM queue")
         gate.open()
@@ -130,7 +130,7 @@ class LeaseTests(MailTestCase):
         other = await self.serve(self.service.server.config)
         await self.until("SELECT count(*) = 0 FROM queue")
         gate.open()
-        while is_busy(self.service.server.delivery) or is_busy(other.server.delivery):
+        while is_busy(self.service.assembly.delivery) or is_busy(other.assembly.delivery):
             await deferLater(reactor, 0.01)
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         await self.assert_consistent()
@@ -142,13 +142,14 @@ class ServiceTests(MailTestCase):
     async def clocked(self) -> tuple[Clock, DeliveryService]:
         """Replace the server's workers by those of a service whose time the test makes."""
         server = self.service.server
-        await server.delivery.stopService()
+        delivery = self.service.assembly.delivery
+        await delivery.stopService()
         clock = Clock()
         service = DeliveryService(
             reactor=clock,
             config=lambda: server.config,
             queue=DatabaseQueue(server.database),
-            routes=[lane.route for lane in server.delivery.lanes],
+            routes=[lane.route for lane in delivery.lanes],
         )
         return clock, service
 
@@ -289,7 +290,7 @@ class ManyTests(MailTestCase):
     async def test_two_processes(self) -> None:
         """Two processes share one queue: each message arrives once, in one order."""
         other = await self.serve(self.service.server.config)
-        both = (self.service.server.delivery, other.server.delivery)
+        both = (self.service.assembly.delivery, other.assembly.delivery)
         clients = [self.client_, await self.enter(self.alice), await self.enter(self.alice)]
         message = {"Message": self.letter(), "Domain": "example.com"}
         sent: list[Deferred[Any]] = []

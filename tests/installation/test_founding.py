@@ -312,7 +312,7 @@ def select_names(txn: Transaction) -> list[Row]:
 
 
 def empty_all(txn: Transaction) -> None:
-    txn.execute("TRUNCATE keycard_changes, workspaces, organization_keys, keycard_entries CASCADE")
+    txn.execute("TRUNCATE events, event_counter, workspaces, organization_keys, keycard_entries CASCADE")
 
 
 if os.geteuid() != 0:

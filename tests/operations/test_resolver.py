@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from psycopg2.errors import UndefinedTable
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
@@ -12,8 +11,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.operations.resolver import MEAN_SIZE, Card, CardCache, LocalResolver
-from mensagod.sharing.follower import INTERVAL, TRUST, ChangeWatch
-from mensagod.storage import changes, keycards
+from mensagod.sharing.follower import INTERVAL, TRUST, Follower, StoredEventLog
+from mensagod.storage import events, keycards
 from mensagod.storage.keycards import CACHEABLE, Extent, StoredEntry
 from mensagod.storage.rows import Transaction
 from mensagod.values.identity import Domain, WorkspaceID
@@ -36,10 +35,6 @@ def add_card(txn: Transaction, owner: WorkspaceID, size: int, count: int) -> Non
     )
     for number in range(1, count + 1):
         keycards.add_entry(txn, owner, stored(number, size))
-
-
-def rename(txn: Transaction, table: str, name: str) -> None:
-    txn.execute(f"ALTER TABLE {table} RENAME TO {name}")
 
 
 class CardCacheTests(SynchronousTestCase):
@@ -105,8 +100,8 @@ class LocalResolverTests(DatabaseTestCase):
         self.owner = WorkspaceID.random()
         await self.database.run(add_card, self.owner, 100, 0)
 
-    def make(self, clock: IReactorTime | None = None) -> tuple[ChangeWatch, LocalResolver]:
-        watch = ChangeWatch(clock or IReactorTime(reactor), self.database)
+    def make(self, clock: IReactorTime | None = None) -> tuple[Follower, LocalResolver]:
+        watch = Follower(clock or IReactorTime(reactor), StoredEventLog(self.database))
         resolver = LocalResolver(clock or IReactorTime(reactor), self.database, watch, 10)
         if clock is None:
             watch.startService()
@@ -125,7 +120,7 @@ class LocalResolverTests(DatabaseTestCase):
         original = self.database.read
 
         def read(interaction: object, *args: object) -> Deferred[object]:
-            if interaction is not changes.list_changes:
+            if interaction is not events.read_after:
                 reads.append(interaction)
             return original(interaction, *args)  # type: ignore[arg-type]
 
@@ -139,7 +134,7 @@ class LocalResolverTests(DatabaseTestCase):
         user.rotate(NOW)
         await self.add(user)
         await until(lambda: self.changes.is_current)
-        await self.changes.ask()
+        await self.changes.read()
         texts = [entry.text for entry in user.card]
         reads = self.count_reads()
         for start, end, expected in (
@@ -182,7 +177,7 @@ class LocalResolverTests(DatabaseTestCase):
         """Of a large card only the newest entry is read, again and again, until it changes."""
         await self.database.run(add_card, self.owner, 1000, 100)
         await until(lambda: self.changes.is_current)
-        await self.changes.ask()
+        await self.changes.read()
         await self.resolver.current(self.owner)
         reads = self.count_reads()
         for _ in range(3):
@@ -226,17 +221,6 @@ class LocalResolverTests(DatabaseTestCase):
             self.assertEqual(current.number, user.current.index)
         self.assertLessEqual(2 * INTERVAL, 1)
         self.assertLess(TRUST, 1)
-
-    async def test_fault_that_lasts(self) -> None:
-        """What keeps a process from asking is logged once while it lasts, and not twice a second."""
-        for _ in range(2):
-            await self.database.run(rename, "keycard_changes", "elsewhere")
-            await until(lambda: self.changes._complained)
-            for _ in range(3):
-                await self.changes._ask_quietly()
-            self.assertEqual(len(self.flushLoggedErrors(UndefinedTable)), 1)
-            await self.database.run(rename, "elsewhere", "keycard_changes")
-            await until(lambda: not self.changes._complained)
 
     async def test_change_here(self) -> None:
         """What this process adds is seen at once, because it says so."""
@@ -284,8 +268,8 @@ class LocalResolverTests(DatabaseTestCase):
         clock = Clock()
         watch, resolver = self.make(clock)
         await self.add(User(Organization()))
-        await watch.ask()
-        await watch.ask()
+        await watch.read()
+        await watch.read()
         await resolver.current(self.owner)
         reads = self.count_reads()
         await resolver.current(self.owner)
@@ -297,59 +281,12 @@ class LocalResolverTests(DatabaseTestCase):
     async def test_changed_while_read(self) -> None:
         """A card that changed while it was read is not kept."""
         await self.add(User(Organization()))
-        await self.changes.ask()
-        await self.changes.ask()
+        await self.changes.read()
+        await self.changes.read()
         reading = Deferred.fromCoroutine(self.resolver.current(self.owner))
         self.changes.tell(frozenset({self.owner}))
         await reading
         self.assertEqual(len(self.resolver.cache), 0)
-
-    async def test_slow_transaction(self) -> None:
-        """A change whose transaction took longer than later ones is noticed too."""
-        seen: list[frozenset[WorkspaceID] | None] = []
-        watch, _ = self.make(Clock())
-        watch.watch(seen.append)
-        await watch.ask()
-        slow = self.connect()
-        other = WorkspaceID.random()
-        with slow.cursor() as cursor:
-            cursor.execute("INSERT INTO keycard_changes (owner) VALUES (%s)", (other.uuid,))
-        await self.add(User(Organization()))
-        await watch.ask()
-        self.assertEqual(seen[-1], frozenset({self.owner}))
-        slow.commit()
-        await watch.ask()
-        last = seen[-1]
-        assert last is not None
-        self.assertIn(other, last)
-        count = len(seen)
-        await watch.ask()
-        self.assertEqual(len(seen), count)
-
-    async def test_forgotten(self) -> None:
-        """Old changes are removed; who did not look for long forgets everything."""
-        await self.add(User(Organization()))
-
-        def count(txn: Transaction) -> int:
-            txn.execute("SELECT count(*) AS count FROM keycard_changes")
-            row = txn.fetchone()
-            return -1 if row is None else int(row.count)
-
-        await self.database.run(changes.forget_old)
-        self.assertEqual(await self.database.read(count), 1)
-        await self.database.run(
-            lambda txn: txn.execute("UPDATE keycard_changes SET at = at - interval '61 min'")
-        )
-        await self.database.run(changes.forget_old)
-        self.assertEqual(await self.database.read(count), 0)
-        clock = Clock()
-        seen: list[frozenset[WorkspaceID] | None] = []
-        watch, _ = self.make(clock)
-        watch.watch(seen.append)
-        await watch.ask()
-        clock.advance(changes.KEEP_SECONDS)
-        await watch.ask()
-        self.assertEqual(seen, [None, None])
 
     async def test_at_once(self) -> None:
         """Many at once get the same."""

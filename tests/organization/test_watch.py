@@ -20,17 +20,20 @@ from mensagod.organization import keycard
 from mensagod.organization.key_file import adopt_next, read_organization_key, write_next
 from mensagod.organization.keycard import Change, ChangeStep, Overtaken
 from mensagod.organization.keyring import KeyringFault
-from mensagod.organization.watch import POLL_SECONDS, KeyWatch
+from mensagod.organization.watch import REFRESH_SECONDS, RETRY_SECONDS, KeyWatch
 from mensagod.server.service import MensagoService
-from mensagod.sharing.follower import ChangeWatch
-from mensagod.storage import keys
+from mensagod.sharing.follower import INTERVAL, Follower, StoredEventLog
+from mensagod.storage import events, keys
 from mensagod.storage.attempts import CommitUnknown, DatabaseUnavailable
 from mensagod.storage.database import Database
+from mensagod.storage.events import CardChange
 from mensagod.storage.keycards import ORGANIZATION
+from mensagod.storage.keys import StoredKey
 from mensagod.storage.rows import Transaction
 from mensagod.values.identity import WAddress, WorkspaceID
 from mensagod.wire.status import Status
 from tests.serving import DOMAIN, Person, ServerTestCase
+from tests.sharing.logs import MemoryEventLog
 from tests.waiting import until
 
 
@@ -98,25 +101,19 @@ class SuccessionTests(KeyWatchTestCase):
         """A change by one server is known there at once, and in the other soon."""
         other = await self.serve(self.configure(self.base_config()))
         entry = await self.current()
-        change = await self.service.server.keys.change(keycard.rotate, entry.hash)
+        change = await self.service.assembly.keys.change(keycard.rotate, entry.hash)
         key = change.entry.encryption_key
         self.assertEqual(self.service.server.keyring.public_encryption_key, key)
         await self.followed(other, key=key)
 
-    async def test_pace(self) -> None:
-        """The stored keys are looked at so often that a change is known within a second."""
-        clock, running = Clock(), self.service.server.keys
-        watch = KeyWatch(clock, self.database, running.changes, (self.master,), running.read_masters)
-        await watch.load()
-        watch.startService()
-        self.addCleanup(watch.stopService)
-        for step in (keycard.rotate, keycard.revoke):
-            # A look that is under way must end before the next one is due.
-            await watch.refresh()
-            key = (await self.follow(step)).entry.encryption_key
-            clock.advance(POLL_SECONDS)
-            await until(lambda: watch.keyring is not None and watch.keyring.public_encryption_key == key)  # noqa: B023
-        self.assertLessEqual(2 * POLL_SECONDS, 1)
+    async def test_events(self) -> None:
+        """Whatever changes the card or the stored keys tells the other processes."""
+        before = await self.database.read(events.newest)
+        await self.follow(keycard.rotate)
+        await self.follow(keycard.revoke)
+        await self.database.run(keycard.reencrypt, self.master, self.master)
+        found = await self.database.read(events.read_after, before)
+        self.assertEqual([event.subject for event in found.events], [CardChange(ORGANIZATION)] * 3)
 
     async def test_card(self) -> None:
         """The new entry is served at once, and signs what follows."""
@@ -149,7 +146,8 @@ class SuccessionTests(KeyWatchTestCase):
             txn.execute("UPDATE organization_keys SET retired = retired - interval '30 days'")
 
         await self.database.run(age)
-        await until(lambda: len(self.service.server.keyring.encryption) == 1)
+        await self.service.assembly.keys.refresh()
+        self.assertEqual(len(self.service.server.keyring.encryption), 1)
         self.assertTrue(self.service.server.ready)
         await self.erased(2)
 
@@ -162,7 +160,7 @@ class SuccessionTests(KeyWatchTestCase):
         """What nobody noticed the end of is erased by the daily turn."""
         await self.follow(keycard.rotate)
         await until(lambda: len(self.service.server.keyring.encryption) == 2)
-        watch = self.service.server.keys
+        watch = self.service.assembly.keys
         watch.stopService()
 
         def age(txn: Transaction) -> None:
@@ -172,6 +170,92 @@ class SuccessionTests(KeyWatchTestCase):
         self.assertEqual(len(await self.database.read(keys.live_keys)), 3)
         await watch.warn()
         self.assertEqual(len(await self.database.read(keys.live_keys)), 2)
+
+
+@define
+class ReadDatabase:
+    """A database that gives the same keys again and again.
+
+    :ivar readings: how often.
+    :ivar fault: what it raises instead.
+    """
+
+    stored: list[StoredKey]
+    readings: int = 0
+    fault: Exception | None = None
+
+    async def read(self, *_: Any) -> list[StoredKey]:
+        self.readings += 1
+        if self.fault is not None:
+            raise self.fault
+        return self.stored
+
+    async def run(self, *_: Any) -> None:
+        """Erase nothing."""
+
+
+class PaceTests(KeyWatchTestCase):
+    """When the stored keys are read, by the clock."""
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        self.clock = Clock()
+        self.reads = ReadDatabase(await self.database.read(keys.usable_keys, 30))
+        self.log = MemoryEventLog()
+        self.changes = Follower(self.clock, self.log)
+        database = cast(Database, self.reads)
+        self.watch = KeyWatch(self.clock, database, self.changes, (self.master,), lambda: (self.master,))
+        self.patch(self.watch._warning, "startService", lambda: None)
+        self.patch(self.watch._warning, "stopService", lambda: None)
+        await self.watch.load()
+        self.changes.startService()
+        self.watch.startService()
+        self.addCleanup(self.watch.stopService)
+        self.addCleanup(self.changes.stopService)
+        self.reads.readings = 0
+
+    def pass_seconds(self, seconds: float) -> int:
+        """Let time pass; tell how often the keys were read in it."""
+        before = self.reads.readings
+        self.clock.pump([RETRY_SECONDS] * round(seconds / RETRY_SECONDS))
+        return self.reads.readings - before
+
+    async def test_told(self) -> None:
+        """They are read as soon as the follower hears of a change of the organization's, not of others'."""
+        self.log.add(CardChange(WorkspaceID.random()))
+        self.assertEqual(self.pass_seconds(INTERVAL), 0)
+        self.log.add(CardChange(ORGANIZATION))
+        self.assertEqual(self.pass_seconds(INTERVAL), 1)
+        self.assertEqual(self.pass_seconds(REFRESH_SECONDS / 2), 0)
+
+    async def test_missed(self) -> None:
+        """They are read when events were missed."""
+        self.log.last += 1
+        self.assertEqual(self.pass_seconds(INTERVAL), 1)
+
+    async def test_now_and_then(self) -> None:
+        """They are read every half a minute at least, without being told to."""
+        self.assertEqual(self.pass_seconds(4 * REFRESH_SECONDS), 4)
+        self.assertLessEqual(REFRESH_SECONDS, 30)
+
+    async def test_failure(self) -> None:
+        """A reading that fails is tried again twice a second."""
+        self.log.add(CardChange(ORGANIZATION))
+        self.reads.fault = DatabaseUnavailable()
+        self.pass_seconds(INTERVAL)
+        self.assertEqual(self.pass_seconds(2), 4)
+        self.reads.fault = None
+        self.assertEqual(self.pass_seconds(2), 1)
+
+    async def test_unusable(self) -> None:
+        """So are keys that cannot be used, until they can."""
+        stored, self.reads.stored = self.reads.stored, []
+        self.log.add(CardChange(ORGANIZATION))
+        self.pass_seconds(INTERVAL)
+        await until(lambda: self.watch.keyring is None)
+        self.reads.stored = stored
+        self.clock.advance(RETRY_SECONDS)
+        await until(lambda: self.watch.keyring is not None)
 
 
 @define
@@ -198,7 +282,7 @@ class LeavingTests(KeyWatchTestCase):
     def watch(self, tells: bool) -> KeyWatch:
         """Give one whose database goes away; what it tells of is in ``told``."""
         self.told: list[frozenset[WorkspaceID] | None] = []
-        changes = ChangeWatch(reactor, self.database)
+        changes = Follower(reactor, StoredEventLog(self.database))
         changes.watch(self.told.append)
         database = cast(Database, LeavingDatabase(self.database, tells))
         return KeyWatch(reactor, database, changes, (self.master,), lambda: (self.master,))
@@ -261,8 +345,8 @@ class KeyFileTests(KeyWatchTestCase):
         await self.follow(keycard.revoke, new)
         await until(lambda: not self.service.server.ready)
         for _ in range(3):
-            await self.service.server.keys.refresh()
-            await self.service.server.keys.warn()
+            await self.service.assembly.keys.refresh()
+            await self.service.assembly.keys.warn()
         [_, unusable] = self.logged("keys_faulty")
         self.assertIn("cannot be used", unusable["complaint"])
         self.assertNotIn("goes on", unusable["complaint"])
@@ -272,7 +356,7 @@ class KeyFileTests(KeyWatchTestCase):
     async def test_lost(self) -> None:
         """A running server complains of a lost file, and cannot start again without it."""
         self.key_file.unlink()
-        await self.service.server.keys.warn()
+        await self.service.assembly.keys.warn()
         [event] = self.logged("keys_faulty")
         self.assertIn("organization.key is missing", event["complaint"])
         self.assertTrue(self.service.server.ready)
@@ -281,7 +365,7 @@ class KeyFileTests(KeyWatchTestCase):
         """A server does not load keys that its file does not open."""
         stored = await self.database.read(keys.usable_keys, 30)
         self.assertEqual(len(stored), 2)
-        running = self.service.server.keys
+        running = self.service.assembly.keys
         wrong = (SecretKey.generate(),)
         watch = KeyWatch(reactor, self.database, running.changes, wrong, lambda: wrong)
         with self.assertRaises(KeyringFault) as refused:
@@ -300,7 +384,7 @@ class ExpiryTests(KeyWatchTestCase):
 
         await self.database.run(replace)
         self.events.clear()
-        await self.service.server.keys.warn()
+        await self.service.assembly.keys.warn()
         return self.logged("organization_expires")
 
     async def test_warning(self) -> None:

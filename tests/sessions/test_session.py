@@ -284,6 +284,49 @@ class Demand:
         raise AssertionError("nobody met it")
 
 
+class EndTests(ConversationTestCase):
+    """Somebody else ends the session."""
+
+    def test_idle(self) -> None:
+        """Its connection closes at once, without a word, and what comes then is not looked at."""
+        peer = self.member()
+        peer.session.end("a reason")
+        self.assertTrue(peer.wire.disconnecting)
+        peer.protocol.dataReceived(request("HOLD"))
+        self.assertEqual((peer.stream, self.held.begun), (b"", []))
+        peer.lose()
+        self.assertEqual((len(self.fakes.sessions.left), self.fakes.sessions.members), (1, []))
+
+    def test_busy(self) -> None:
+        """A running command is answered; those behind it are not begun."""
+        peer = self.member()
+        peer.send(request("HOLD") + request("ECHO"))
+        peer.session.end("a reason")
+        self.assertFalse(peer.wire.closed)
+        self.held.gates[0].callback(Response(Status.OK, "done"))
+        self.assertEqual(
+            ([answer.info for answer in peer.answers], peer.wire.disconnecting), (["done"], True)
+        )
+
+    def test_pending_step(self) -> None:
+        """A step that is waited for comes to nothing."""
+        steps = TwoSteps()
+        self.commands(Scripted("STEP", steps.perform))
+        peer = self.member()
+        peer.ask("STEP")
+        peer.session.end("a reason")
+        self.assertTrue(peer.wire.disconnecting)
+        peer.lose()
+        self.assertEqual(steps.ends, ["given up"])
+
+    def test_gone(self) -> None:
+        """One that has gone by itself is not touched."""
+        peer = self.member()
+        peer.lose()
+        peer.session.end("a reason")
+        self.assertEqual(peer.stream, b"")
+
+
 class UpdateCountTests(ConversationTestCase):
     """What others changed is told with the next 200."""
 

@@ -409,7 +409,7 @@ class LimitTests(NumbersTestCase):
 
     async def calm(self, service: Database) -> None:
         """Have nothing under way but what the test begins: no question whether the database lives."""
-        service._watch.stop()
+        service._watch.stopService()
         await until(lambda: service.available and not service._running)
 
     async def begun(self, method: Callable[..., Deferred[None]]) -> tuple[Deferred[None]]:

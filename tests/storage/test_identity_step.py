@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.json import encode
 
-from mensagod.storage import schema
+from mensagod.storage import events, schema
 from mensagod.storage.migrations import migrate, read_steps
+from mensagod.storage.rows import Transaction
+from mensagod.values.identity import WorkspaceID
 from tests.databases import DatabaseTestCase
 from tests.keycards.cards import Organization, User
 
@@ -138,3 +140,38 @@ class FilesStepTests(StepTestCase):
             for table, count in (("folders", 2), ("files", 2), ("queue", 3)):
                 cursor.execute(f"SELECT count(*) FROM {table}")
                 self.assertEqual(cursor.fetchone(), (count,))
+
+
+class EventsStepTests(StepTestCase):
+    """0005: the log of events in place of changed keycards."""
+
+    steps_before = 4
+
+    def test_old_rows(self) -> None:
+        """Sessions and cards of before stay; changes that are known to nobody who starts now go."""
+        migrate(self.connection, self.first)
+        workspace = uuid4()
+        with self.connection, self.connection.cursor() as cursor:
+            for statement in (
+                "INSERT INTO workspaces (id, domain, status) VALUES (%s, 'example.com', 'preregistered')",
+                "INSERT INTO processes (id, name) VALUES (%s, 'x')",
+                (
+                    "INSERT INTO sessions (id, process, workspace, device, address)"
+                    " SELECT gen_random_uuid(), id, id, id, '' FROM workspaces WHERE id = %s"
+                ),
+                (
+                    "INSERT INTO keycard_entries (owner, workspace, number, text, hash, signed, expires)"
+                    " SELECT id, id, 1, 'x', 'x', now(), now() FROM workspaces WHERE id = %s"
+                ),
+                "INSERT INTO keycard_changes (owner) VALUES (%s)",
+            ):
+                cursor.execute(statement, (workspace,))
+        migrate(self.connection, schema.DIRECTORY)
+        with self.connection, self.connection.cursor() as cursor:
+            for table in ("processes", "sessions", "keycard_entries"):
+                cursor.execute(f"SELECT count(*) FROM {table}")
+                self.assertEqual(cursor.fetchone(), (1,))
+            cursor.execute("SELECT to_regclass('keycard_changes')")
+            self.assertEqual(cursor.fetchone(), (None,))
+            self.assertEqual(events.read_after(Transaction(cursor), 0), events.Reading(0, ()))
+            self.assertEqual(events.add(Transaction(cursor), events.CardChange(WorkspaceID(workspace))), 1)

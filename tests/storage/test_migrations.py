@@ -19,8 +19,8 @@ from mensagod.storage.migrations import (
     pending,
     read_steps,
 )
-from mensagod.storage.rows import Transaction
 from tests.databases import DatabaseTestCase
+from tests.storage.waiting import until_someone_waits
 
 FIRST = "CREATE TABLE fruits (name text PRIMARY KEY); -- 100 %\n"
 SECOND = "ALTER TABLE fruits ADD COLUMN taste text;\n"
@@ -145,15 +145,7 @@ class MigrateTests(DatabaseTestCase):
         with first.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (0x6D656E7361676F,))
         second = deferToThread(migrate, self.connection, self.directory)
-        await self.database.read(_until_someone_waits)
+        await self.database.read(until_someone_waits)
         self.assertFalse(second.called)
         first.rollback()
         self.assertEqual(len(await second), 2)
-
-
-def _until_someone_waits(txn: Transaction) -> None:
-    while True:
-        txn.execute("SELECT pg_sleep(0.01), count(*) AS waiting FROM pg_locks WHERE NOT granted")
-        row = txn.fetchone()
-        if row is not None and row.waiting:
-            return

@@ -62,7 +62,7 @@ class KilledDatabaseTests(MailTestCase):
         self.assertEqual(set(self.answers), {Status.OK, Status.SERVER_UNAVAILABLE})
         await until(lambda: self.database.available)
         await self.change("UPDATE queue SET lease_until = now() WHERE lease IS NOT NULL AND state = 'queued'")
-        self.service.server.delivery.wake()
+        self.service.assembly.delivery.wake()
         await self.until("SELECT count(*) = 0 FROM queue WHERE state = 'queued'")
         self.assertEqual(await self.value("SELECT count(*) FROM queue WHERE code IS NOT NULL"), 0)
         self.assertGreaterEqual(len(await self.delivered(self.bob.workspace)), self.answers[Status.OK])

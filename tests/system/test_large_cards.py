@@ -136,7 +136,7 @@ class LargeCardTests(ServerTestCase):
                 self.assertEqual(offer.data, {"Item-Count": str(ENTRIES), "Total-Size": str(total)})
         grown = max(fetcher.most for fetcher in fetchers) - idle
         self.assertLess(grown, ROOM, f"{grown} bytes more than idle")
-        self.assertEqual(len(self.service.server.resolver.cache), 0)
+        self.assertEqual(len(self.service.assembly.resolver.cache), 0)
 
     async def test_parts(self) -> None:
         """A few entries of a large card come as those of a small one; the newest one too."""

@@ -108,7 +108,7 @@ class UnixTests(ConnectionTestCase):
 
     async def test_served(self) -> None:
         """They are served like others."""
-        path = f"/tmp/mensagod-{self.service.server.sessions.process.hex}"
+        path = f"/tmp/mensagod-{self.service.assembly.sessions.process.hex}"
         listeners = Listeners(reactor, [parse_listener(f"unix:{path}")], self.service.factory, None)
         self.addCleanup(listeners.stopService)
         listeners.privilegedStartService()

@@ -61,7 +61,7 @@ class LoginFloodTests(CommandTestCase):
         self.crew.startService()
         self.addCleanup(self.crew.stopService)
         self.addCleanup(self.crew.gate.set)
-        self.service.server.password_checks.stopService()
+        self.service.assembly.password_checks.stopService()
         self.service.server.password_checks = self.crew
 
     async def try_passwords(self, count: int) -> list[tuple[ClientConnection, Deferred[Response]]]:

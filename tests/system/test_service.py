@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from attrs import evolve
 from docutils.core import publish_doctree
 from docutils.nodes import literal_block
 from twisted.internet import reactor
@@ -19,9 +18,13 @@ from twisted.logger import capturedLogs, formatEvent
 import mensagod
 import twisted.plugins
 from mensagod.config import Config
+from mensagod.lifecycle.parts import ServicePart
+from mensagod.lifecycle.periodic import Periodic
 from mensagod.organization.keyring import KeyringFault
 from mensagod.process.accounts import give, service_account
 from mensagod.process.open_files import usable_clients
+from mensagod.server.assembly import FORGET_SECONDS
+from mensagod.server.preparing import check_domain
 from mensagod.server.service import MensagoService
 from mensagod.server.tap import assemble
 from mensagod.storage.connections import connect
@@ -31,6 +34,7 @@ from mensagod.wire.status import Status
 from tests.conversations import request
 from tests.directories import scratch_of
 from tests.system.connections import ConnectionTestCase, in_thread
+from tests.system.sockets import Plug
 from tests.system.test_faults import OwnCluster
 from tests.waiting import until
 
@@ -99,11 +103,9 @@ class StartTests(ConnectionTestCase):
     async def test_other_domain(self) -> None:
         """A database of another organization is not served."""
         config = self.service.server.config
-        other = evolve(config, global_=evolve(config.global_, domain=Domain.from_text("other.example")))
-        await self.service.check_domain()
-        self.service.server.config = other
+        await check_domain(self.database, config.global_.domain)
         with self.assertRaisesRegex(KeyringFault, "the database belongs to example.com"):
-            await self.service.check_domain()
+            await check_domain(self.database, Domain.from_text("other.example"))
 
 
 class StopTests(ConnectionTestCase):
@@ -127,7 +129,7 @@ class StopTests(ConnectionTestCase):
 
     async def test_part_that_fails(self) -> None:
         """A part that does not stop in good order keeps no other from it: the process could never end."""
-        server = self.service.server
+        server = self.service.assembly
         parts = (
             (self.service.factory, "drain"),
             (server.delivery, "stopService"),
@@ -136,9 +138,33 @@ class StopTests(ConnectionTestCase):
         for part, name in parts:
             self.patch(part, name, Failing(getattr(part, name)))
         await self.service.stopService()
-        self.assertEqual([crew.running for crew in self.service._crews], [0, 0, 0])
+        self.assertEqual(
+            [crew.running for crew in (server.files, server.password_checks, server.code_checks)], [0, 0, 0]
+        )
         self.assertFalse(server.database.available)
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), len(parts))
+
+
+class ForgettingTests(ConnectionTestCase):
+    """Rows that matter no more."""
+
+    async def test_removed(self) -> None:
+        """Failures whose time is over, lookups and events are removed every ten seconds."""
+        await self.change(
+            "INSERT INTO failures (kind, source, expires) VALUES"
+            " ('password', 'x', now() - interval '1 s'), ('device', 'x', now() + interval '1 h')"
+        )
+        await self.change(
+            "INSERT INTO lookups (source, recent, seen) VALUES ('x', '{}', now() - interval '1 h')"
+        )
+        await self.change("UPDATE events SET at = at - interval '2 h'")
+        self.assertEqual(await self.value("SELECT count(*) FROM events"), 1)
+        services = [part.service for part in self.service.parts.parts if isinstance(part, ServicePart)]
+        [forgetting] = [service for service in services if isinstance(service, Periodic)]
+        await forgetting.run()
+        for table, left in (("failures", 1), ("lookups", 0), ("events", 0)):
+            self.assertEqual(await self.value(f"SELECT count(*) FROM {table}"), left)
+        self.assertEqual(FORGET_SECONDS, 10)
 
 
 class Failing:
@@ -297,6 +323,22 @@ class LateDatabaseTests(ConnectionTestCase):
         await until(lambda: self.service.server.ready)
         await self.greeted()
         connect(self.own.parameters).close()
+
+
+class InterruptedStartTests(LateDatabaseTests):
+    """A server that is stopped before its database has come."""
+
+    async def test_served(self) -> None:
+        """It stops at once, and leaves nothing behind."""
+        server = self.service.assembly
+        self.assertTrue(server.database.running)
+        port = self.port
+        await self.service.stopService()
+        self.assertIsNone(self.service.fault)
+        running = (server.files, server.database, server.follower, server.keys, server.delivery)
+        self.assertEqual([bool(part.running) for part in running], [False] * 5)
+        await self.assertFailure(in_thread(Plug, port), ConnectionRefusedError)
+        await in_thread(self.own.start)
 
 
 def examples() -> list[str]:

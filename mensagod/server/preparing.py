@@ -1,0 +1,57 @@
+"""What must be true of the database before a server works with it."""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from mensagod.organization import keycard
+from mensagod.organization.keyring import KeyringFault
+from mensagod.storage.connections import Connection, connect
+from mensagod.storage.database import Database
+from mensagod.storage.migrations import Step, apply_all
+from mensagod.values.identity import Domain
+
+
+@frozen
+class Migration:
+    """Brings the schema up to date.
+
+    :ivar steps: read beforehand, for the server's account may not be able to.
+    """
+
+    database: Database
+    steps: Sequence[Step]
+
+    _log = Logger(namespace="mensagod.service")
+
+    async def run(self) -> None:
+        """Apply the steps that are missing.
+
+        :raises mensagod.storage.migrations.SchemaError: if that cannot be.
+        :raises psycopg2.OperationalError: while the database is away.
+        """
+        await deferToThread(self._apply)
+
+    def _apply(self) -> None:
+        """Apply them in a thread, with a connection of its own."""
+        connection: Connection = connect(self.database.parameters)
+        try:
+            for step in apply_all(connection, self.steps):
+                self._log.info("schema step {step} applied", step=step.file_name)
+        finally:
+            connection.close()
+
+
+async def check_domain(database: Database, domain: Domain) -> None:
+    """Make sure that configuration and database are of one organization.
+
+    :raises KeyringFault: if they are not, which ends the start.
+    """
+    entry = await database.read(keycard.current_entry)
+    if entry.domain != domain:
+        raise KeyringFault(
+            f"the database belongs to {entry.domain}, but global.domain is {domain}: put back"
+            " the one or the other"
+        )

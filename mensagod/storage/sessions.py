@@ -1,0 +1,131 @@
+"""Who is logged in where: the row in ``sessions`` is the session (spec 06, *Running many*)."""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from attrs import frozen
+
+from mensagod.storage import events
+from mensagod.storage.devices import Presented
+from mensagod.storage.events import Ending
+from mensagod.storage.rows import Transaction, many
+from mensagod.values.identity import DeviceID, WorkspaceID
+
+
+@frozen
+class PresentSession:
+    """A session that its process has a connection for, whether or not there is a row."""
+
+    id: UUID
+    workspace: WorkspaceID
+    device: DeviceID
+    address: str
+
+
+def add_session(
+    txn: Transaction, session: UUID, process: UUID, workspace: WorkspaceID, device: Presented
+) -> None:
+    """Note that a device is logged in at a process.
+
+    The process becomes known again if it was taken for dead, which a while without database can do.
+    """
+    _ensure_process(txn, process)
+    txn.execute(
+        "INSERT INTO sessions (id, process, workspace, device, address) VALUES (%s, %s, %s, %s, %s)",
+        (session, process, workspace.uuid, device.id.uuid, device.address),
+    )
+
+
+def other_sessions(txn: Transaction, session: UUID, workspace: WorkspaceID, device: DeviceID) -> list[str]:
+    """Give the addresses of a device's other live sessions."""
+    txn.execute(
+        "SELECT address FROM sessions WHERE workspace = %s AND device = %s AND id <> %s",
+        (workspace.uuid, device.uuid, session),
+    )
+    return many(lambda row: row.address, txn)
+
+
+def remove_sessions(txn: Transaction, sessions: Collection[UUID]) -> None:
+    """Note that sessions have ended by themselves."""
+    txn.execute("DELETE FROM sessions WHERE id = ANY (%s)", (list(sessions),))
+
+
+def end_sessions(
+    txn: Transaction,
+    workspace: WorkspaceID,
+    *,
+    device: DeviceID | None = None,
+    spare: UUID | None = None,
+    reason: str,
+) -> None:
+    """End sessions of a workspace, wherever they are: their connections close within a second.
+
+    It adds an event, and so belongs at the end of a transaction, see :func:`mensagod.storage.events.add`.
+
+    :param device: whose sessions; ``None`` for those of all devices.
+    :param spare: the row of a session that goes on.
+    :param reason: a sentence for their clients and for the log.
+    """
+    txn.execute(
+        "DELETE FROM sessions WHERE workspace = %(workspace)s"
+        " AND (%(device)s::uuid IS NULL OR device = %(device)s)"
+        " AND (%(spare)s::uuid IS NULL OR id <> %(spare)s)",
+        {
+            "workspace": workspace.uuid,
+            "device": None if device is None else device.uuid,
+            "spare": spare,
+        },
+    )
+    events.add(txn, Ending(workspace, device, spare, reason))
+
+
+def restore_sessions(txn: Transaction, process: UUID, sessions: Sequence[PresentSession]) -> frozenset[UUID]:
+    """Make rows again that were lost while their process was taken for dead.
+
+    :returns: the sessions that have rows now: those whose workspace and device may log in.
+    """
+    _ensure_process(txn, process)
+    found = _find_rows(txn, sessions)
+    lacking = [session for session in sessions if found.get(session.id) is False]
+    txn.execute(
+        "INSERT INTO sessions (id, process, workspace, device, address)"
+        " SELECT id, %(process)s, workspace, device, address"
+        " FROM unnest(%(ids)s::uuid[], %(workspaces)s::uuid[], %(devices)s::uuid[], %(addresses)s::text[])"
+        " AS lacking (id, workspace, device, address)",
+        {**_columns(lacking), "process": process, "addresses": [session.address for session in lacking]},
+    )
+    return frozenset(found)
+
+
+def rightful_sessions(txn: Transaction, sessions: Sequence[PresentSession]) -> frozenset[UUID]:
+    """Give those of the sessions that have a row, and whose workspace and device may log in."""
+    return frozenset(session for session, has_row in _find_rows(txn, sessions).items() if has_row)
+
+
+def _find_rows(txn: Transaction, sessions: Sequence[PresentSession]) -> dict[UUID, bool]:
+    """Give the sessions whose workspace and device may log in, each with whether it has a row."""
+    txn.execute(
+        "SELECT present.id, sessions.id IS NOT NULL AS has_row"
+        " FROM unnest(%(ids)s::uuid[], %(workspaces)s::uuid[], %(devices)s::uuid[])"
+        " AS present (id, workspace, device)"
+        " JOIN workspaces ON workspaces.id = present.workspace"
+        " AND workspaces.status IN ('active', 'approved')"
+        " JOIN devices ON devices.workspace = present.workspace AND devices.id = present.device"
+        " AND devices.status IN ('registered', 'approved')"
+        " LEFT JOIN sessions ON sessions.id = present.id",
+        _columns(sessions),
+    )
+    return dict(many(lambda row: (row.id, row.has_row), txn))
+
+
+def _ensure_process(txn: Transaction, process: UUID) -> None:
+    """Make the process known, without the name by which it knows that it is."""
+    txn.execute("INSERT INTO processes (id, name) VALUES (%s, '') ON CONFLICT (id) DO NOTHING", (process,))
+
+
+def _columns(sessions: Sequence[PresentSession]) -> dict[str, object]:
+    return {
+        "ids": [session.id for session in sessions],
+        "workspaces": [session.workspace.uuid for session in sessions],
+        "devices": [session.device.uuid for session in sessions],
+    }
