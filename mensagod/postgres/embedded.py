@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mensagod.postgres.binaries import Binaries, EmbeddedError
-from mensagod.postgres.cluster import DATABASE, ClusterFiles
+from mensagod.postgres.directory import DATABASE, ClusterDirectory
 from mensagod.postgres.server_process import ServerProcess
 from mensagod.process.accounts import Account
 from mensagod.storage.connections import connect
@@ -63,8 +63,8 @@ class EmbeddedPostgres:
         self._reactor = reactor
         self._configured = binaries
         self._max_connections = pool_max + SPARE_CONNECTIONS
-        self._files = ClusterFiles(directory, account)
-        self._server = ServerProcess(self._files)
+        self._directory = ClusterDirectory(directory, account)
+        self._server = ServerProcess(self._directory)
         self._binaries: Binaries | None = None
         self._stopping = threading.Event()
         self._work: Deferred[Any] | None = None
@@ -76,7 +76,7 @@ class EmbeddedPostgres:
     @property
     def connection(self) -> dict[str, Any]:
         """How to reach the database, in keywords of libpq; true before the start, too."""
-        return self._files.parameters()
+        return self._directory.parameters()
 
     def start(self) -> Deferred[dict[str, Any]]:
         """Make the cluster if there is none, start it, and fire with :attr:`connection` once it answers.
@@ -113,17 +113,17 @@ class EmbeddedPostgres:
         try:
             self._set_up()
         except OSError as error:
-            place = error.filename or self._files.directory
+            place = error.filename or self._directory.path
             raise EmbeddedError(
-                f"{place}: {error.strerror or error}: {self._files.directory} and all in it must belong to"
+                f"{place}: {error.strerror or error}: {self._directory.path} and all in it must belong to"
                 " the account that PostgreSQL runs as, on a disk with room"
             ) from error
 
     def _set_up(self) -> None:
-        self._files.make_directories()
-        self._binaries = self._files.find_binaries(self._configured)
+        self._directory.make_directories()
+        self._binaries = self._directory.find_binaries(self._configured)
         if self._server.claim():
-            self._files.initialize(self._binaries)
+            self._directory.initialize(self._binaries)
         self._bring_up()
         self._make_database()
 
@@ -136,13 +136,13 @@ class EmbeddedPostgres:
                 return
             if self._server.claim() and not self._server.is_there():
                 if spawns == _SPAWNS:
-                    raise EmbeddedError(self._files.last_words("does not start"))
+                    raise EmbeddedError(self._directory.last_words("does not start"))
                 # The processes of one that was killed need a moment to end.
                 self._stopping.wait(spawns * 0.2)
                 self._spawn()
                 spawns += 1
             if time.monotonic() > deadline:
-                raise EmbeddedError(self._files.last_words("does not answer"))
+                raise EmbeddedError(self._directory.last_words("does not answer"))
             self._stopping.wait(_POLL)
         raise EmbeddedError("Stopped before PostgreSQL had started")
 
@@ -152,13 +152,13 @@ class EmbeddedPostgres:
 
     def _answers(self) -> bool:
         try:
-            connect(self._files.parameters("postgres")).close()
+            connect(self._directory.parameters("postgres")).close()
         except psycopg2.OperationalError:
             return False
         return True
 
     def _make_database(self) -> None:
-        connection = connect(self._files.parameters("postgres"))
+        connection = connect(self._directory.parameters("postgres"))
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:

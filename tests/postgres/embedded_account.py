@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from mensagod.postgres.cluster import ClusterFiles
+from mensagod.postgres.directory import ClusterDirectory
 from mensagod.postgres.embedded import EmbeddedPostgres
 from mensagod.process.accounts import Account, drop_privileges, service_account
 from mensagod.storage.connections import connect
@@ -42,11 +42,11 @@ async def main(directory: Path) -> None:
     if account is not None:
         drop_privileges(account)
     report(f"root: {os.geteuid() == 0}")
-    files = ClusterFiles(directory, account)
-    pid = files.server_pid()
+    cluster = ClusterDirectory(directory, account)
+    pid = cluster.server_pid()
     os.kill(cast(int, pid), signal.SIGKILL)
     # The next one removes the file before it writes its own.
-    await until(lambda: files.server_pid() not in {None, pid} and answers(postgres))
+    await until(lambda: cluster.server_pid() not in {None, pid} and answers(postgres))
     report("restarted")
     await postgres.stop()
     report(f"answers: {answers(postgres)}")

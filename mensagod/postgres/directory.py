@@ -1,4 +1,4 @@
-"""The files of an embedded cluster: where they lie, how they are made, who owns them.
+"""The directory of an embedded cluster: where its files lie, how they are made, who owns them.
 
 Connections are trusted without a password. That is safe because there is no way to the
 server but its Unix socket, and the socket lies in a directory of mode 0700: nobody but
@@ -60,32 +60,32 @@ def _absolute(path: Path) -> Path:
 
 
 @frozen
-class ClusterFiles:
+class ClusterDirectory:
     """An embedded cluster on disk.
 
-    :ivar directory: ``TOP_DIR/postgresql``; made if it is not there.
+    :ivar path: ``TOP_DIR/postgresql``; made if it is not there.
     :ivar account: whose all this is, if we are root; else it is ours.
     """
 
-    directory: Path = field(converter=_absolute)
+    path: Path = field(converter=_absolute)
     account: Account | None
 
     @property
     def data(self) -> Path:
         """PostgreSQL's own data directory."""
-        return self.directory / "data"
+        return self.path / "data"
 
     @property
     def log(self) -> Path:
         """What PostgreSQL prints."""
-        return self.directory / "postgresql.log"
+        return self.path / "postgresql.log"
 
     @property
     def socket_directory(self) -> Path:
         """Where the socket lies: beside the data, or in ``/tmp`` where that path is too long."""
-        if len(os.fsencode(_socket_in(self.directory))) <= _LONGEST_SOCKET_PATH:
-            return self.directory
-        digest = sha256(os.fsencode(self.directory)).hexdigest()[:16]
+        if len(os.fsencode(_socket_in(self.path))) <= _LONGEST_SOCKET_PATH:
+            return self.path
+        digest = sha256(os.fsencode(self.path)).hexdigest()[:16]
         return Path("/tmp") / f"mensagod-{digest}"  # noqa: S108
 
     def major(self) -> int | None:
@@ -106,26 +106,26 @@ class ClusterFiles:
 
     def make_directories(self) -> None:
         """Make our own directories private and the account's."""
-        if self.directory.is_symlink():
+        if self.path.is_symlink():
             raise EmbeddedError(
-                f"{self.directory} is a symbolic link, which is not followed: mount the disk there"
+                f"{self.path} is a symbolic link, which is not followed: mount the disk there"
             )
-        if self._obstacle(self.directory.parent) is not None:
-            raise EmbeddedError(self._unreachable(self.directory))
-        self.directory.mkdir(parents=True, exist_ok=True)
-        if self.directory.stat().st_uid != self._owner[0]:
+        if self._obstacle(self.path.parent) is not None:
+            raise EmbeddedError(self._unreachable(self.path))
+        self.path.mkdir(parents=True, exist_ok=True)
+        if self.path.stat().st_uid != self._owner[0]:
             self._give()
-        self.directory.chmod(0o700)
-        if self._obstacle(self.directory) is not None:
-            raise EmbeddedError(self._unreachable(self.directory))
-        if self.socket_directory != self.directory:
+        self.path.chmod(0o700)
+        if self._obstacle(self.path) is not None:
+            raise EmbeddedError(self._unreachable(self.path))
+        if self.socket_directory != self.path:
             self._make_socket_directory()
 
     def initialize(self, binaries: Binaries) -> None:
         """Make the cluster if there is none: whole, or not at all; blocks for a second or two."""
         if self.major() is not None:
             return
-        fresh = self.directory / "data.new"
+        fresh = self.path / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         done = self.run([binaries.program("initdb"), "-D", str(fresh), *_INITDB])
         if done.returncode != 0:
@@ -192,7 +192,7 @@ class ClusterFiles:
 
     def open_lock(self) -> BinaryIO:
         """Open the file whose lock tells who owns the server."""
-        path = self.directory / "owner.lock"
+        path = self.path / "owner.lock"
         lock = _open(path, os.O_CREAT)
         self.own(path)
         return lock
@@ -236,10 +236,10 @@ class ClusterFiles:
         """Give the directory to the account, if we may."""
         if self.account is None or not self._is_root:
             raise EmbeddedError(
-                f"{self.directory} belongs to another account: give it to the one that the server serves as"
+                f"{self.path} belongs to another account: give it to the one that the server serves as"
                 " (chown -R)"
             )
-        give([self.directory], self.account)
+        give([self.path], self.account)
 
     def _obstacle(self, path: Path) -> Path | None:
         # Also where root only acts as the account: what that cannot reach is better told than tried.
