@@ -6,11 +6,10 @@ from attrs import field, frozen
 
 from mensagod.config import Config
 from mensagod.crypto.passwords import PasswordHasher
-from mensagod.installation.blocking import BlockingReactor
 from mensagod.installation.databases import connected
 from mensagod.installation.founding import ADMINISTRATOR
 from mensagod.keycards.entries import OrganizationEntry
-from mensagod.postgres.access import describe_database, embedded_postgres
+from mensagod.postgres.access import describe_database, embedded_cluster
 from mensagod.process.accounts import Account
 from mensagod.storage import keycards, preregistrations, workspaces
 from mensagod.storage.connections import Description
@@ -57,7 +56,7 @@ def read_state(config: Config, account: Account | None = None) -> State:
 
 def _describe(config: Config, account: Account | None) -> Description:
     if config.database.embedded:
-        return embedded_postgres(BlockingReactor(), config, account).connection
+        return embedded_cluster(config, account).connection
     return describe_database(config)
 
 

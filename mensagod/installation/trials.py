@@ -13,12 +13,11 @@ from attrs import field, frozen
 
 from mensagod.config.tables import GlobalTable
 from mensagod.config.tree import ORGANIZATION_KEY
-from mensagod.installation.blocking import BlockingReactor, result_of
 from mensagod.installation.faults import InstallationFault
 from mensagod.installation.founding import Choices, account_of, found
 from mensagod.installation.fresh import Fresh
 from mensagod.postgres.binaries import EmbeddedError
-from mensagod.postgres.embedded import EmbeddedPostgres
+from mensagod.postgres.cluster import Cluster
 from mensagod.process.accounts import AccountError, acting_as, service_account
 from mensagod.process.durability import sync_directory
 from mensagod.values.identity import Domain
@@ -145,11 +144,11 @@ def end_postgres(directory: Path) -> None:
         account = service_account(user) if os.geteuid() == 0 else None
         # What lies there is that account's, and root must not be led astray by it.
         with acting_as(account):
-            postgres = EmbeddedPostgres(BlockingReactor(), directory)
+            cluster = Cluster(directory)
             try:
-                result_of(postgres.start())
+                cluster.start()
             finally:
-                result_of(postgres.stop())
+                cluster.stop()
 
 
 def _await_orphans(directory: Path) -> None:

@@ -3,19 +3,20 @@
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
 from mensagod.config import Config
-from mensagod.postgres.embedded import EmbeddedPostgres
+from mensagod.postgres.cluster import Cluster
 from mensagod.process.accounts import Account, AccountError
 from mensagod.storage.connections import Description
 
 
-def embedded_postgres(reactor: Any, config: Config, account: Account | None) -> EmbeddedPostgres:
-    """Make the embedded PostgreSQL of a configuration; nothing is started."""
+def embedded_cluster(config: Config, account: Account | None) -> Cluster:
+    """Give the cluster of the embedded PostgreSQL of a configuration; nothing is made or started.
+
+    :param account: whom it runs as if we are root.
+    """
     binaries = config.database.embedded_binaries
-    return EmbeddedPostgres(
-        reactor,
+    return Cluster(
         config.global_.top_dir / "postgresql",
         None if binaries is None else str(binaries),
         account,

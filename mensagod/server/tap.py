@@ -18,7 +18,7 @@ from mensagod.delivery.service import DeliveryService
 from mensagod.operations.resolver import LocalResolver
 from mensagod.organization.key_file import OrganizationKeyFault, read_candidates
 from mensagod.organization.watch import KeyWatch
-from mensagod.postgres.access import describe_database, embedded_postgres
+from mensagod.postgres.access import describe_database, embedded_cluster
 from mensagod.postgres.embedded import EmbeddedPostgres
 from mensagod.process.accounts import Account, AccountError, acting_as, service_account
 from mensagod.process.trusted_configuration import load_guarded
@@ -108,7 +108,9 @@ def assemble(
     :param reader: with whose rights to read what the configuration names; ``None`` for our own.
     """
     account = service_account(config.global_.user) if os.geteuid() == 0 else None
-    embedded = embedded_postgres(reactor, config, account) if config.database.embedded else None
+    embedded = None
+    if config.database.embedded:
+        embedded = EmbeddedPostgres(reactor, embedded_cluster(config, account))
     server = _server(reactor, config, embedded, reader)
     factory = MensagoFactory(reactor, server)
     endpoints = config.network.endpoints

@@ -13,12 +13,11 @@ from mensagod.cli.output import Refusal
 from mensagod.cli.quickstart import unusable_ports, with_ports
 from mensagod.config import load
 from mensagod.config.listeners import parse_listener
-from mensagod.installation.blocking import BlockingReactor
 from mensagod.installation.certificates import public_key_hash
 from mensagod.installation.faults import InstallationFault
 from mensagod.installation.founding import Choices
 from mensagod.installation.trials import TrialPlace
-from mensagod.postgres.access import embedded_postgres
+from mensagod.postgres.access import embedded_cluster
 from mensagod.storage.rows import Transaction
 from tests.cli.processes import Command
 from tests.cli.running import run
@@ -77,7 +76,7 @@ class QuickstartTests(SynchronousTestCase):
         for name in ("config", "domain", "admin", "listen"):
             self.assertEqual(second[name], first[name])
         config = load(self.var / "serverconfig.toml", ENVIRONMENT)
-        execute(embedded_postgres(BlockingReactor(), config, None).connection, use_code)
+        execute(embedded_cluster(config, None).connection, use_code)
         self.assertEqual(server.stop(), 0)
 
         server = self.start()

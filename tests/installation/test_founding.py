@@ -13,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from mensagod.config import ConfigFaults, load
 from mensagod.config.listeners import parse_listener
 from mensagod.crypto.passwords import PasswordHasher
-from mensagod.installation.blocking import BlockingReactor, result_of
 from mensagod.installation.certificates import public_key_hash
 from mensagod.installation.databases import open_database
 from mensagod.installation.faults import BadChoice, InstallationFault
@@ -21,7 +20,7 @@ from mensagod.installation.founding import Choices, Founded, found
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.organization.key_file import read_organization_key
 from mensagod.organization.keyring import Keyring
-from mensagod.postgres.access import embedded_postgres
+from mensagod.postgres.access import embedded_cluster
 from mensagod.process.accounts import service_account
 from mensagod.storage import keycards, keys, preregistrations
 from mensagod.storage.rows import Row, Transaction, one
@@ -185,8 +184,8 @@ class LedAstrayTests(FoundingTestCase):
 
     def test_process_of_another(self) -> None:
         """Nor is a process of root's ended whose number stands where that of PostgreSQL belongs."""
-        survivor = embedded_postgres(BlockingReactor(), self.config, self.account)
-        result_of(survivor.start())
+        survivor = embedded_cluster(self.config, self.account)
+        survivor.start()
         survivor.disown()
         pid_file = self.postgresql / "data/postmaster.pid"
         true, rest = pid_file.read_text().split("\n", 1)
