@@ -1,5 +1,6 @@
 """What an installation is like, as the database has it."""
 
+import os
 from pathlib import Path
 
 from attrs import field, frozen
@@ -31,7 +32,7 @@ class State:
     code_hash: str | None = field(repr=False)
 
     def unused_code(self, file: Path) -> str | None:
-        """Give the code from a file if it still is the one to register with; remove it if none is.
+        """Give the code from a file if it still is the one to register with; remove or empty it if none is.
 
         Takes as long as a password check.
         """
@@ -40,9 +41,17 @@ class State:
         except (OSError, UnicodeDecodeError):
             return None
         if self.code_hash is None:
-            file.unlink()
+            _remove_or_empty(file)
             return None
         return code if PasswordHasher(8192, 1, 1).verify(self.code_hash, code) else None
+
+
+def _remove_or_empty(file: Path) -> None:
+    try:
+        file.unlink()
+    except PermissionError:
+        # Its directory is root's.
+        os.truncate(file, 0)
 
 
 def read_state(config: Config, account: Account | None = None) -> State:

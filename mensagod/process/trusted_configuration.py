@@ -74,13 +74,6 @@ def reader_of(path: Path) -> Account | None:
 
 
 @contextmanager
-def reading_our_own() -> Iterator[None]:
-    """Have root's rights again where we only act as somebody else, to read what belongs to the program."""
-    with acting_as(ROOT if _is_acting() else None):
-        yield
-
-
-@contextmanager
 def writing_beside(file: Path) -> Iterator[None]:
     """Have root's rights again where we only act as somebody else, if the directory is root's alone."""
     with acting_as(ROOT if _is_acting() and is_roots_alone(file.parent) else None):

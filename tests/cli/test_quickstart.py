@@ -19,6 +19,7 @@ from mensagod.installation.founding import Choices
 from mensagod.installation.trials import TrialPlace
 from mensagod.postgres.access import embedded_cluster
 from mensagod.storage.rows import Transaction
+from tests.accounts import IS_ROOT, account_with_own_group
 from tests.cli.processes import Command
 from tests.cli.running import run
 from tests.installation.places import ENVIRONMENT, execute, field, make_directory
@@ -124,6 +125,40 @@ class QuickstartTests(SynchronousTestCase):
         self.assertEqual(server.stop(), 0)
 
 
+class RootsQuickstartTests(SynchronousTestCase):
+    """As root, for an account that shares its group with nobody."""
+
+    def test_life(self) -> None:
+        """Its directory stays root's, and the server changes nothing in it but the code that was used."""
+        directory, account = make_directory(self), account_with_own_group()
+        var = directory / "var"
+        code = var / "registration-code"
+
+        def start() -> Command:
+            arguments = ("quickstart", "--json", *ANY_PORTS)
+            return Command.start(self, directory, *arguments, MENSAGOD_GLOBAL__USER=account.name)
+
+        server = start()
+        first = server.document()
+        self.assertEqual((var.stat().st_uid, code.stat().st_uid), (0, account.uid))
+        self.assertEqual(stat.S_IMODE(code.stat().st_mode), 0o600)
+        for name in ("serverconfig.toml", "organization.key", "tls.key"):
+            found = (var / name).stat()
+            self.assertEqual((found.st_uid, found.st_gid), (0, account.gid), name)
+            self.assertEqual(stat.S_IMODE(found.st_mode), 0o640, name)
+        config = load(var / "serverconfig.toml", ENVIRONMENT)
+        execute(embedded_cluster(config, None).connection, use_code)
+        os.kill(server.process.pid, signal.SIGHUP)
+        self.assertEqual(server.stop(signal.SIGINT), 0)
+        for _ in range(2):
+            server = start()
+            workspace = first["admin"]["workspace_id"]
+            admin = {"workspace_id": workspace, "registration_code": None}
+            self.assertEqual(server.document()["admin"], admin)
+            self.assertEqual(server.stop(), 0)
+            self.assertEqual(code.exists() and code.read_text(), "" if _ == 0 else False)
+
+
 class RefusalTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = make_directory(self)
@@ -226,3 +261,8 @@ class ListenerTests(SynchronousTestCase):
         """Sockets without a port, and ports that the system chooses, pass."""
         listen = tuple(map(parse_listener, ("tcp:0", "unix:/run/m")))
         self.assertEqual(unusable_ports(listen), [])
+
+
+if not IS_ROOT:
+    # Only root gives files away.
+    del RootsQuickstartTests
