@@ -14,7 +14,7 @@ class ReversibleTests(SynchronousTestCase):
         self.files = ReversibleFiles()
 
     def test_removed(self) -> None:
-        """What was made is removed; what was there stays, and so does a directory with something else in it."""
+        """What was made is removed; what was there stays, and a directory with something else in it."""
         (self.directory / "there").mkdir()
         for name in ("there", "a/b", "c"):
             self.files.directory(self.directory / name, 0o700)
