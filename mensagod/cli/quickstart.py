@@ -24,8 +24,8 @@ from mensagod.config.listeners import Listener, parse_listener
 from mensagod.config.toml import write_value
 from mensagod.installation.certificates import read_pins
 from mensagod.installation.founding import Choices
+from mensagod.installation.quickstart_directory import TOP_DIR, QuickstartDirectory
 from mensagod.installation.state import State, read_state
-from mensagod.installation.trials import TOP_DIR, TrialPlace
 from mensagod.organization.dns_records import make_records
 from mensagod.process.trusted_configuration import load_guarded
 from mensagod.values.identity import Domain
@@ -61,7 +61,7 @@ def command(invocation: Invocation, domain: Domain | None, port: int | None, tls
     """
     if port == tls_port and port:
         raise click.UsageError("--port and --tls-port must differ")
-    place = TrialPlace(invocation.config or DEFAULT_CONFIG)
+    place = QuickstartDirectory(invocation.config or DEFAULT_CONFIG)
     choose = partial(_choose, place, domain or DEFAULT_DOMAIN, port, tls_port)
     is_new = place.set_up(choose, os.environ)
     if not is_new:
@@ -74,7 +74,7 @@ def command(invocation: Invocation, domain: Domain | None, port: int | None, tls
     serve(place.config, stage.announce, log=sys.stderr, ends_on_hangup=sys.stdin.isatty())
 
 
-def _choose(place: TrialPlace, domain: Domain, port: int | None, tls_port: int | None) -> Choices:
+def _choose(place: QuickstartDirectory, domain: Domain, port: int | None, tls_port: int | None) -> Choices:
     listen = with_ports(
         (),
         DEFAULT_PORT if port is None else port,
@@ -153,7 +153,7 @@ class _Stage:
     :ivar stream: stdout, which leads to the log while the server runs.
     """
 
-    place: TrialPlace
+    place: QuickstartDirectory
     config: Config
     as_json: bool
     stream: TextIO

@@ -16,7 +16,7 @@ from mensagod.config.listeners import parse_listener
 from mensagod.installation.certificates import public_key_hash
 from mensagod.installation.faults import InstallationFault
 from mensagod.installation.founding import Choices
-from mensagod.installation.trials import TrialPlace
+from mensagod.installation.quickstart_directory import QuickstartDirectory
 from mensagod.postgres.access import embedded_cluster
 from mensagod.storage.rows import Transaction
 from tests.accounts import IS_ROOT, account_with_own_group
@@ -222,7 +222,7 @@ class RefusalTests(SynchronousTestCase):
 
 class PlaceTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.place = TrialPlace(make_directory(self) / "var" / "serverconfig.toml")
+        self.place = QuickstartDirectory(make_directory(self) / "var" / "serverconfig.toml")
 
     def test_two_at_once(self) -> None:
         """Two processes do not set one directory up."""

@@ -1,4 +1,4 @@
-"""The directory of a server to try: filled whole, also after an interruption (spec 06, ``quickstart``)."""
+"""The directory of `mensagod quickstart`: filled whole, also after an interruption (spec 06)."""
 
 import fcntl
 import os
@@ -36,7 +36,7 @@ def _absolute(path: Path) -> Path:
 
 
 @frozen
-class TrialPlace:
+class QuickstartDirectory:
     """A directory that holds everything of one server.
 
     While it is being filled a mark lies in it, so that what an interruption leaves is known to be ours.
