@@ -19,8 +19,8 @@ from mensagod.values.identity import WorkspaceID
 
 
 @frozen
-class State:
-    """An installation.
+class Overview:
+    """What there is to say of an installation that begins.
 
     :ivar entry: the organization's current entry.
     :ivar admin: the administrator's workspace; ``None`` if it is archived.
@@ -54,7 +54,7 @@ def _remove_or_empty(file: Path) -> None:
         os.truncate(file, 0)
 
 
-def read_state(config: Config, account: Account | None = None) -> State:
+def read_overview(config: Config, account: Account | None = None) -> Overview:
     """Read it from a database that runs; blocks.
 
     :raises mensagod.installation.faults.InstallationFault: if it cannot be reached.
@@ -69,11 +69,11 @@ def _describe(config: Config, account: Account | None) -> Description:
     return describe_database(config)
 
 
-def _read(txn: Transaction, config: Config) -> State:
+def _read(txn: Transaction, config: Config) -> Overview:
     [stored] = keycards.list_entries(txn, keycards.ORGANIZATION, 0, None)
     entry = OrganizationEntry.from_text(stored.text)
     domain = config.global_.domain
     waiting = preregistrations.find_by_name(txn, ADMINISTRATOR, domain)
     if waiting is not None:
-        return State(entry, waiting.workspace, waiting.code_hash)
-    return State(entry, workspaces.find_registered(txn, ADMINISTRATOR, domain), None)
+        return Overview(entry, waiting.workspace, waiting.code_hash)
+    return Overview(entry, workspaces.find_registered(txn, ADMINISTRATOR, domain), None)
