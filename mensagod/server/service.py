@@ -24,7 +24,6 @@ from mensagod.crypto import passwords
 from mensagod.errors import ServerUnavailable
 from mensagod.organization import keycard
 from mensagod.organization.keyring import KeyringFault
-from mensagod.postgres.access import check_top_dir
 from mensagod.postgres.binaries import EmbeddedError
 from mensagod.postgres.embedded import EmbeddedPostgres
 from mensagod.process.accounts import Account, AccountError, can_reach, drop_privileges, fallback_warning
@@ -38,6 +37,7 @@ from mensagod.server.tls import CertificateFault
 from mensagod.storage import changes, failures, processes, schema
 from mensagod.storage.connections import Connection, connect
 from mensagod.storage.migrations import SchemaError, Step, apply_all, read_steps
+from mensagod.storage.top_dir import check_top_dir
 from mensagod.threads.pool import Crew
 from mensagod.values import user_ids
 

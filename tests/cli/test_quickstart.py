@@ -1,6 +1,5 @@
 """``mensagod quickstart``, with a real server and its embedded PostgreSQL, in processes of their own."""
 
-import contextlib
 import os
 import pty
 import signal
@@ -9,14 +8,10 @@ import stat
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mensagod.cli.output import Refusal
 from mensagod.cli.quickstart import unusable_ports, with_ports
 from mensagod.config import load
 from mensagod.config.listeners import parse_listener
 from mensagod.installation.certificates import public_key_hash
-from mensagod.installation.faults import InstallationFault
-from mensagod.installation.founding import Choices
-from mensagod.installation.quickstart_directory import QuickstartDirectory
 from mensagod.postgres.access import embedded_cluster
 from mensagod.storage.rows import Transaction
 from tests.accounts import IS_ROOT, account_with_own_group
@@ -218,34 +213,6 @@ class RefusalTests(SynchronousTestCase):
         outcome = run("run", "--config", self.config)
         self.assertEqual(outcome.status, 2)
         self.assertIn("organization.key", outcome.complaint)
-
-
-class PlaceTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.place = QuickstartDirectory(make_directory(self) / "var" / "serverconfig.toml")
-
-    def test_two_at_once(self) -> None:
-        """Two processes do not set one directory up."""
-        other: list[Exception] = []
-
-        def choose() -> Choices:
-            with contextlib.suppress(InstallationFault):
-                self.place.set_up(choose, {})
-                other.append(AssertionError("not refused"))
-            raise InstallationFault("enough")
-
-        self.assertRaises(InstallationFault, self.place.set_up, choose, {})
-        self.assertEqual(other, [])
-        self.assertFalse(self.place.directory.exists())
-
-    def test_refused(self) -> None:
-        """Where the choice is refused nothing is left."""
-
-        def choose() -> Choices:
-            raise Refusal("no")
-
-        self.assertRaises(Refusal, self.place.set_up, choose, {})
-        self.assertFalse(self.place.directory.exists())
 
 
 class ListenerTests(SynchronousTestCase):
