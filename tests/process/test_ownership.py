@@ -59,6 +59,8 @@ class RootTests(SynchronousTestCase):
         """In a directory of root's alone they are root's, and the account's group may read them."""
         chosen = Ownership.in_directory(self.directory, self.account)
         self.assertEqual(chosen, Ownership(0, self.account.gid, 0o640))
+        self.assertTrue(chosen.is_roots)
+        self.assertFalse(Ownership.private_to(self.account).is_roots)
         path = self.directory / "file"
         path.write_text("content")
         with path.open() as stream:
