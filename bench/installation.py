@@ -27,6 +27,7 @@ from mensagod.crypto.sealing import EncryptionPair, SecretKey
 from mensagod.delivery.envelopes import seal_message
 from mensagod.keycards.making import OrganizationKeys, make_organization_root
 from mensagod.organization.keyring import protect
+from mensagod.postgres.cluster import Cluster
 from mensagod.postgres.embedded import EmbeddedPostgres
 from mensagod.process.accounts import Account, give, service_account
 from mensagod.storage import devices, files, keycards, keys, mailboxes, schema, workspaces
@@ -218,7 +219,8 @@ async def _keep(reactor: object, directory: str, tcp: str, tls: str) -> None:
     installation = Installation(Path(directory), account)
     installation.lay_out(int(tcp), int(tls))
     installation.hand_over()
-    postgresql = EmbeddedPostgres(reactor, installation.data / "postgresql", None, account, pool_max=40)
+    cluster = Cluster(installation.data / "postgresql", account=account, pool_max=40)
+    postgresql = EmbeddedPostgres(reactor, cluster)
     await postgresql.start()
     try:
         path = await threads.deferToThread(installation.fill, postgresql)

@@ -11,7 +11,7 @@ from mensagod.cli.cards import CardReport, UsableHistory
 from mensagod.cli.verbs import Invocation, Parsed, VerbGroup, pass_invocation
 from mensagod.config import Config
 from mensagod.installation.faults import InstallationFault
-from mensagod.installation.opened import open_installation, transaction
+from mensagod.installation.opening import open_installation, transaction
 from mensagod.keycards.errors import KeycardFault
 from mensagod.keycards.splitting import split_entries
 from mensagod.storage import keycards, workspaces

@@ -12,7 +12,7 @@ from mensagod.cli.verbs import Invocation, VerbGroup, pass_invocation
 from mensagod.config import Config
 from mensagod.crypto.sealing import SecretKey
 from mensagod.installation.certificates import read_pins
-from mensagod.installation.opened import open_installation, transaction
+from mensagod.installation.opening import open_installation, transaction
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.signatures import fingerprint
 from mensagod.organization import dns_changes, keycard

@@ -10,7 +10,7 @@ from mensagod.cli.founded import as_lines
 from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.installation.certificates import read_pins
-from mensagod.installation.opened import transaction
+from mensagod.installation.opening import transaction
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.signatures import fingerprint
 from mensagod.organization import dns_changes, keycard

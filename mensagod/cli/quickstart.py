@@ -24,8 +24,8 @@ from mensagod.config.listeners import Listener, parse_listener
 from mensagod.config.toml import write_value
 from mensagod.installation.certificates import read_pins
 from mensagod.installation.founding import Choices
-from mensagod.installation.state import State, read_state
-from mensagod.installation.trials import TOP_DIR, TrialPlace
+from mensagod.installation.overview import Overview, read_overview
+from mensagod.installation.quickstart_directory import TOP_DIR, QuickstartDirectory
 from mensagod.organization.dns_records import make_records
 from mensagod.process.trusted_configuration import load_guarded
 from mensagod.values.identity import Domain
@@ -61,7 +61,7 @@ def command(invocation: Invocation, domain: Domain | None, port: int | None, tls
     """
     if port == tls_port and port:
         raise click.UsageError("--port and --tls-port must differ")
-    place = TrialPlace(invocation.config or DEFAULT_CONFIG)
+    place = QuickstartDirectory(invocation.config or DEFAULT_CONFIG)
     choose = partial(_choose, place, domain or DEFAULT_DOMAIN, port, tls_port)
     is_new = place.set_up(choose, os.environ)
     if not is_new:
@@ -74,7 +74,7 @@ def command(invocation: Invocation, domain: Domain | None, port: int | None, tls
     serve(place.config, stage.announce, log=sys.stderr, ends_on_hangup=sys.stdin.isatty())
 
 
-def _choose(place: TrialPlace, domain: Domain, port: int | None, tls_port: int | None) -> Choices:
+def _choose(place: QuickstartDirectory, domain: Domain, port: int | None, tls_port: int | None) -> Choices:
     listen = with_ports(
         (),
         DEFAULT_PORT if port is None else port,
@@ -153,7 +153,7 @@ class _Stage:
     :ivar stream: stdout, which leads to the log while the server runs.
     """
 
-    place: TrialPlace
+    place: QuickstartDirectory
     config: Config
     as_json: bool
     stream: TextIO
@@ -169,26 +169,28 @@ class _Stage:
         self.stream.flush()
 
     def _describe(self, addresses: tuple[str, ...]) -> str:
-        state = read_state(self.config)
-        code = state.unused_code(self.place.code)
+        overview = read_overview(self.config)
+        code = overview.unused_code(self.place.code)
         if self.as_json:
-            return json.dumps(self._document(state, code, addresses), indent=2)
-        return "\n".join(self._lines(state, code, addresses))
+            return json.dumps(self._document(overview, code, addresses), indent=2)
+        return "\n".join(self._lines(overview, code, addresses))
 
-    def _document(self, state: State, code: str | None, addresses: tuple[str, ...]) -> dict[str, object]:
+    def _document(
+        self, overview: Overview, code: str | None, addresses: tuple[str, ...]
+    ) -> dict[str, object]:
         port = int(min(addresses, key=lambda text: not text.startswith("tls:")).rpartition(":")[2])
         domains = self.config.global_.domains
         document = as_document(
             config=str(self.config.path),
             domain=self.config.global_.domain,
-            admin=state.admin,
+            admin=overview.admin,
             code=code,
-            records=make_records(state.entry, domains, read_pins(self.config), port),
+            records=make_records(overview.entry, domains, read_pins(self.config), port),
             listen=[str(listener) for listener in self.config.network.endpoints],
         )
         return {**document, "addresses": list(addresses)}
 
-    def _lines(self, state: State, code: str | None, addresses: tuple[str, ...]) -> list[str]:
+    def _lines(self, overview: Overview, code: str | None, addresses: tuple[str, ...]) -> list[str]:
         domain = self.config.global_.domain
         names = {"tcp": "Plain TCP", "tls": "TLS"}
         lines = ["", "mensagod is running.", ""]
@@ -196,7 +198,7 @@ class _Stage:
             kind, _, rest = address.partition(":")
             lines.append(f"  {names.get(kind, kind):<18}  {rest}")
         lines.append(f"  {'Domain':<18}  {domain}")
-        lines.append(f"  {'Administrator':<18}  admin/{domain}, workspace {state.admin}")
+        lines.append(f"  {'Administrator':<18}  admin/{domain}, workspace {overview.admin}")
         if code is not None:
             lines += [
                 f"  {'Registration code':<18}  {code}",

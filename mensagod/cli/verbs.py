@@ -41,10 +41,12 @@ class Invocation:
         from mensagod.process.accounts import acting_as  # noqa: PLC0415
         from mensagod.process.eager_imports import load_modules  # noqa: PLC0415
         from mensagod.process.trusted_configuration import load_guarded  # noqa: PLC0415
+        from mensagod.storage.migrations import installed_steps  # noqa: PLC0415
 
         loaded = load_guarded(configuration_path(os.environ, self.config), os.environ)
         if loaded.reader is not None:
             load_modules()
+            installed_steps()
         click.get_current_context().with_resource(acting_as(loaded.reader))
         return loaded.config
 

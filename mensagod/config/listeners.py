@@ -2,19 +2,26 @@ r"""Endpoint strings of ``network.listen`` and ``metrics.listen``, checked witho
 
 The form is Twisted's: a kind and arguments, joined by colons, some of them ``name=value``; a backslash takes
 the meaning from the character after it. ``tls:PORT:interface=ADDRESS`` is ours.
+
+Twisted's own parser has the last word on ``tcp``, ``tls`` and ``unix``. It reads the other kinds only where
+they can be used: ``ssl`` opens the key's file, ``systemd`` wants the inherited sockets, and ``tcp6`` is a
+plugin, which a server that has given up root may not be able to load again. Those are read here, as are the
+arguments that other modules ask for.
 """
 
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
 
 from attrs import field, frozen
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
 
 from mensagod.errors import BadValue
 
 #: The arguments of each kind; those before the stroke may stand without a name, in this order.
 _ARGUMENTS: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "tcp": (("port", "interface", "backlog"), frozenset()),
-    "tcp6": (("port", "interface", "backlog"), frozenset()),
+    "tcp6": (("port", "backlog", "interface"), frozenset()),
     "tls": (("port", "interface", "backlog"), frozenset()),
     "ssl": (
         (
@@ -32,7 +39,8 @@ _ARGUMENTS: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "unix": (("address", "mode", "backlog", "lockfile"), frozenset()),
     "systemd": (("domain", "index"), frozenset({"name"})),
 }
-_LONGEST = 1024
+_READ_BY_TWISTED: Final = frozenset({"tcp", "tls", "unix"})
+_LONGEST: Final = 1024
 
 
 @frozen
@@ -75,14 +83,9 @@ class Listener:
         return f"tcp:{self.text.partition(':')[2]}" if self.kind == "tls" else self.text
 
 
-def escape(text: str) -> str:
-    """Write a text as one argument of an endpoint string."""
-    return text.replace("\\", "\\\\").replace(":", "\\:").replace("=", "\\=")
-
-
 def tcp_listener(address: IPv4Address | IPv6Address, port: int) -> Listener:
     """Make the plain listener that ``network.listen_ip`` and ``network.port`` stand for."""
-    return parse_listener(f"tcp:{port}:interface={escape(str(address))}")
+    return parse_listener(f"tcp:{port}:interface={quoteStringArgument(str(address))}")
 
 
 def parse_listener(text: str) -> Listener:
@@ -93,7 +96,13 @@ def parse_listener(text: str) -> Listener:
     (prefix, kind), *arguments = _split(text)
     if prefix is not None or kind not in _ARGUMENTS:
         raise BadValue(f"the kind of an endpoint is one of {', '.join(_ARGUMENTS)}")
-    options = _name(kind, arguments)
+    listener = _check(text, kind, _name(kind, arguments))
+    if kind in _READ_BY_TWISTED:
+        _ask_twisted(listener)
+    return listener
+
+
+def _check(text: str, kind: str, options: Mapping[str, str]) -> Listener:
     if kind == "unix":
         _check_unix(options)
     if kind == "systemd":
@@ -107,6 +116,14 @@ def parse_listener(text: str) -> Listener:
     return Listener(text, kind, port, _check_interface(options.get("interface", "")), options)
 
 
+def _ask_twisted(listener: Listener) -> None:
+    """Make an endpoint that is thrown away: a reactor is used only when it listens."""
+    try:
+        serverFromString(None, listener.inner)
+    except (TypeError, ValueError) as error:
+        raise BadValue(f"Twisted does not understand it: {error}") from None
+
+
 def _split(text: str) -> list[tuple[str | None, str]]:
     """Split at colons and at the first equals sign of each argument, minding backslashes."""
     arguments: list[tuple[str | None, str]] = []
@@ -115,7 +132,10 @@ def _split(text: str) -> list[tuple[str | None, str]]:
     characters = iter(text)
     for character in characters:
         if character == "\\":
-            current += next(characters, "\\")
+            escaped = next(characters, None)
+            if escaped is None:
+                raise BadValue("a backslash ends it, with no character to take the meaning from")
+            current += escaped
         elif character == ":":
             arguments.append((name, current))
             name, current = None, ""

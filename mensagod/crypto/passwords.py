@@ -10,7 +10,6 @@ from typing import Final
 import argon2
 from argon2.exceptions import Argon2Error
 from attrs import field, frozen
-from xkcdpass import xkcd_password
 
 from mensagod.errors import BadValue
 
@@ -20,6 +19,8 @@ CODE_LENGTH: Final = range(8, 129)
 """How many code points a registration or reset code may have."""
 CODE_WORDS: Final = range(3, 13)
 """How many words give a code whose length is surely within :data:`CODE_LENGTH`."""
+WORDS: Final = Path(__file__).with_name("words") / "eff-long.txt"
+"""The EFF's long word list, whose licence lies beside it."""
 
 _SALT_SIZE: Final = 16
 _DIGEST_SIZE: Final = 32
@@ -128,7 +129,7 @@ def word_list() -> tuple[str, ...]:
 
     A server that starts as root calls this before it changes account (spec 06, *Configuration*).
     """
-    words = Path(xkcd_password.locate_wordfile("eff-long")).read_text(encoding="ascii").split()
+    words = WORDS.read_text(encoding="ascii").split()
     # The few words with a dash of their own would make the count of words unclear.
     return tuple(word for word in words if word.isalpha())
 

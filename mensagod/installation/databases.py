@@ -8,9 +8,8 @@ from psycopg2 import sql
 
 from mensagod.config import Config
 from mensagod.errors import BadValue
-from mensagod.installation.blocking import BlockingReactor, result_of
 from mensagod.installation.faults import BadChoice, InstallationFault
-from mensagod.postgres.access import describe_database, embedded_postgres
+from mensagod.postgres.access import describe_database, embedded_cluster
 from mensagod.postgres.binaries import EmbeddedError
 from mensagod.process.accounts import Account, acting_as
 from mensagod.storage.connections import Connection, Description, connect
@@ -31,19 +30,19 @@ def open_database(config: Config, account: Account | None) -> Iterator[Connectio
         with connected(describe_database(config)) as connection:
             yield connection
         return
-    postgres = embedded_postgres(BlockingReactor(), config, account)
+    cluster = embedded_cluster(config, account)
     # Its files are that account's, and root must not be led astray by a link or a number there.
     try:
         try:
             with acting_as(account):
-                description = result_of(postgres.start())
+                cluster.start()
         except EmbeddedError as error:
             raise InstallationFault(one_line(error)) from error
-        with connected(description) as connection:
+        with connected(cluster.connection) as connection:
             yield connection
     finally:
         with acting_as(account):
-            result_of(postgres.stop())
+            cluster.stop()
 
 
 @contextmanager

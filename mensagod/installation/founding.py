@@ -23,7 +23,7 @@ from mensagod.errors import BadValue
 from mensagod.installation.certificates import certificate_names, make_self_signed, read_pins
 from mensagod.installation.databases import one_line, open_database, refuse_data
 from mensagod.installation.faults import BadChoice, InstallationFault
-from mensagod.installation.fresh import Fresh
+from mensagod.installation.reversible import ReversibleFiles
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.fields import check_client_name
 from mensagod.keycards.making import OrganizationKeys, make_organization_root
@@ -131,9 +131,9 @@ def found(choices: Choices, environ: Mapping[str, str]) -> Founded:
     """
     choices.check()
     document = choices.document()
-    fresh = Fresh()
+    files = ReversibleFiles()
     try:
-        return _found(choices, document, environ, fresh)
+        return _found(choices, document, environ, files)
     except (psycopg2.Error, SchemaError) as error:
         raise InstallationFault(f"The database refused: {one_line(error)}") from error
     except OSError as error:
@@ -141,7 +141,7 @@ def found(choices: Choices, environ: Mapping[str, str]) -> Founded:
     except AccountError as error:
         raise InstallationFault(str(error)) from error
     finally:
-        fresh.remove()
+        files.remove()
 
 
 def _explained(error: OSError) -> str:
@@ -151,25 +151,25 @@ def _explained(error: OSError) -> str:
     return f"{reason}: start as root, or choose other places with --config and --top-dir"
 
 
-def _found(choices: Choices, document: bytes, environ: Mapping[str, str], fresh: Fresh) -> Founded:
+def _found(choices: Choices, document: bytes, environ: Mapping[str, str], files: ReversibleFiles) -> Founded:
     path = choices.config.absolute()
     refuse_existing(path)
-    fresh.directory(path.parent, 0o755)
-    fresh.file(path, document)
+    files.directory(path.parent, 0o755)
+    files.file(path, document)
     config = load(path, environ)
     refuse_existing(config.organization_key)
     _check_top_dir(config)
-    fresh.account = account_of(config)
-    fresh.give(path)
-    fresh.directory(config.global_.top_dir, 0o700)
-    fresh.give(config.global_.top_dir)
-    _make_certificate(config, fresh)
-    fresh.tree(config.global_.top_dir / "postgresql")
-    with open_database(config, fresh.account) as connection:
-        return _establish(choices, config, connection, fresh)
+    files.account = account_of(config)
+    files.hand_over(path)
+    files.directory(config.global_.top_dir, 0o700)
+    files.give(config.global_.top_dir)
+    _make_certificate(config, files)
+    files.tree(config.global_.top_dir / "postgresql")
+    with open_database(config, files.account) as connection:
+        return _establish(choices, config, connection, files)
 
 
-def _establish(choices: Choices, config: Config, connection: Connection, fresh: Fresh) -> Founded:
+def _establish(choices: Choices, config: Config, connection: Connection, files: ReversibleFiles) -> Founded:
     """Write all rows in one transaction, and the key that they are encrypted with just before its end."""
     master, keys = SecretKey.generate(), OrganizationKeys()
     admin = WAddress(choices.admin, config.global_.domain)
@@ -187,8 +187,8 @@ def _establish(choices: Choices, config: Config, connection: Connection, fresh: 
         for pair in (keys.primary, keys.encryption):
             add_key(txn, protect(pair, master))
         _add_rows(txn, founded)
-        fresh.file(config.organization_key, write_organization_key(master))
-    fresh.keep()
+        files.file(config.organization_key, write_organization_key(master))
+    files.keep()
     return founded
 
 
@@ -208,19 +208,19 @@ def _add_rows(txn: Transaction, founded: Founded) -> None:
             workspaces.add_name(txn, alias, domain, founded.admin, "alias")
 
 
-def _make_certificate(config: Config, fresh: Fresh) -> None:
+def _make_certificate(config: Config, files: ReversibleFiles) -> None:
     """Make what a ``tls:`` listener needs, unless it is there."""
-    files = (config.network.tls_certificate, config.network.tls_key)
+    pair = (config.network.tls_certificate, config.network.tls_key)
     if not any(listener.kind == "tls" for listener in config.network.endpoints):
         return
-    there = [path for path in files if os.path.lexists(path)]
+    there = [path for path in pair if os.path.lexists(path)]
     if len(there) == 1:
         raise InstallationFault(f"{there[0]} is there, but not its counterpart: put both there, or none")
     if not there:
         made = make_self_signed(certificate_names(config), datetime.now(UTC))
-        for path, content in zip(files, (made.certificate, made.key), strict=True):
-            fresh.directory(path.parent, 0o755)
-            fresh.file(path, content)
+        for path, content in zip(pair, (made.certificate, made.key), strict=True):
+            files.directory(path.parent, 0o755)
+            files.file(path, content)
 
 
 def refuse_existing(path: Path) -> None:

@@ -19,7 +19,9 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import SecretKey
 from mensagod.errors import BadValue
 from mensagod.organization.keyring import KeyringFault
+from mensagod.process.accounts import is_own_group
 from mensagod.process.durability import sync_directory
+from mensagod.process.ownership import Ownership, is_shared_safely
 from mensagod.process.trusted_configuration import writing_beside
 
 _LARGEST: Final = 1024
@@ -38,7 +40,7 @@ def read_organization_key(path: Path) -> SecretKey:
     """Read the key.
 
     :raises OrganizationKeyFault: if the file is missing, cannot be read, is open to others than its
-        owner, or holds something else.
+        owner or, where that is root, to others than one account, or holds something else.
     """
     try:
         content = _read_private(path)
@@ -110,9 +112,9 @@ def write_next(path: Path, key: SecretKey, like: Path | None = None) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with writing_beside(path):
         target.unlink(missing_ok=True)
-        owner = (like or path).stat()
+        ownership = Ownership.of(like or path)
         with os.fdopen(os.open(target, flags, 0o600), "wb") as stream:
-            os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
+            ownership.apply(stream.fileno())
             stream.write(write_organization_key(key))
             stream.flush()
             os.fsync(stream.fileno())
@@ -126,6 +128,18 @@ def adopt_next(path: Path) -> None:
     sync_directory(path.parent)
 
 
+def _opening(path: Path, found: os.stat_result) -> str:
+    """Say to whom a file is open, and what helps."""
+    if found.st_uid != 0 or found.st_gid == 0:
+        return f"{path} is open to others than its owner: run `chmod 600 {path}`"
+    if is_own_group(found.st_gid):
+        return f"{path} is open to others than root and the server's account: run `chmod 640 {path}`"
+    return (
+        f"{path} is open to a group with several accounts: run `chown ACCOUNT {path}` and `chmod 600 {path}`,"
+        " or give it a group that only the server's account is in"
+    )
+
+
 def _read_private(path: Path) -> bytes:
     # O_NONBLOCK, so that a pipe in its place does not hold us up.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -133,8 +147,8 @@ def _read_private(path: Path) -> bytes:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OrganizationKeyFault(f"{path} is not a file: put the file back from the backup")
-        if stat.S_IMODE(found.st_mode) & 0o077:
-            raise OrganizationKeyFault(f"{path} is open to others than its owner: run `chmod 600 {path}`")
+        if stat.S_IMODE(found.st_mode) & 0o077 and not is_shared_safely(found):
+            raise OrganizationKeyFault(_opening(path, found))
         return os.read(descriptor, _LARGEST)
     finally:
         os.close(descriptor)

@@ -10,7 +10,7 @@ from datetime import datetime
 from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import SecretKey
-from mensagod.installation.opened import transaction
+from mensagod.installation.opening import transaction
 from mensagod.organization import keycard
 from mensagod.organization.key_file import adopt_next, changing, read_candidates, write_next
 from mensagod.organization.key_file import read_organization_key as read_key

@@ -8,7 +8,7 @@ import time
 from typing import BinaryIO, Final
 
 from mensagod.postgres.binaries import Binaries
-from mensagod.postgres.cluster import ClusterFiles
+from mensagod.postgres.directory import ClusterDirectory
 
 STOP_LIMIT: Final = 60.0
 """Seconds that a fast shutdown may take before an immediate one."""
@@ -19,8 +19,8 @@ _POLL = 0.05
 class ServerProcess:
     """The server process, ours by birth or taken over, or another's; and the lock that tells."""
 
-    def __init__(self, files: ClusterFiles):
-        self._files = files
+    def __init__(self, directory: ClusterDirectory):
+        self._directory = directory
         self._lock: BinaryIO | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -28,7 +28,7 @@ class ServerProcess:
         """Own the cluster, unless a living process does already."""
         if self._lock is not None:
             return True
-        lock = self._files.open_lock()
+        lock = self._directory.open_lock()
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -39,19 +39,19 @@ class ServerProcess:
 
     def spawn(self, binaries: Binaries, max_connections: int) -> None:
         """Start a process."""
-        self._process = self._files.spawn(binaries, max_connections)
+        self._process = self._directory.spawn(binaries, max_connections)
 
     def is_there(self) -> bool:
         """Tell whether there is a server, be it only on its way up or down."""
         if self._process is not None and self._process.poll() is None:
             return True
-        return self._files.is_listening()
+        return self._directory.is_listening()
 
     def is_alive(self) -> bool:
         """Tell whether the server runs; cheap."""
         if self._process is not None:
             return self._process.poll() is None
-        pid = self._files.server_pid()
+        pid = self._directory.server_pid()
         return pid is not None and _exists(pid)
 
     def stop(self) -> None:
@@ -74,8 +74,8 @@ class ServerProcess:
         if self._process is not None and self._process.poll() is None:
             return self._process.pid
         # A number in a file that was left behind, or forged, may be anybody's by now.
-        pid = self._files.server_pid() if self._files.is_listening() else None
-        return pid if pid is not None and self._files.owns(pid) else None
+        pid = self._directory.server_pid() if self._directory.is_listening() else None
+        return pid if pid is not None and self._directory.owns(pid) else None
 
     def _end(self, pid: int) -> None:
         for how in (signal.SIGINT, signal.SIGQUIT):

@@ -1,5 +1,6 @@
 """The Unix account that the server serves as, and how root becomes it (spec 06, *Configuration*)."""
 
+import grp
 import os
 import pwd
 import stat
@@ -67,6 +68,17 @@ def owner_account(uid: int) -> Account:
     except KeyError:
         raise AccountError(f"There is no account with the number {uid}") from None
     return Account(entry.pw_name, uid, entry.pw_gid)
+
+
+def is_own_group(gid: int) -> bool:
+    """Tell whether a group has one account in it, or none, as far as this machine knows."""
+    try:
+        listed = grp.getgrgid(gid).gr_mem
+    except KeyError:
+        return False
+    accounts = [entry for entry in pwd.getpwall() if entry.pw_gid == gid or entry.pw_name in listed]
+    unknown = set(listed) - {entry.pw_name for entry in accounts}
+    return len({entry.pw_uid for entry in accounts}) + len(unknown) <= 1
 
 
 def fallback_warning(configured: str, account: Account | None) -> str | None:

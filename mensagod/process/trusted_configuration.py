@@ -6,7 +6,6 @@ configuration, and the files that it names, with the rights of the owner, and se
 """
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +15,12 @@ from attrs import frozen
 
 from mensagod.config import Config, load
 from mensagod.process.accounts import ROOT, Account, AccountError, acting_as, owner_account, service_account
+from mensagod.process.root_paths import find_opening, is_roots_alone
 
 _READ_OR_MADE_AS_ROOT: Final = {
     "unix": "root would have to make its socket",
     "ssl": "root would have to read its files; tls: does the same",
 }
-_MOST_LINKS: Final = 40
-_WRITABLE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 @frozen
@@ -63,8 +61,7 @@ def reader_of(path: Path) -> Account | None:
     """
     if os.geteuid() != 0:
         return None
-    ends = {path.parent.resolve(), path.resolve().parent}
-    opening = next((part for part in _passed(path) if _is_open(part, part in ends)), None)
+    opening = find_opening(path, {path.parent.resolve(), path.resolve().parent})
     if opening is None:
         return None
     owner = path.stat().st_uid
@@ -77,63 +74,14 @@ def reader_of(path: Path) -> Account | None:
 
 
 @contextmanager
-def reading_our_own() -> Iterator[None]:
-    """Have root's rights again where we only act as somebody else, to read what belongs to the program."""
-    with acting_as(ROOT if _is_acting() else None):
-        yield
-
-
-@contextmanager
 def writing_beside(file: Path) -> Iterator[None]:
     """Have root's rights again where we only act as somebody else, if the directory is root's alone."""
-    with acting_as(ROOT if _is_acting() and _is_roots_alone(file.parent) else None):
+    with acting_as(ROOT if _is_acting() and is_roots_alone(file.parent) else None):
         yield
 
 
 def _is_acting() -> bool:
     return os.getuid() == 0 and os.geteuid() != 0
-
-
-def _is_roots_alone(directory: Path) -> bool:
-    end = directory.resolve()
-    return not any(_is_open(part, part == end) for part in _passed(directory))
-
-
-def _passed(path: Path) -> Iterator[Path]:
-    """Give everything that is passed on the way to a file, what links lead through included."""
-    current, links = Path("/"), 0
-    yield current
-    rest = list(reversed(path.absolute().parts[1:]))
-    while rest:
-        name = rest.pop()
-        if name == "..":
-            current = current.parent
-            continue
-        step = current / name
-        yield step
-        if not step.is_symlink():
-            current = step
-        elif (links := links + 1) > _MOST_LINKS:
-            raise AccountError(f"{path} leads through too many symbolic links")
-        else:
-            target = step.readlink()
-            current = Path("/") if target.is_absolute() else current
-            rest += reversed(target.parts[1:] if target.is_absolute() else target.parts)
-
-
-def _is_open(part: Path, is_end: bool) -> bool:
-    """Tell whether others than root can change something on the way, or put something else in its place.
-
-    :param is_end: whether it is the directory itself, where files may be missing that others could make.
-    """
-    found = part.lstat()
-    if found.st_uid != 0:
-        return True
-    if stat.S_ISLNK(found.st_mode) or not found.st_mode & _WRITABLE:
-        return False
-    # Where the sticky bit is set nobody can take away what is root's.
-    keeps = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-    return is_end or not keeps
 
 
 def _check_account(config: Config, reader: Account) -> None:

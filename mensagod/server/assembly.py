@@ -18,7 +18,8 @@ from mensagod.lifecycle.periodic import Periodic
 from mensagod.operations.resolver import LocalResolver
 from mensagod.organization.key_file import read_candidates
 from mensagod.organization.watch import KeyWatch
-from mensagod.postgres.access import describe_database, embedded_postgres
+from mensagod.postgres.access import describe_database, embedded_cluster
+from mensagod.postgres.embedded import EmbeddedPostgres
 from mensagod.process.accounts import Account, acting_as
 from mensagod.server.preparing import Migration, check_domain
 from mensagod.sessions.live import LiveSessions
@@ -26,9 +27,9 @@ from mensagod.sessions.parts import Server
 from mensagod.sessions.recovery import Recovery
 from mensagod.sharing.follower import Follower, StoredEventLog
 from mensagod.sharing.heartbeat import Heartbeat
-from mensagod.storage import events, failures, schema
+from mensagod.storage import events, failures
 from mensagod.storage.database import Database
-from mensagod.storage.migrations import read_steps
+from mensagod.storage.migrations import installed_steps
 from mensagod.storage.store import MailboxStore
 from mensagod.threads.pool import Crew
 
@@ -52,7 +53,9 @@ class Assembly:
 
     def __init__(self, reactor: Any, config: Config, account: Account | None, reader: Account | None):
         self.reactor = reactor
-        self.embedded = embedded_postgres(reactor, config, account) if config.database.embedded else None
+        self.embedded: EmbeddedPostgres | None = None
+        if config.database.embedded:
+            self.embedded = EmbeddedPostgres(reactor, embedded_cluster(config, account))
         description = describe_database(config) if self.embedded is None else self.embedded.connection
         pool = config.database
         self.database = Database(reactor, description, pool.pool_min, pool.pool_max)
@@ -109,7 +112,7 @@ class Assembly:
         if self.embedded is not None:
             yield self.embedded
         yield ServicePart(self.database)
-        yield patient(Preparation(Migration(self.database, read_steps(schema.DIRECTORY)).run))
+        yield patient(Preparation(Migration(self.database, installed_steps()).run))
         yield patient(Preparation(self.keys.load))
         yield patient(Preparation(lambda: check_domain(self.database, self.server.domain)))
         yield patient(Heartbeat(self.reactor, self.database, self.sessions.process, recovery.lose_rows))

@@ -4,9 +4,9 @@ import os
 
 from mensagod.config import Config
 from mensagod.crypto import passwords
-from mensagod.postgres.access import check_top_dir
 from mensagod.process.accounts import Account, AccountError, can_reach, drop_privileges
 from mensagod.process.eager_imports import load_modules
+from mensagod.storage.top_dir import check_top_dir
 from mensagod.values import user_ids
 
 

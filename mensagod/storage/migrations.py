@@ -6,12 +6,14 @@ processes at once one applies, the other waits and finds nothing to do.
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
+from mensagod.storage import schema
 from mensagod.storage.connections import Connection
 from mensagod.storage.rows import Row, Transaction, many, one
 
@@ -102,6 +104,15 @@ def read_steps(directory: Path) -> list[Step]:
             fault = "there twice" if step.version < expected else f"without its {expected:04}"
             raise BadSteps(f"{step.file_name} is {fault}")
     return steps
+
+
+@cache
+def installed_steps() -> tuple[Step, ...]:
+    """Give the steps of this program, read from disk the first time.
+
+    Who is about to lose the right to read the program calls this before.
+    """
+    return tuple(read_steps(schema.DIRECTORY))
 
 
 def migrate(connection: Connection, directory: Path) -> list[Step]:

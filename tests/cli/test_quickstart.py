@@ -1,6 +1,5 @@
 """``mensagod quickstart``, with a real server and its embedded PostgreSQL, in processes of their own."""
 
-import contextlib
 import os
 import pty
 import signal
@@ -9,17 +8,13 @@ import stat
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mensagod.cli.output import Refusal
 from mensagod.cli.quickstart import unusable_ports, with_ports
 from mensagod.config import load
 from mensagod.config.listeners import parse_listener
-from mensagod.installation.blocking import BlockingReactor
 from mensagod.installation.certificates import public_key_hash
-from mensagod.installation.faults import InstallationFault
-from mensagod.installation.founding import Choices
-from mensagod.installation.trials import TrialPlace
-from mensagod.postgres.access import embedded_postgres
+from mensagod.postgres.access import embedded_cluster
 from mensagod.storage.rows import Transaction
+from tests.accounts import IS_ROOT, account_with_own_group
 from tests.cli.processes import Command
 from tests.cli.running import run
 from tests.installation.places import ENVIRONMENT, execute, field, make_directory
@@ -77,7 +72,7 @@ class QuickstartTests(SynchronousTestCase):
         for name in ("config", "domain", "admin", "listen"):
             self.assertEqual(second[name], first[name])
         config = load(self.var / "serverconfig.toml", ENVIRONMENT)
-        execute(embedded_postgres(BlockingReactor(), config, None).connection, use_code)
+        execute(embedded_cluster(config, None).connection, use_code)
         self.assertEqual(server.stop(), 0)
 
         server = self.start()
@@ -123,6 +118,40 @@ class QuickstartTests(SynchronousTestCase):
         self.assertIn(b"Mensago", greet(document["addresses"][0]))
         self.assertEqual(document["admin"]["registration_code"], self.code.read_text().strip())
         self.assertEqual(server.stop(), 0)
+
+
+class RootsQuickstartTests(SynchronousTestCase):
+    """As root, for an account that shares its group with nobody."""
+
+    def test_life(self) -> None:
+        """Its directory stays root's, and the server changes nothing in it but the code that was used."""
+        directory, account = make_directory(self), account_with_own_group()
+        var = directory / "var"
+        code = var / "registration-code"
+
+        def start() -> Command:
+            arguments = ("quickstart", "--json", *ANY_PORTS)
+            return Command.start(self, directory, *arguments, MENSAGOD_GLOBAL__USER=account.name)
+
+        server = start()
+        first = server.document()
+        self.assertEqual((var.stat().st_uid, code.stat().st_uid), (0, account.uid))
+        self.assertEqual(stat.S_IMODE(code.stat().st_mode), 0o600)
+        for name in ("serverconfig.toml", "organization.key", "tls.key"):
+            found = (var / name).stat()
+            self.assertEqual((found.st_uid, found.st_gid), (0, account.gid), name)
+            self.assertEqual(stat.S_IMODE(found.st_mode), 0o640, name)
+        config = load(var / "serverconfig.toml", ENVIRONMENT)
+        execute(embedded_cluster(config, None).connection, use_code)
+        os.kill(server.process.pid, signal.SIGHUP)
+        self.assertEqual(server.stop(signal.SIGINT), 0)
+        for _ in range(2):
+            server = start()
+            workspace = first["admin"]["workspace_id"]
+            admin = {"workspace_id": workspace, "registration_code": None}
+            self.assertEqual(server.document()["admin"], admin)
+            self.assertEqual(server.stop(), 0)
+            self.assertEqual(code.exists() and code.read_text(), "" if _ == 0 else False)
 
 
 class RefusalTests(SynchronousTestCase):
@@ -186,34 +215,6 @@ class RefusalTests(SynchronousTestCase):
         self.assertIn("organization.key", outcome.complaint)
 
 
-class PlaceTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.place = TrialPlace(make_directory(self) / "var" / "serverconfig.toml")
-
-    def test_two_at_once(self) -> None:
-        """Two processes do not set one directory up."""
-        other: list[Exception] = []
-
-        def choose() -> Choices:
-            with contextlib.suppress(InstallationFault):
-                self.place.set_up(choose, {})
-                other.append(AssertionError("not refused"))
-            raise InstallationFault("enough")
-
-        self.assertRaises(InstallationFault, self.place.set_up, choose, {})
-        self.assertEqual(other, [])
-        self.assertFalse(self.place.directory.exists())
-
-    def test_refused(self) -> None:
-        """Where the choice is refused nothing is left."""
-
-        def choose() -> Choices:
-            raise Refusal("no")
-
-        self.assertRaises(Refusal, self.place.set_up, choose, {})
-        self.assertFalse(self.place.directory.exists())
-
-
 class ListenerTests(SynchronousTestCase):
     def test_ports(self) -> None:
         """A port goes into the first listener of its kind, or into a new one; the others stay."""
@@ -227,3 +228,8 @@ class ListenerTests(SynchronousTestCase):
         """Sockets without a port, and ports that the system chooses, pass."""
         listen = tuple(map(parse_listener, ("tcp:0", "unix:/run/m")))
         self.assertEqual(unusable_ports(listen), [])
+
+
+if not IS_ROOT:
+    # Only root gives files away.
+    del RootsQuickstartTests

@@ -4,11 +4,12 @@ from ipaddress import ip_address
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from mensagod.config.listeners import escape, parse_listener, tcp_listener
+from mensagod.config.listeners import parse_listener, tcp_listener
 from mensagod.errors import BadValue
 
 _REFUSED = (
@@ -25,12 +26,16 @@ _REFUSED = (
     "tcp:1:colour=red",
     "tcp:1:127.0.0.1:50:x",
     "tcp:interface=127.0.0.1:2001",
+    r"tcp6:2001:\:\:1",
     "tcp:1:backlog=many",
     "x=tcp:1",
     "udp:53",
     "tls:",
     "unix:",
     "unix:relative",
+    "unix:/a\\",
+    "unix:/a:address=/b",
+    "ssl:1:privateKey=/a\\",
     "unix:/a:mode=999",
     "unix:/a:lockfile=2",
     "systemd:INET",
@@ -111,8 +116,31 @@ class ListenerTests(SynchronousTestCase):
         self.assertEqual(parse_listener(str(listener)), listener)
         self.assertIn(listener.is_local, (True, False))
 
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.sampled_from(("tcp", "tcp6", "tls")),
+        st.lists(
+            st.sampled_from(
+                ("0", "2001", "127.0.0.1", r"\:\:1", "port=7", "interface=::1", "backlog=9", "=", "\\", "x=1")
+            ),
+            max_size=4,
+        ),
+    )
+    def test_agreement(self, kind: str, arguments: list[str]) -> None:
+        """Twisted listens where we say that it would, for every string that we accept."""
+        try:
+            listener = parse_listener(":".join([kind, *arguments]))
+        except BadValue:
+            return
+        reactor = MemoryReactor()
+        self.successResultOf(serverFromString(reactor, listener.inner).listen(Factory()))
+        [(port, _, _, interface)] = reactor.tcpServers
+        everywhere = "::" if kind == "tcp6" else ""
+        self.assertEqual((port, interface), (listener.port, listener.options.get("interface", everywhere)))
+
     @settings(max_examples=100, deadline=None)
     @given(st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=30))
-    def test_escape(self, name: str) -> None:
-        """An escaped text comes back as one argument."""
-        self.assertEqual(parse_listener(f"unix:{escape('/' + name)}").options["address"], "/" + name)
+    def test_quoted(self, name: str) -> None:
+        """A text that Twisted quoted comes back as one argument."""
+        listener = parse_listener(f"unix:address={quoteStringArgument('/' + name)}")
+        self.assertEqual(listener.options["address"], "/" + name)

@@ -1,10 +1,13 @@
 """Passwords and codes."""
 
+from hashlib import sha256
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mensagod.crypto.passwords import (
     CODE_WORDS,
+    WORDS,
     LoginParameters,
     PasswordHasher,
     login_parameters,
@@ -134,3 +137,12 @@ class CodeTests(RefusingCase):
         """Four words of 7776 have a dash of their own and are left out."""
         self.assertEqual(len(word_list()), 7772)
         self.assertEqual(len(set(word_list())), 7772)
+
+    def test_word_file(self) -> None:
+        """The file is the EFF's long list, word by word, and its licence lies beside it."""
+        content = WORDS.read_bytes()
+        self.assertEqual(len(content.split()), 7776)
+        self.assertEqual(
+            sha256(content).hexdigest(), "6d557f0693958fb5e650b68b5bee585eb82cf4da32965505c789e924743bc522"
+        )
+        self.assertIn("CC BY 3.0", WORDS.with_name("LICENSE.txt").read_text(encoding="ascii"))

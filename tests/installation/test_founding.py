@@ -13,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from mensagod.config import ConfigFaults, load
 from mensagod.config.listeners import parse_listener
 from mensagod.crypto.passwords import PasswordHasher
-from mensagod.installation.blocking import BlockingReactor, result_of
 from mensagod.installation.certificates import public_key_hash
 from mensagod.installation.databases import open_database
 from mensagod.installation.faults import BadChoice, InstallationFault
@@ -21,7 +20,7 @@ from mensagod.installation.founding import Choices, Founded, found
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.organization.key_file import read_organization_key
 from mensagod.organization.keyring import Keyring
-from mensagod.postgres.access import embedded_postgres
+from mensagod.postgres.access import embedded_cluster
 from mensagod.process.accounts import service_account
 from mensagod.storage import keycards, keys, preregistrations
 from mensagod.storage.rows import Row, Transaction, one
@@ -58,15 +57,16 @@ class FoundingTestCase(SynchronousTestCase):
 
 class FoundedTests(FoundingTestCase):
     def test_files(self) -> None:
-        """There are a configuration, a key and a directory, closed to others, and the server's."""
-        made = self.found()
+        """There are a configuration, a key and a directory, closed to others, and ours or ``nobody``'s."""
+        environ = {**ENVIRONMENT, "MENSAGOD_GLOBAL__USER": "nobody"}
+        made = self.found(environ)
         names = {"serverconfig.toml": 0o600, "organization.key": 0o600, "data": 0o700}
-        owner = service_account("mensagod").uid if os.geteuid() == 0 else os.geteuid()
+        owner = service_account("nobody").uid if os.geteuid() == 0 else os.geteuid()
         self.assertEqual({path.name for path in self.directory.iterdir()}, set(names))
         for name, mode in names.items():
             state = (self.directory / name).stat()
             self.assertEqual((stat.S_IMODE(state.st_mode), state.st_uid), (mode, owner), name)
-        self.assertEqual(made.config, load(self.directory / "serverconfig.toml", ENVIRONMENT))
+        self.assertEqual(made.config, load(self.directory / "serverconfig.toml", environ))
         self.assertEqual(made.config.global_.top_dir, self.directory / "data")
 
     def test_new_directories(self) -> None:
@@ -127,7 +127,7 @@ class FoundedTests(FoundingTestCase):
         self.assertEqual(field(text, "pvk"), made.entry.primary_key)
         self.assertEqual(field(text, "ek"), made.entry.encryption_key)
         self.assertEqual(server, "0 0 2002 mensago.example.com")
-        self.assertEqual(stat.S_IMODE((self.directory / "tls.key").stat().st_mode), 0o600)
+        self.assertEqual((self.directory / "tls.key").stat().st_mode & 0o137, 0)
 
     def test_own_certificate(self) -> None:
         """A certificate that is there is used and stays as it is."""
@@ -185,8 +185,8 @@ class LedAstrayTests(FoundingTestCase):
 
     def test_process_of_another(self) -> None:
         """Nor is a process of root's ended whose number stands where that of PostgreSQL belongs."""
-        survivor = embedded_postgres(BlockingReactor(), self.config, self.account)
-        result_of(survivor.start())
+        survivor = embedded_cluster(self.config, self.account)
+        survivor.start()
         survivor.disown()
         pid_file = self.postgresql / "data/postmaster.pid"
         true, rest = pid_file.read_text().split("\n", 1)

@@ -2,15 +2,12 @@
 
 from datetime import UTC, datetime
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
-from mensagod.operations.resolver import MEAN_SIZE, Card, CardCache, LocalResolver
+from mensagod.operations.resolver import LocalResolver
 from mensagod.sharing.follower import INTERVAL, TRUST, Follower, StoredEventLog
 from mensagod.storage import events, keycards
 from mensagod.storage.keycards import CACHEABLE, Extent, StoredEntry
@@ -35,61 +32,6 @@ def add_card(txn: Transaction, owner: WorkspaceID, size: int, count: int) -> Non
     )
     for number in range(1, count + 1):
         keycards.add_entry(txn, owner, stored(number, size))
-
-
-class CardCacheTests(SynchronousTestCase):
-    """Bounded in number and in bytes."""
-
-    def test_least_recently_used(self) -> None:
-        """What was not used for longest goes first."""
-        cache = CardCache(2)
-        first, second, third = (WorkspaceID.random() for _ in range(3))
-        cache.keep(first, Card((stored(1),), 10))
-        cache.keep(second, Card((stored(1),), 10))
-        self.assertIsNotNone(cache.find(first, 0))
-        cache.keep(third, Card((stored(1),), 10))
-        self.assertIsNone(cache.find(second, 0))
-        self.assertIsNotNone(cache.find(first, 0))
-
-    def test_time_to_live(self) -> None:
-        """A card goes when its Time-To-Live is over."""
-        cache, owner = CardCache(2), WorkspaceID.random()
-        cache.keep(owner, Card((stored(1),), 10))
-        self.assertIsNotNone(cache.find(owner, 9.9))
-        self.assertIsNone(cache.find(owner, 10))
-        self.assertEqual((len(cache), cache.bytes_held), (0, 0))
-
-    def test_forget(self) -> None:
-        """Some are forgotten, or all."""
-        cache = CardCache(9)
-        owners = [WorkspaceID.random() for _ in range(4)]
-        for owner in owners:
-            cache.keep(owner, Card((stored(1),), 10))
-        cache.forget(frozenset(owners[:1]))
-        self.assertEqual(len(cache), 3)
-        cache.forget(None)
-        self.assertEqual((len(cache), cache.bytes_held), (0, 0))
-
-    def test_nothing_kept(self) -> None:
-        """A size of 0 keeps nothing."""
-        cache, owner = CardCache(0), WorkspaceID.random()
-        cache.keep(owner, Card((stored(1),), 10))
-        self.assertIsNone(cache.find(owner, 0))
-
-    @settings(max_examples=100, deadline=None)
-    @given(
-        st.integers(0, 6), st.lists(st.tuples(st.integers(0, 9), st.integers(1, 3 * MEAN_SIZE)), max_size=40)
-    )
-    def test_bounds(self, most: int, cards: list[tuple[int, int]]) -> None:
-        """However large the cards, neither bound is ever passed, and the count of bytes stays right."""
-        owners = [WorkspaceID.random() for _ in range(10)]
-        cache = CardCache(most)
-        for index, size in cards:
-            cache.keep(owners[index], Card((stored(1, size),), 10))
-            self.assertLessEqual(len(cache), most)
-            self.assertLessEqual(cache.bytes_held, most * MEAN_SIZE)
-            held = [card for owner in owners if (card := cache.find(owner, 0)) is not None]
-            self.assertEqual(cache.bytes_held, sum(card.weight for card in held))
 
 
 class LocalResolverTests(DatabaseTestCase):

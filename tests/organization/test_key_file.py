@@ -18,6 +18,7 @@ from mensagod.organization.key_file import (
     write_next,
     write_organization_key,
 )
+from tests.accounts import IS_ROOT, account_with_own_group, account_with_shared_group
 
 
 class OrganizationKeyTests(SynchronousTestCase):
@@ -82,6 +83,42 @@ class OrganizationKeyTests(SynchronousTestCase):
             self.assertIn(str(self.path), str(error))
 
 
+class RootsKeyTests(SynchronousTestCase):
+    """A file of root's, which the server's account only reads."""
+
+    def setUp(self) -> None:
+        self.account = account_with_own_group()
+        self.path = Path(self.mktemp())
+        self.path.write_bytes(write_organization_key(SecretKey.generate()))
+        self.give(0, self.account.gid, 0o640)
+
+    def give(self, uid: int, gid: int, mode: int) -> None:
+        os.chown(self.path, uid, gid)
+        self.path.chmod(mode)
+
+    def test_shared(self) -> None:
+        """The group of the account may read it; the next key is like it."""
+        read_organization_key(self.path)
+        write_next(self.path, SecretKey.generate())
+        found = next_path(self.path).stat()
+        self.assertEqual((found.st_uid, found.st_gid), (0, self.account.gid))
+        self.assertEqual(found.st_mode & 0o7777, 0o640)
+
+    def test_open(self) -> None:
+        """Nobody else may: the cure depends on whose it is."""
+        shared, own, uid = account_with_shared_group().gid, self.account.gid, self.account.uid
+        for gid, owner, mode, cure in (
+            (own, 0, 0o644, "run `chmod 640"),
+            (own, 0, 0o660, "run `chmod 640"),
+            (own, uid, 0o640, "run `chmod 600"),
+            (0, 0, 0o640, "run `chmod 600"),
+            (shared, 0, 0o640, "a group with several accounts"),
+        ):
+            self.give(owner, gid, mode)
+            error = self.assertRaises(OrganizationKeyFault, read_organization_key, self.path)
+            self.assertIn(cure, str(error))
+
+
 class CandidatesTests(SynchronousTestCase):
     """The file, and the next one while it is being changed."""
 
@@ -102,3 +139,8 @@ class CandidatesTests(SynchronousTestCase):
 
         self.patch(key_file, "read_organization_key", read_slowly)
         self.assertIn(new, read_candidates(path))
+
+
+if not IS_ROOT:
+    # Only root gives files away.
+    del RootsKeyTests

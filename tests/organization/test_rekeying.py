@@ -7,7 +7,7 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.hashing import hash_bytes
 from mensagod.crypto.sealing import SecretKey
 from mensagod.installation.faults import InstallationFault
-from mensagod.installation.opened import open_installation
+from mensagod.installation.opening import open_installation
 from mensagod.organization import keycard
 from mensagod.organization.key_file import (
     OrganizationKeyFault,

@@ -14,7 +14,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from mensagod.postgres.cluster import ClusterFiles
+from mensagod.postgres.cluster import Cluster
+from mensagod.postgres.directory import ClusterDirectory
 from mensagod.postgres.embedded import EmbeddedPostgres
 from mensagod.process.accounts import Account, drop_privileges, service_account
 from mensagod.storage.connections import connect
@@ -36,17 +37,17 @@ def answers(postgres: EmbeddedPostgres) -> bool:
 
 async def main(directory: Path) -> None:
     account: Account | None = service_account("nobody") if os.geteuid() == 0 else None
-    postgres = EmbeddedPostgres(reactor, directory, account=account)
+    postgres = EmbeddedPostgres(reactor, Cluster(directory, account=account))
     await postgres.start()
     report(f"started by {'root' if account else 'user'}")
     if account is not None:
         drop_privileges(account)
     report(f"root: {os.geteuid() == 0}")
-    files = ClusterFiles(directory, account)
-    pid = files.server_pid()
+    cluster = ClusterDirectory(directory, account)
+    pid = cluster.server_pid()
     os.kill(cast(int, pid), signal.SIGKILL)
     # The next one removes the file before it writes its own.
-    await until(lambda: files.server_pid() not in {None, pid} and answers(postgres))
+    await until(lambda: cluster.server_pid() not in {None, pid} and answers(postgres))
     report("restarted")
     await postgres.stop()
     report(f"answers: {answers(postgres)}")

@@ -12,6 +12,7 @@ from twisted.python.filepath import FilePath
 from twisted.trial.unittest import TestCase
 
 from mensagod.postgres.binaries import EmbeddedError, NoBinaries, candidates
+from mensagod.postgres.cluster import Cluster
 from mensagod.postgres.embedded import EmbeddedPostgres
 from mensagod.process.accounts import Account, service_account
 from mensagod.storage.connections import connect
@@ -29,7 +30,7 @@ class EmbeddedTestCase(TestCase):
         self.account: Account | None = service_account("nobody") if os.geteuid() == 0 else None
 
     def make(self, binaries: str | None = None, directory: Path | None = None) -> EmbeddedPostgres:
-        postgres = EmbeddedPostgres(reactor, directory or self.directory, binaries, self.account)
+        postgres = EmbeddedPostgres(reactor, Cluster(directory or self.directory, binaries, self.account))
         self.addCleanup(postgres.stop)
         return postgres
 

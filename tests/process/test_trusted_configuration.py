@@ -13,7 +13,7 @@ from mensagod.config import ConfigFaults
 from mensagod.crypto.sealing import SecretKey
 from mensagod.organization.key_file import OrganizationKeyFault, write_next
 from mensagod.process.accounts import Account, AccountError, acting_as, child_arguments, fallback_warning
-from mensagod.process.trusted_configuration import load_guarded, reader_of, reading_our_own, writing_beside
+from mensagod.process.trusted_configuration import load_guarded, reader_of, writing_beside
 from mensagod.server.tap import Options, assemble
 from mensagod.server.tls import CertificateFault
 from tests.cli.running import run
@@ -238,14 +238,6 @@ class ActingTests(OwnershipTestCase):
         with acting_as(Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid)):
             write_next(key, SecretKey.generate())
         self.assertEqual((self.directory / "organization.key.new").stat().st_uid, NOBODY.pw_uid)
-
-    def test_program(self) -> None:
-        """What belongs to the program is read with root's rights; then they are gone again."""
-        secret = self.secret()
-        with acting_as(Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid)):
-            with reading_our_own():
-                self.assertEqual(secret.read_text(), "root's")
-            self.assertRaises(PermissionError, secret.read_text)
 
     def test_not_beside(self) -> None:
         """In another's directory root's rights are not taken back."""

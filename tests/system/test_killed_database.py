@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from mensagod.client.connection import ClientConnection
+from mensagod.postgres.cluster import Cluster
 from mensagod.postgres.embedded import EmbeddedPostgres
 from mensagod.process.accounts import service_account
 from mensagod.storage import schema
@@ -27,7 +28,7 @@ class KilledDatabaseTests(MailTestCase):
     async def _set_up(self) -> None:
         self.cluster = scratch_of(self, "killed") / "postgresql"
         account = service_account("nobody") if os.geteuid() == 0 else None
-        postgres = EmbeddedPostgres(reactor, self.cluster, None, account)
+        postgres = EmbeddedPostgres(reactor, Cluster(self.cluster, account=account))
         self.addCleanup(postgres.stop)
         self.own = await postgres.start()
         connection = connect(self.own)

@@ -12,10 +12,8 @@ from mensagod.installation.founding import account_of
 from mensagod.organization.keycard import Overtaken
 from mensagod.organization.keyring import KeyringFault
 from mensagod.process.accounts import AccountError
-from mensagod.process.trusted_configuration import reading_our_own
-from mensagod.storage import schema
 from mensagod.storage.connections import Connection
-from mensagod.storage.migrations import SchemaError, pending, read_steps
+from mensagod.storage.migrations import SchemaError, installed_steps, pending
 from mensagod.storage.rows import Transaction
 
 
@@ -29,8 +27,7 @@ def open_installation(config: Config) -> Iterator[Connection]:
     :raises InstallationFault: one sentence with what helps.
     """
     try:
-        with reading_our_own():
-            steps = read_steps(schema.DIRECTORY)
+        steps = installed_steps()
         with open_database(config, account_of(config)) as connection:
             if pending(connection, steps):
                 raise InstallationFault(

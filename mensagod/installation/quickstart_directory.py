@@ -1,4 +1,4 @@
-"""The directory of a server to try: filled whole, also after an interruption (spec 06, ``quickstart``)."""
+"""The directory of `mensagod quickstart`: filled whole, also after an interruption (spec 06)."""
 
 import fcntl
 import os
@@ -13,14 +13,14 @@ from attrs import field, frozen
 
 from mensagod.config.tables import GlobalTable
 from mensagod.config.tree import ORGANIZATION_KEY
-from mensagod.installation.blocking import BlockingReactor, result_of
 from mensagod.installation.faults import InstallationFault
 from mensagod.installation.founding import Choices, account_of, found
-from mensagod.installation.fresh import Fresh
+from mensagod.installation.reversible import ReversibleFiles
 from mensagod.postgres.binaries import EmbeddedError
-from mensagod.postgres.embedded import EmbeddedPostgres
+from mensagod.postgres.cluster import Cluster
 from mensagod.process.accounts import AccountError, acting_as, service_account
 from mensagod.process.durability import sync_directory
+from mensagod.process.ownership import Ownership
 from mensagod.values.identity import Domain
 
 TOP_DIR: Final = "data"
@@ -36,7 +36,7 @@ def _absolute(path: Path) -> Path:
 
 
 @frozen
-class TrialPlace:
+class QuickstartDirectory:
     """A directory that holds everything of one server.
 
     While it is being filled a mark lies in it, so that what an interruption leaves is known to be ours.
@@ -72,30 +72,34 @@ class TrialPlace:
             PostgreSQL; may refuse.
         :raises InstallationFault: if that cannot be, or somebody else is at it.
         """
-        fresh = Fresh()
+        files = ReversibleFiles()
         try:
-            fresh.directory(self.directory, 0o755)
+            files.directory(self.directory, 0o755)
             with self._locked():
-                return self._fill(choose, environ, fresh)
+                return self._fill(choose, environ, files)
         except OSError as error:
             place = error.filename or self.directory
             raise InstallationFault(f"{place}: {error.strerror or error}") from error
         finally:
-            fresh.remove()
+            files.remove()
 
-    def _fill(self, choose: Callable[[], Choices], environ: Mapping[str, str], fresh: Fresh) -> bool:
+    def _fill(
+        self, choose: Callable[[], Choices], environ: Mapping[str, str], files: ReversibleFiles
+    ) -> bool:
         if self.is_ready:
+            self._remove_used_code()
             return False
         self._clear()
         choices = choose()
-        fresh.file(self._mark, b"")
+        files.file(self._mark, b"")
         founded = found(choices, environ)
         # From here on the mark stays until all is done, so that a failure leads to a new beginning.
-        fresh.keep()
+        files.keep()
         account = account_of(founded.config)
-        Fresh(account).file(self.code, f"{founded.code}\n".encode("ascii"))
-        if account is not None:
-            # To remove the code in the end.
+        code = f"{founded.code}\n".encode("ascii")
+        ReversibleFiles().file(self.code, code, Ownership.private_to(account))
+        if account is not None and not Ownership.in_directory(self.directory, account).is_roots:
+            # To remove the code in the end, and to replace organization.key.
             os.chown(self.directory, account.uid, account.gid)
         self._mark.unlink()
         sync_directory(self.directory)
@@ -121,6 +125,12 @@ class TrialPlace:
                     f" {member.name}, or start in another directory"
                 )
 
+    def _remove_used_code(self) -> None:
+        """Remove the file of a code that was used; a server without rights to its directory emptied it."""
+        with suppress(OSError):
+            if self.code.lstat().st_size == 0:
+                self.code.unlink()
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -145,11 +155,11 @@ def end_postgres(directory: Path) -> None:
         account = service_account(user) if os.geteuid() == 0 else None
         # What lies there is that account's, and root must not be led astray by it.
         with acting_as(account):
-            postgres = EmbeddedPostgres(BlockingReactor(), directory)
+            cluster = Cluster(directory)
             try:
-                result_of(postgres.start())
+                cluster.start()
             finally:
-                result_of(postgres.stop())
+                cluster.stop()
 
 
 def _await_orphans(directory: Path) -> None:
