@@ -50,4 +50,5 @@ html_theme_options = {
 }
 html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html", "relations.html"]}
 html_copy_source = False
+html_show_copyright = False
 html_show_sourcelink = False
