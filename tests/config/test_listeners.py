@@ -111,7 +111,7 @@ class ListenerTests(SynchronousTestCase):
         self.assertEqual(parse_listener(str(listener)), listener)
         self.assertIn(listener.is_local, (True, False))
 
-    @settings(deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=30))
     def test_escape(self, name: str) -> None:
         """An escaped text comes back as one argument."""

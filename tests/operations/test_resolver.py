@@ -81,7 +81,7 @@ class CardCacheTests(SynchronousTestCase):
         cache.keep(owner, Card((stored(1),), 10))
         self.assertIsNone(cache.find(owner, 0))
 
-    @settings(deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(
         st.integers(0, 6), st.lists(st.tuples(st.integers(0, 9), st.integers(1, 3 * MEAN_SIZE)), max_size=40)
     )
