@@ -1,13 +1,13 @@
 # mensagod: two commands to begin with, `make serve` and `make test`. Nothing but a package index is needed.
 
 VENV := .venv
-PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13; do \
+PYTHON ?= $(shell for name in python3 python3.11 python3.12 python3.13 python3.14 python3.15; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 RUN := $(VENV)/bin/python -m
 # Seen from here, so that twisted finds the plugins of the checkout.
 INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
 
-.PHONY: help serve test quick lint types coverage bench docs clean
+.PHONY: help serve test quick lint types coverage bench docs changelog sdist clean
 
 help:
 	@echo "make serve      a server on this machine, with a PostgreSQL of its own, until Ctrl-C"
@@ -15,7 +15,8 @@ help:
 	@echo "make quick      the tests that need neither sockets nor PostgreSQL"
 	@echo "make lint       style; make types: types; make coverage: what the tests reach"
 	@echo "make bench      figures of this machine"
-	@echo "make docs       the generated pages and the commented configuration"
+	@echo "make docs       the documentation, into docs/_build/html; first the pages and the configuration that are generated"
+	@echo "make changelog  what the next release would say is new; make sdist: the archive of a release"
 
 serve: $(VENV)/serve
 	@exec $(VENV)/bin/mensagod quickstart $(ARGS)
@@ -24,7 +25,7 @@ test: $(VENV)/test
 	@exec $(RUN) twisted.trial -j2 tests
 
 quick: $(VENV)/test
-	@exec $(RUN) twisted.trial $(QUICK)
+	@MENSAGOD_TEST_EXAMPLES=25 exec $(RUN) twisted.trial -j2 --reporter=text $(QUICK)
 
 lint: $(VENV)/test
 	$(VENV)/bin/ruff check .
@@ -44,9 +45,17 @@ bench: $(VENV)/test
 
 docs: $(VENV)/test
 	$(RUN) mensagod.config.document
+	$(RUN) sphinx --fresh-env --nitpicky --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+changelog: $(VENV)/test
+	@exec $(RUN) towncrier build --draft --version next
+
+sdist: $(VENV)/test
+	$(RUN) build --sdist
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis
 
 # What the quick suite leaves out crosses a socket or asks a real PostgreSQL.
 QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client tests.lifecycle tests.values tests.threads \
@@ -63,12 +72,12 @@ $(VENV)/bin/python:
 		echo "python cannot make environments: install its venv module (Debian: python3-venv)" >&2; exit 1; }
 
 # The stamps are made last, so that what was interrupted is done again.
-$(VENV)/serve: setup.cfg setup.py | $(VENV)/bin/python
+$(VENV)/serve: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
 	@echo "installing mensagod into $(VENV)"
 	@$(INSTALL) '.[standalone]'
 	@touch $@
 
-$(VENV)/test: setup.cfg setup.py | $(VENV)/bin/python
+$(VENV)/test: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
 	@echo "installing mensagod and the tools of its tests into $(VENV)"
 	@$(INSTALL) '.[standalone,dev]'
 	@touch $@ $(VENV)/serve

@@ -367,14 +367,14 @@ class Peer:
 
     def send(self, data: bytes) -> None:
         """Send bytes, of which the server reads as many as it likes."""
-        self.refused_bytes += data
-        while self.refused_bytes and self.wire.reading and not self.lost and not self.wire.aborted:
-            piece, self.refused_bytes = (
-                self.refused_bytes[:SOCKET_BUFFER],
-                self.refused_bytes[SOCKET_BUFFER:],
-            )
+        waiting = self.refused_bytes + data
+        sent = 0
+        while sent < len(waiting) and self.wire.reading and not self.lost and not self.wire.aborted:
+            piece = waiting[sent : sent + SOCKET_BUFFER]
+            sent += len(piece)
             self.protocol.dataReceived(piece)
             self.let_turns()
+        self.refused_bytes = waiting[sent:]
 
     def let_turns(self) -> None:
         """Let the reactor come round until nothing is left to do now."""

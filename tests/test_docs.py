@@ -2,6 +2,7 @@
 
 import io
 import re
+import tomllib
 from pathlib import Path
 
 import click
@@ -13,9 +14,13 @@ from mensagod.cli.main import main
 from mensagod.commands.registry import CommandRegistry
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.rst", ROOT / "bench" / "README.rst", *sorted((ROOT / "docs").rglob("*.rst"))]
+FRAGMENTS = sorted((ROOT / "docs" / "newsfragments").glob("*.rst"))
+PLAIN_PAGES = [*sorted(ROOT.glob("*.rst")), ROOT / "bench" / "README.rst", *FRAGMENTS]
+"""What is read without Sphinx, too."""
 
-MADE = {"bench/last.json"}
+PAGES = [*PLAIN_PAGES, *sorted(set((ROOT / "docs").rglob("*.rst")) - set(FRAGMENTS))]
+
+MADE = {"bench/last.json", "docs/_build", "docs/_build/html"}
 """What a page names and a command makes."""
 
 
@@ -46,8 +51,8 @@ class DocsTests(SynchronousTestCase):
         self.assertEqual(sorted(described), sorted(verbs))
 
     def test_well_formed(self) -> None:
-        """Every page is reStructuredText without a fault."""
-        for page in PAGES:
+        """Every page that stands alone is plain reStructuredText without a fault."""
+        for page in PLAIN_PAGES:
             with self.subTest(page=str(page)):
                 complaints = io.StringIO()
                 publish_doctree(
@@ -59,6 +64,13 @@ class DocsTests(SynchronousTestCase):
                     },
                 )
                 self.assertEqual(complaints.getvalue(), "")
+
+    def test_kinds_of_news(self) -> None:
+        """Every fragment has a number or a name, and one of towncrier's kinds: it leaves others out."""
+        tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["towncrier"]
+        kinds = "|".join(kind["directory"] for kind in tool["type"])
+        for fragment in FRAGMENTS:
+            self.assertRegex(fragment.name, rf"^([0-9]+|\+[a-z-]+)\.({kinds})\.rst$")
 
     def test_paths(self) -> None:
         """Every file or directory of the project that a page names is there."""

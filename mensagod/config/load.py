@@ -203,8 +203,12 @@ def _is_said(setting: Setting | None) -> bool:
 
 
 def _is_there(file: Path) -> bool:
+    # Not Path.exists: since Python 3.14 that is False for a file that we may not look at.
     try:
-        return file.exists()
-    except PermissionError:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
         # What hinders the look hinders the reading, too, which then says so.
-        return True
+        pass
+    return True

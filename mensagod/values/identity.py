@@ -76,7 +76,7 @@ class UserID:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Bring ``text`` into normal form; raise :class:`BadValue` if it has none that is a user ID."""
+        """Bring ``text`` into normal form; raise :class:`.BadValue` if it has none that is a user ID."""
         return cls(user_ids.normal_form(text))
 
     def check_grantable(self) -> None:
@@ -112,7 +112,7 @@ class Domain:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Parse a domain; raise :class:`BadValue` on an empty or long label, or a foreign character."""
+        """Parse a domain; raise :class:`.BadValue` on an empty or long label, or a foreign character."""
         if len(text) > _MAX_DOMAIN or _DOMAIN.fullmatch(text) is None:
             raise BadValue("a domain is labels of letters, digits and dashes, joined by dots")
         return cls(text.lower())
@@ -151,7 +151,7 @@ class WAddress:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Parse an address; raise :class:`BadValue` unless it is ``RandomID/Domain``."""
+        """Parse an address; raise :class:`.BadValue` unless it is ``RandomID/Domain``."""
         workspace, domain = _split(text)
         return cls(WorkspaceID.from_text(workspace), Domain.from_text(domain))
 

@@ -36,7 +36,7 @@ class FileName:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Parse a name; raise :class:`BadValue` if it is none, or a number in it is no Long."""
+        """Parse a name; raise :class:`.BadValue` if it is none, or a number in it is no Long."""
         match = _FILE_NAME.fullmatch(text.lower()) if text.isascii() else None
         if match is None:
             raise BadValue("a file name is TIME.SIZE.UUID")
@@ -71,7 +71,7 @@ class ServerPath:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Parse a path; raise :class:`BadValue` on everything that the grammar does not allow."""
+        """Parse a path; raise :class:`.BadValue` on everything that the grammar does not allow."""
         # Beyond ASCII there are letters whose lower case is within it.
         if len(text) > MAX_LENGTH or not text.isascii():
             raise BadValue("a path has at most 512 characters, all of them ASCII")

@@ -45,7 +45,7 @@ def format_timestamp(moment: datetime) -> str:
 
 
 def parse_date(text: str) -> date:
-    """Read a Date, also in its legacy form; raise :class:`BadValue` if there is no such day."""
+    """Read a Date, also in its legacy form; raise :class:`.BadValue` if there is no such day."""
     match = _DATE.fullmatch(text) or _LEGACY_DATE.fullmatch(text)
     if match is None:
         raise BadValue("a date is YYYY-MM-DD")
@@ -70,7 +70,7 @@ def parse_integer(text: str) -> int:
 
 
 def parse_long(text: str) -> int:
-    """Read a Long, 0 to 2^63-1; else as :func:`parse_integer`."""
+    """Read a Long, 0 to 2^63-1; else as :func:`.parse_integer`."""
     return _number(text, MAX_LONG)
 
 

@@ -357,7 +357,7 @@ class CutTests(ClientTestCase):
         self.assertEqual([answer.data for answer in found], [answer.data for answer in answers])
 
     @given(st.binary())
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     def test_any_bytes(self, garbage: bytes) -> None:
         """Any bytes in the place of a greeting or an answer give our error, or more is waited for."""
         for before in (b"", READY):

@@ -201,7 +201,7 @@ class DownloadTests(ClientTestCase):
         self.assertIsNone(sink.producer)
 
     @given(st.lists(st.binary(max_size=100), max_size=5), st.data())
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     def test_any_cut(self, files: list[bytes], data: st.DataObject) -> None:
         """Frames and raw data that alternate, cut anyhow, come out as they went in."""
         protocol = ClientProtocol(Clock(), 60, 1000)

@@ -127,7 +127,7 @@ class WritingTests(ConfigCase):
                 write_configuration({name: value})
             self.assertIn(name, str(raised.exception))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     @given(_TEXT)
     def test_any_text(self, text: str) -> None:
         """Any text survives TOML, also one that tries to end its string."""

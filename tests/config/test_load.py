@@ -365,7 +365,7 @@ class AnythingTests(ConfigCase):
             self.assertIsInstance(config, Config)
             self.assertTrue(all(map(str.isprintable, config.warnings)))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     @given(st.binary(max_size=200))
     def test_bytes(self, content: bytes) -> None:
         """Any bytes."""
@@ -384,7 +384,7 @@ class AnythingTests(ConfigCase):
             )
         self.attempt("\n".join(lines))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     @given(st.sampled_from([*KEYS.values()]), st.text(max_size=20))
     def test_variables(self, key: object, text: str) -> None:
         """Any text in any variable."""

@@ -75,7 +75,7 @@ class PositionTests(SynchronousTestCase):
         text = "a = '''\n" + "]\n" * 20_000 + "'''\nb = 1"
         self.assertIsNone(self.line(text, "b"))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     @given(st.lists(st.tuples(_NOISE, _KEYS, _VALUES), max_size=5, unique_by=lambda item: item[1]))
     def test_any_document(self, statements: list[tuple[str, str, str]]) -> None:
         """For any mixture of comments and values, each key has the line that it was written on."""

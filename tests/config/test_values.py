@@ -86,7 +86,7 @@ class KindTests(SynchronousTestCase):
             with self.assertRaises(BadValue, msg=text):
                 NameserverText().from_text(text)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     @given(st.recursive(st.one_of(st.text(), st.integers(), st.floats(), st.dates()), st.lists))
     def test_show(self, value: object) -> None:
         """A message shows any value on one short line."""

@@ -10,7 +10,7 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.errors import BadValue, UnsupportedAlgorithm
 from tests.refusing import RefusingCase
 
-few = settings(max_examples=100, deadline=None)
+few = settings(deadline=None)
 base85_text = st.text(st.sampled_from(base85.ALPHABET))
 
 

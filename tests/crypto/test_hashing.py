@@ -49,7 +49,7 @@ class HashTests(RefusingCase):
                 self.assertNotIsInstance(refusal, UnsupportedAlgorithm)
         self.refuses(parse_hash, "", "SHA-256", "SHA-256:" + "~" * 40, "SHA-256:" + "0" * 1_000_000)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     @given(st.lists(st.binary()), st.sampled_from(sorted(HASH_ALGORITHMS)))
     def test_pieces_equal_the_whole(self, pieces: list[bytes], algorithm: str) -> None:
         hasher = Hasher(algorithm)
@@ -58,7 +58,7 @@ class HashTests(RefusingCase):
         self.assertEqual(hasher.digest(), hash_bytes(b"".join(pieces), algorithm))
         self.assertEqual(hasher.digest(), hasher.digest())
 
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     @given(st.text() | st.text(st.sampled_from("SHA-256:0~ab"), max_size=60))
     def test_a_value_or_bad_value(self, text: str) -> None:
         try:

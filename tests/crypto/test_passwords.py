@@ -20,7 +20,7 @@ from mensagod.errors import BadValue
 from tests.refusing import RefusingCase
 
 CHEAP = PasswordHasher(memory=8, time=1, parallelism=1)
-few = settings(max_examples=100, deadline=None)
+few = settings(deadline=None)
 
 
 class HasherTests(RefusingCase):

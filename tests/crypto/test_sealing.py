@@ -21,7 +21,7 @@ class SealedBoxTests(SynchronousTestCase):
         self.assertEqual(PAIR.open(box), plain)
         self.assertRaises(SealBroken, EncryptionPair.generate().open, box)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     @given(st.binary(min_size=1, max_size=120))
     def test_nothing_else_opens(self, raw: bytes) -> None:
         self.assertRaises(SealBroken, PAIR.open, CryptoString.of("CURVE25519", raw))
@@ -77,7 +77,7 @@ class SecretBoxTests(SynchronousTestCase):
         self.assertNotEqual(SECRET.seal(plain), box)
         self.assertRaises(SealBroken, SecretKey.generate().open, box)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     @given(st.binary(min_size=1, max_size=120))
     def test_nothing_else_opens(self, raw: bytes) -> None:
         self.assertRaises(SealBroken, SECRET.open, CryptoString.of("XSALSA20", raw))

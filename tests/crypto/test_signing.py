@@ -20,7 +20,7 @@ class SigningTests(SynchronousTestCase):
         self.assertFalse(pair.verify_key.verify(data + b"\0", signature))
         self.assertFalse(SigningPair.generate().verify_key.verify(data, signature))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     @given(st.binary(min_size=1, max_size=80) | st.binary(min_size=64, max_size=64))
     def test_what_is_no_signature_does_not_verify(self, raw: bytes) -> None:
         key = SigningPair.generate().verify_key

@@ -103,7 +103,7 @@ class HeadTests(SynchronousTestCase):
             self.assertRaises(BadEnvelope, read_tag, data)
 
     @given(st.binary())
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     def test_any_bytes(self, data: bytes) -> None:
         """Any bytes give our error, alone and in the place of a tag."""
         self.assertRaises(BadEnvelope, read_tag, data)
@@ -129,7 +129,7 @@ class ComposeTests(SynchronousTestCase):
         self.assertEqual(compose(TAG, PAYLOAD).encode(), HEAD + b"XSALSA20\r\npayload\r\n\r\n")
 
     @given(tags)
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     def test_round_trip(self, tag: DeliveryTag) -> None:
         """The tag of a composed envelope is the one given."""
         text = compose(tag, PAYLOAD).encode()

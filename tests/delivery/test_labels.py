@@ -172,7 +172,7 @@ class PropertyTests(SynchronousTestCase):
             self.assertEqual(read(str(part)), part)
 
     @given(st.text())
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     def test_any_text(self, text: str) -> None:
         """No text but JSON is a label, and no user name breaks the reader."""
         self.assertRaises(UnreadableLabel, ReceiverPart.from_text, text)

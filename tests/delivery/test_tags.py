@@ -144,7 +144,7 @@ class PropertyTests(SynchronousTestCase):
     """What holds for all tags and all texts."""
 
     @given(tags)
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     def test_round_trip(self, tag: DeliveryTag) -> None:
         """What is written is read again as the same."""
         self.assertEqual(DeliveryTag.from_text(str(tag)), tag)
@@ -152,7 +152,7 @@ class PropertyTests(SynchronousTestCase):
     @given(
         st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists), st.data()
     )
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     def test_any_value(self, value: object, data: st.DataObject) -> None:
         """With any JSON as the value of a member a tag is read or refused with our error."""
         name = data.draw(st.sampled_from([*json.loads(str(TAG)), "subType", "sendTime"]))

@@ -50,7 +50,7 @@ class CardDataTests(SynchronousTestCase):
             self.assertRaises(BadKeycardData, list, split_card_data(bad))
 
     @given(st.text(), st.integers(0, 100))
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     def test_any_text(self, text: str, place: int) -> None:
         """No text raises anything but our condition."""
         data = compose_card_data(TEXTS[:1])

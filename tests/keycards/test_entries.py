@@ -19,7 +19,7 @@ from tests.keycards.cards import ADMIN, DOMAIN, WORKSPACE, Organization, User, v
 VECTORS = vectors("keycards.json")
 ORGANIZATION: list[str] = VECTORS["organization"]
 USER: list[str] = VECTORS["user"]
-FUZZ = settings(max_examples=100, deadline=None)
+FUZZ = settings(deadline=None)
 
 
 def change_line(text: str, name: str, value: str) -> str:

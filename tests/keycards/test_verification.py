@@ -101,7 +101,7 @@ class SequenceTests(SynchronousTestCase):
                 self.assertFalse(verify_card([first, other], LATER, history).verifies, (place, other[place]))
 
     @given(st.data())
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     def test_any_byte_of_any_entry(self, data: st.DataObject) -> None:
         """The same with any byte for any other, in bytes that may then be no text."""
         organization = Organization()

@@ -72,7 +72,7 @@ class OrganizationKeyTests(SynchronousTestCase):
             self.write(content)
             self.refused("does not hold a key")
 
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     @given(st.binary(max_size=80))
     def test_anything(self, content: bytes) -> None:
         """Any content is a key or refused with our own error, which does not show it."""

@@ -191,7 +191,7 @@ class TurnTests(SynchronousTestCase):
         st.integers(1, 4),
         st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from("abc")), max_size=60),
     )
-    @settings(max_examples=100, deadline=None)
+    @settings(deadline=None)
     def test_bounds(self, places: int, steps: list[tuple[str, str]]) -> None:
         """Whatever happens: no more places than there are, nobody twice, and in the end nobody forgotten."""
         self.open(places, waiting=4, total=8)

@@ -13,7 +13,7 @@ from tests.refusing import RefusingCase
 WID = "4418bf6c-000b-4bb3-8111-316e72030468"
 ONE = "11111111-1111-1111-1111-111111111111"
 FILE = f"1700000000.100.{ONE}"
-few = settings(max_examples=100, deadline=None)
+few = settings(deadline=None)
 
 elements = st.sampled_from(
     [

@@ -18,7 +18,7 @@ from mensagod.values.times import (
 from tests.refusing import RefusingCase
 
 MOMENT = datetime(2024, 2, 29, 5, 6, 7, tzinfo=UTC)
-few = settings(max_examples=100, deadline=None)
+few = settings(deadline=None)
 number_like = st.text() | st.text("0123456789-+:TZ. _٣²\n", max_size=40)
 
 

@@ -50,9 +50,10 @@ class VectorTests(SynchronousTestCase):
 class RefusalTests(SynchronousTestCase):
     """Each fault is a plain 400, told in a short Info, and the connection stays."""
 
-    def refused(self, raw: bytes, info: str) -> None:
+    def refused(self, raw: bytes, *infos: str) -> None:
         fault = self.assertRaises(MalformedRequest, Request.from_bytes, raw)
-        self.assertEqual((fault.status, fault.close, fault.info), (400, False, info))
+        self.assertEqual((fault.status, fault.close), (400, False))
+        self.assertIn(fault.info, infos)
 
     def test_not_json(self) -> None:
         """A text that does not parse, or is not UTF-8, wherever the fault is."""
@@ -119,7 +120,9 @@ class RefusalTests(SynchronousTestCase):
     def test_nesting(self) -> None:
         """Nesting does not exhaust the stack, whether it is to be read or ignored."""
         deep = b"[" * 100_000 + b"]" * 100_000
-        self.refused(b'{"Action":"A","X":' + deep + b"}", "Request is nested too deeply")
+        # Since Python 3.14 the stack has room to skim such a value: then its size is refused.
+        too_large = "Request has a large member of unknown name"
+        self.refused(b'{"Action":"A","X":' + deep + b"}", "Request is nested too deeply", too_large)
         for raw in (deep, b'{"Action":"A","Data":' + deep + b"}", b'{"Action":' + deep + b"}"):
             self.refused(raw, "Request is not an object of Action and Data with strings")
 

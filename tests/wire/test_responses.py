@@ -19,7 +19,7 @@ RESPONSE_DIFFERENCES = {
     '{"Code":200,"Status":"OK","Other":""}': ("200 OK {}", "a later server may say more"),
 }
 
-quick = settings(max_examples=100, deadline=None)
+quick = settings(deadline=None)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 statuses = st.sampled_from(list(Status))
 jsonish = st.recursive(
