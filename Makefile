@@ -45,6 +45,7 @@ bench: $(VENV)/test
 
 docs: $(VENV)/test
 	$(RUN) mensagod.config.document
+	$(RUN) mensagod.commands.reference
 	$(RUN) sphinx --fresh-env --nitpicky --fail-on-warning --keep-going --quiet docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 

@@ -29,7 +29,7 @@ from mensagod.keycards.making import OrganizationKeys, make_organization_root
 from mensagod.organization.keyring import protect
 from mensagod.postgres.cluster import Cluster
 from mensagod.postgres.embedded import EmbeddedPostgres
-from mensagod.process.accounts import Account, give, service_account
+from mensagod.process.accounts import UnixAccount, give, service_account
 from mensagod.storage import devices, files, keycards, keys, mailboxes, schema, workspaces
 from mensagod.storage.connections import connect
 from mensagod.storage.devices import Presented
@@ -97,7 +97,7 @@ class Installation:
     """What is made below a directory."""
 
     directory: Path
-    account: Account | None
+    account: UnixAccount | None
     organization: OrganizationKeys = field(factory=OrganizationKeys)
     master: SecretKey = field(factory=SecretKey.generate)
     people: list[Person] = field(factory=lambda: [Person(f"member{number}") for number in range(MEMBERS)])

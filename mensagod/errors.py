@@ -6,7 +6,7 @@ What escapes a command and is not one of these is a fault of the server (spec 01
 from collections.abc import Mapping
 from typing import ClassVar
 
-from mensagod.wire.status import Status
+from mensagod.status import Status
 
 
 class BadValue(ValueError):

@@ -26,7 +26,7 @@ from mensagod.config import Config
 from mensagod.config.tables import DatabaseTable, GlobalTable, SecurityTable
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.keycards.making import OrganizationKeys
-from mensagod.organization.keycard import Change, ChangeStep
+from mensagod.organization.keycard import Replacement, ReplacementStep
 from mensagod.organization.keyring import Keyring
 from mensagod.server.factory import MensagoFactory
 from mensagod.server.protocol import MensagoProtocol
@@ -35,6 +35,7 @@ from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.parts import Server
 from mensagod.sessions.session import Session
 from mensagod.sessions.who import Member
+from mensagod.status import Status
 from mensagod.storage.keycards import Extent, StoredEntry
 from mensagod.storage.rows import Transaction
 from mensagod.storage.store import MailboxStore
@@ -44,7 +45,6 @@ from mensagod.values.paths import ServerPath
 from mensagod.wire.fields import Fields, required
 from mensagod.wire.frames import FrameDecoder, encode_message
 from mensagod.wire.messages import Request, Response
-from mensagod.wire.status import Status
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -110,7 +110,7 @@ class FakeDatabase:
         answer = self.answers[interaction]
         return maybeDeferred(answer, *args, **kwargs) if callable(answer) else succeed(answer)
 
-    change = read = run
+    write = read = run
 
 
 class FakeSessions:
@@ -180,11 +180,11 @@ class FakeKeys:
     async def refresh(self) -> None:
         """Have nothing to learn."""
 
-    async def change(self, step: ChangeStep, expected: CryptoString) -> Change:
+    async def apply(self, step: ReplacementStep, expected: CryptoString) -> Replacement:
         raise AssertionError("no test changes keys here")
 
 
-class FakeChanges:
+class FakeFollower:
     """Notes whose cards changed."""
 
     def __init__(self) -> None:
@@ -227,7 +227,7 @@ class Fakes:
         self.files = FakeWorkers()
         self.keys = FakeKeys()
         self.delivery = FakeDelivery()
-        self.changes = FakeChanges()
+        self.follower = FakeFollower()
         self.resolver = FakeResolver()
         self.server = Server(
             reactor=clock,
@@ -245,7 +245,7 @@ class Fakes:
             sessions=self.sessions,
             delivery=self.delivery,
             keys=self.keys,
-            changes=self.changes,
+            follower=self.follower,
             resolver=self.resolver,
         )
 

@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from mensagod.postgres.binaries import Binaries, find_binaries
-from mensagod.process.accounts import Account, can_reach, give, service_account
+from mensagod.process.accounts import UnixAccount, can_reach, give, service_account
 from mensagod.storage import schema
 from mensagod.storage.connections import Connection, connect
 from mensagod.storage.database import Database
@@ -119,7 +119,7 @@ class Cluster:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def _runnable(binaries: Binaries, directory: Path, account: Account | None) -> Binaries:
+def _runnable(binaries: Binaries, directory: Path, account: UnixAccount | None) -> Binaries:
     """Copy an installation that the account cannot reach, in a checkout of root's for instance."""
     if account is None or can_reach(binaries.directory / "postgres", account) is None:
         return binaries

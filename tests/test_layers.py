@@ -1,55 +1,35 @@
 """The shape of the package: which part may import which, and how large things are."""
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import mensagod
+from mensagod.commands.reference import FAMILIES
 
 ROOT = Path(mensagod.__file__).parent
 
-LAYERS = (
-    ("wire.status",),
+FLOORS = (
+    ("status",),
     ("errors",),
-    ("lifecycle", "threads.fair_queue", "threads.interfaces"),
-    ("crypto", "process.accounts", "process.durability", "process.eager_imports", "server.admission"),
-    ("server.tls", "threads.pool", "wire"),
-    ("values",),
-    ("config",),
-    ("process", "server.listeners"),
-    ("keycards",),
+    ("crypto", "lifecycle", "threads", "values", "wire"),
+    ("config", "requests"),
+    ("keycards", "process"),
     ("storage",),
-    ("postgres",),
-    ("organization.keyring", "sharing"),
-    ("organization.keycard",),
-    ("client", "delivery", "organization.dns_records", "organization.key_file", "operations"),
-    ("installation",),
+    ("postgres", "sharing"),
     ("organization",),
-    ("sessions.live",),
-    ("commands.interfaces", "sessions"),
-    ("server.parts",),
-    ("commands", "server.transfers"),
-    ("server.protocol",),
-    ("server.factory",),
-    ("server.descending", "server.preparing", "server.reloading"),
-    ("server.service",),
-    ("server.assembly",),
-    ("server.tap",),
-    ("cli",),
+    ("delivery",),
+    ("operations",),
+    ("client", "installation", "sessions"),
+    ("cli", "commands"),
+    ("server",),
 )
-"""From the bottom to the top: a part may import itself and what stands in a line above its own."""
-
-FOR_TYPES = {
-    ("commands.interfaces", "sessions"),
-    ("server.protocol", "server.factory"),
-    ("storage", "storage"),
-    ("sessions", "server.parts"),
-    ("sessions.live", "sessions"),
-}
-"""What looks upward for annotations only, because the two belong together."""
+"""The packages, from the ground up: each imports itself and those below its floor, also for annotations."""
 
 MAX_LINES = 450
 MAX_FUNCTION = 50
@@ -68,59 +48,80 @@ def _name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip(".")
 
 
-def place(name: str) -> tuple[str, int]:
-    """Give the part that a module belongs to, and its layer."""
-    fitting = [
-        (part, number)
-        for number, layer in enumerate(LAYERS)
-        for part in layer
-        if name == part or name.startswith(f"{part}.")
-    ]
-    if not fitting:
-        raise AssertionError(f"mensagod.{name} has no place in LAYERS")
-    return max(fitting, key=lambda found: len(found[0]))
+def package(name: str) -> str:
+    """Give the package that a module is in, or the module itself if it is in none."""
+    return name.split(".", maxsplit=1)[0]
 
 
-def imports(tree: ast.AST, for_types: bool = False) -> Iterator[tuple[str, bool]]:
-    """Give what is imported of mensagod, and whether only for annotations."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            for child in node.body:
-                yield from imports(ast.Module([child], []), True)
-        elif isinstance(node, ast.ImportFrom) and node.module == "mensagod":
-            yield from ((alias.name, for_types) for alias in node.names)
+def floor(name: str) -> int:
+    """Give the floor that a module stands on."""
+    for number, packages in enumerate(FLOORS):
+        if package(name) in packages:
+            return number
+    raise AssertionError(f"mensagod.{name} is in no package of FLOORS")
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Give what is imported of mensagod, wherever it stands: in functions, and for annotations only, too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "mensagod":
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mensagod."):
             module = str(node.module).removeprefix("mensagod.")
-            yield from ((f"{module}.{alias.name}", for_types) for alias in node.names)
+            yield from (f"{module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
-            yield from (
-                (alias.name.removeprefix("mensagod."), for_types)
-                for alias in node.names
-                if alias.name.startswith("mensagod.")
-            )
-        else:
-            yield from imports(node, for_types)
+            names = (alias.name for alias in node.names)
+            yield from (name.removeprefix("mensagod.") for name in names if name.startswith("mensagod."))
+
+
+def graph() -> dict[str, set[str]]:
+    """Give for each module those that it imports."""
+    trees = {name: tree for name, _, tree in modules()}
+    return {
+        name: {
+            target if target in trees else target.rpartition(".")[0]
+            for target in imports(tree)
+            if not target.startswith("__")
+        }
+        for name, tree in trees.items()
+    }
 
 
 class LayerTests(SynchronousTestCase):
     """Imports point one way."""
 
-    def test_imports(self) -> None:
-        """No part imports one above it, nor one beside it, but for annotations where it must."""
-        upward = []
-        for name, _, tree in modules():
-            targets = list(imports(tree))
-            if not targets:
-                continue
-            part, layer = place(name)
-            for target, for_types in targets:
-                if target.startswith("__"):
-                    continue
-                other, other_layer = place(target)
-                known = part == other or other_layer < layer or (for_types and (part, other) in FOR_TYPES)
-                if not known:
-                    upward.append(f"{name} imports {target}")
+    def test_floors(self) -> None:
+        """No package imports one of its own floor or above."""
+        upward = [
+            f"{name} imports {target}"
+            for name, targets in graph().items()
+            for target in targets
+            if package(name) != package(target) and floor(target) >= floor(name)
+        ]
         self.assertEqual(upward, [])
+
+    def test_no_circles(self) -> None:
+        """No module imports itself through others."""
+        found = graph()
+        try:
+            order = list(TopologicalSorter(found).static_order())
+        except CycleError as circle:
+            self.fail(f"modules import each other: {' -> '.join(circle.args[1])}")
+        self.assertLessEqual(set(found), set(order))
+
+    def test_no_circles_of_packages(self) -> None:
+        """Nor does a package."""
+        packages: dict[str, set[str]] = defaultdict(set)
+        for name, targets in graph().items():
+            packages[package(name)] |= {package(target) for target in targets} - {package(name)}
+        order = list(TopologicalSorter(packages).static_order())
+        self.assertIn("server", order)
+
+    def test_deletable(self) -> None:
+        """A module of commands is imported by no other part: without it the server starts, too."""
+        families = {f"commands.{family}" for family in FAMILIES}
+        importing = {name for name, targets in graph().items() if targets & families}
+        self.assertEqual(importing, set())
 
     def test_relative(self) -> None:
         """Nothing is imported relatively, where this test would not see it."""
@@ -139,9 +140,7 @@ class LayerTests(SynchronousTestCase):
             "if TYPE_CHECKING:\n    from mensagod.e import f\n"
             "def g():\n    from mensagod.h import i\n"
         )
-        self.assertEqual(
-            list(imports(tree)), [("a.b", False), ("c", False), ("d", False), ("e.f", True), ("h.i", False)]
-        )
+        self.assertEqual(set(imports(tree)), {"a.b", "c", "d", "e.f", "h.i"})
 
 
 class HouseTests(SynchronousTestCase):

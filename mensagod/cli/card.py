@@ -11,12 +11,13 @@ from mensagod.cli.cards import CardReport, UsableHistory
 from mensagod.cli.verbs import Invocation, Parsed, VerbGroup, pass_invocation
 from mensagod.config import Config
 from mensagod.installation.faults import InstallationFault
-from mensagod.installation.opening import open_installation, transaction
+from mensagod.installation.opening import open_installation
 from mensagod.keycards.errors import KeycardFault
 from mensagod.keycards.splitting import split_entries
 from mensagod.storage import keycards, workspaces
 from mensagod.storage.keycards import ORGANIZATION
 from mensagod.storage.rows import Transaction
+from mensagod.storage.transactions import transaction
 from mensagod.values.identity import Domain, MAddress, UserID, WorkspaceID, is_random_id
 from mensagod.values.times import parse_date, parse_timestamp
 

@@ -12,19 +12,20 @@ from mensagod.cli.verbs import Invocation, VerbGroup, pass_invocation
 from mensagod.config import Config
 from mensagod.crypto.sealing import SecretKey
 from mensagod.installation.certificates import read_pins
-from mensagod.installation.opening import open_installation, transaction
+from mensagod.installation.opening import open_installation
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.signatures import fingerprint
 from mensagod.organization import dns_changes, keycard
 from mensagod.organization.dns_changes import Task
 from mensagod.organization.dns_records import Record, make_records, public_port
 from mensagod.organization.key_file import read_candidates
-from mensagod.organization.keycard import Change, ChangeStep
+from mensagod.organization.keycard import Replacement, ReplacementStep
 from mensagod.organization.keyring import choose_master
 from mensagod.organization.rekeying import is_unfinished, revoke_with_new_key
 from mensagod.organization.rekeying import rekey as replace_key
 from mensagod.storage import keys
 from mensagod.storage.connections import Connection
+from mensagod.storage.transactions import transaction
 
 DRY_RUN: Final = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 
@@ -115,7 +116,7 @@ def rekey(invocation: Invocation, *, dry_run: bool) -> None:
         output.show(text)
 
 
-def _change(invocation: Invocation, step: ChangeStep, *, dry_run: bool, new_key: bool = False) -> None:
+def _change(invocation: Invocation, step: ReplacementStep, *, dry_run: bool, new_key: bool = False) -> None:
     """Rotate or revoke; what is to be read of the machine is read before anything is changed."""
     config = invocation.load()
     pins = read_pins(config)
@@ -212,7 +213,7 @@ def _show_plan(
 
 
 def _show_change(
-    invocation: Invocation, change: Change, tasks: list[Task], lacking: list[dict[str, Any]]
+    invocation: Invocation, change: Replacement, tasks: list[Task], lacking: list[dict[str, Any]]
 ) -> None:
     revokes = change.entry.revokes is not None
     if invocation.as_json:

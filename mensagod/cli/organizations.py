@@ -10,7 +10,6 @@ from mensagod.cli.founded import as_lines
 from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.installation.certificates import read_pins
-from mensagod.installation.opening import transaction
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.keycards.signatures import fingerprint
 from mensagod.organization import dns_changes, keycard
@@ -21,6 +20,7 @@ from mensagod.storage import keys
 from mensagod.storage.connections import Connection
 from mensagod.storage.holders import Holder
 from mensagod.storage.keys import KeyState
+from mensagod.storage.transactions import transaction
 from mensagod.values.times import format_timestamp
 
 

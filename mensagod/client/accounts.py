@@ -7,9 +7,9 @@ from mensagod.client.connection import ClientConnection
 from mensagod.client.devices import DeviceCredentials
 from mensagod.requests.passwords import NewPassword
 from mensagod.requests.registration import PreregFields, RegcodeFields
+from mensagod.status import Status
 from mensagod.values.identity import Domain, UserID, WAddress, WorkspaceID
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 
 @frozen

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 from mensagod.client.errors import RequestRefused, UnexpectedAnswer
 from mensagod.errors import BadValue
+from mensagod.status import Status
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 T = TypeVar("T")
 

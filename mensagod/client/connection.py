@@ -14,10 +14,10 @@ from mensagod.client.answers import expect, required
 from mensagod.client.errors import RequestRefused, ServerRefused
 from mensagod.client.expectations import Sink
 from mensagod.client.protocol import ClientProtocol
+from mensagod.status import Status
 from mensagod.values.times import parse_integer
 from mensagod.wire.fields import Fields
 from mensagod.wire.messages import Request, Response
-from mensagod.wire.status import Status
 
 TIMEOUT = 60.0
 MAX_ANSWER = 17 * 1024 * 1024

@@ -3,8 +3,8 @@
 from mensagod.client.answers import required
 from mensagod.client.connection import ClientConnection
 from mensagod.requests.sessions import IdleFields
+from mensagod.status import Status
 from mensagod.values.times import parse_integer
-from mensagod.wire.status import Status
 
 
 async def cancel(connection: ClientConnection) -> None:

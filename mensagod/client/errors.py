@@ -1,8 +1,8 @@
 """What can go wrong for a client."""
 
+from mensagod.status import Status
 from mensagod.wire.greeting import Greeting
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 
 class ClientError(Exception):

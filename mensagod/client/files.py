@@ -13,9 +13,9 @@ from mensagod.requests.files import (
     ListFields,
     SelectFields,
 )
+from mensagod.status import Status
 from mensagod.values.paths import FileName, ServerPath
 from mensagod.values.times import parse_long
-from mensagod.wire.status import Status
 
 MAX_IN_MEMORY = 64 * 1024 * 1024
 

@@ -16,11 +16,11 @@ from mensagod.keycards.making import UserKeys, sign_user
 from mensagod.keycards.signatures import add_hash, check_signature
 from mensagod.requests.identity import AddEntryFields, IsCurrentFields, RevokeFields, SignEntryFields
 from mensagod.requests.passwords import PasswordFields
+from mensagod.status import Status
 from mensagod.values.identity import WorkspaceID
 from mensagod.values.times import parse_integer
 from mensagod.wire.fields import Fields
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 
 @frozen

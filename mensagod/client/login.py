@@ -15,9 +15,9 @@ from mensagod.crypto.sealing import EncryptionKey
 from mensagod.errors import BadValue
 from mensagod.requests.login import PLAIN, DeviceFields, DeviceResponseFields, LoginFields
 from mensagod.requests.passwords import PasswordFields
+from mensagod.status import Status
 from mensagod.values.identity import WorkspaceID
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 CHALLENGE_SIZE = 32
 

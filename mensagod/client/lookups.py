@@ -5,8 +5,8 @@ import re
 from mensagod.client.answers import required
 from mensagod.client.connection import ClientConnection
 from mensagod.requests.identity import GetCardFields, GetWIDFields
+from mensagod.status import Status
 from mensagod.values.identity import Domain, MAddress, UserID, WAddress, WorkspaceID
-from mensagod.wire.status import Status
 
 # A value may look like a mark; a line of its own without a colon no entry has.
 _ENTRY = re.compile(r"----- BEGIN ENTRY -----\r?\n(.*?\n)----- END ENTRY -----", re.DOTALL)

@@ -3,9 +3,9 @@
 from mensagod.client.answers import required
 from mensagod.client.connection import ClientConnection
 from mensagod.requests.sending import SendFields
+from mensagod.status import Status
 from mensagod.values.identity import Domain
 from mensagod.values.paths import FileName
-from mensagod.wire.status import Status
 
 
 async def send(connection: ClientConnection, message: str, domain: Domain) -> FileName:

@@ -8,9 +8,9 @@ from mensagod.client.answers import optional, required
 from mensagod.client.connection import ClientConnection
 from mensagod.errors import BadValue
 from mensagod.requests.files import GetUpdatesFields
+from mensagod.status import Status
 from mensagod.values.identity import DeviceID, RandomID
 from mensagod.values.times import parse_integer, parse_unix_time
-from mensagod.wire.status import Status
 
 
 @frozen

@@ -11,8 +11,8 @@ from mensagod.errors import CommandError, StateMismatch, Terminated
 from mensagod.operations.lockouts import clear_failures, count_failure, refuse_locked
 from mensagod.sessions.login import Stage
 from mensagod.sessions.session import Session
+from mensagod.status import Status
 from mensagod.storage.failures import Limit
-from mensagod.wire.status import Status
 
 FAILURES: Final = frozenset({Status.UNAUTHORIZED, Status.AUTHENTICATION_FAILURE})
 """The answers that count as failures of whoever had to prove something."""

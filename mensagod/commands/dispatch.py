@@ -19,8 +19,8 @@ from mensagod.process.open_files import are_exhausted
 from mensagod.sessions.exchange import Exchange, GivenUp
 from mensagod.sessions.outcomes import Hangup, Outcome, Said
 from mensagod.sessions.session import Session
+from mensagod.status import Status
 from mensagod.wire.messages import LongResponse, MalformedRequest, Request, Response
-from mensagod.wire.status import Status
 
 _log = Logger(namespace="mensagod.session")
 

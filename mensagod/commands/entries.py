@@ -8,8 +8,8 @@ from mensagod.operations.passwords import require_password
 from mensagod.requests.identity import AddEntryFields, RevokeFields, SignEntryFields
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session, member_of
+from mensagod.status import Status
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 _SIGNED = ("Organization-Signature", "Previous-Hash", "Hash")
 

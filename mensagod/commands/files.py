@@ -13,8 +13,8 @@ from mensagod.requests.files import (
 )
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session, member_of
+from mensagod.status import Status
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 
 class Select(Command):

@@ -7,9 +7,9 @@ from mensagod.operations.lookups import find_workspace
 from mensagod.requests.identity import GetWIDFields, IsCurrentFields
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session
+from mensagod.status import Status
 from mensagod.storage.keycards import ORGANIZATION
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 
 class GetWID(Command):

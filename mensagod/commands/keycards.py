@@ -17,11 +17,11 @@ from mensagod.requests.identity import (
 )
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session
+from mensagod.status import Status
 from mensagod.storage.keycards import ORGANIZATION, Extent
 from mensagod.values.identity import Domain, UserID, WorkspaceID
 from mensagod.wire.fields import Fields, NoFields
 from mensagod.wire.messages import LongResponse, Response
-from mensagod.wire.status import Status
 
 
 class GetCard(Command):

@@ -20,12 +20,12 @@ from mensagod.sessions.login import Event, Stage
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session
 from mensagod.sessions.who import Member
+from mensagod.status import Status
 from mensagod.storage.devices import Presented
 from mensagod.storage.logins import Admission
 from mensagod.storage.workspaces import Credentials
 from mensagod.values.paths import ServerPath
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 _log = Logger(namespace="mensagod.commands.login")
 

@@ -10,8 +10,8 @@ from mensagod.operations.passwords import require_password
 from mensagod.requests.passwords import PasswordFields
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session, member_of
+from mensagod.status import Status
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 _log = Logger(namespace="mensagod.commands.organization")
 

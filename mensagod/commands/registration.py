@@ -6,10 +6,10 @@ from mensagod.operations.preregistration import NewAccount, Owner, complete_acco
 from mensagod.requests.registration import PreregFields, RegcodeFields
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session
+from mensagod.status import Status
 from mensagod.storage.devices import Presented
 from mensagod.values.identity import WorkspaceID
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 
 class Prereg(Command):

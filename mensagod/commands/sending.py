@@ -6,9 +6,9 @@ from mensagod.operations.submission import Sender, submit
 from mensagod.requests.sending import SendFields
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session, member_of
+from mensagod.status import Status
 from mensagod.values.identity import WAddress
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 
 class Send(Command):

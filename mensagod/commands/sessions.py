@@ -5,10 +5,10 @@ from mensagod.commands.interfaces import Command
 from mensagod.requests.sessions import IdleFields
 from mensagod.sessions.outcomes import Hangup, Outcome
 from mensagod.sessions.session import Session, member_of
+from mensagod.status import Status
 from mensagod.storage import updates
 from mensagod.wire.fields import NoFields
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 
 class Cancel(Command):

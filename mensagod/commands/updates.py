@@ -6,8 +6,8 @@ from mensagod.operations.updates import list_updates
 from mensagod.requests.files import GetUpdatesFields
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session, member_of
+from mensagod.status import Status
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 
 
 class GetUpdates(Command):

@@ -23,11 +23,11 @@ class DatabaseQueue:
 
     async def claim(self, most: int, domains: DomainSet) -> Sequence[Queued]:
         """Take due messages for ``domains``."""
-        return await self.database.change(queue.claim, most, domains)
+        return await self.database.write(queue.claim, most, domains)
 
     async def renew(self, leases: Sequence[UUID]) -> None:
         """Have claims hold on."""
-        await self.database.change(queue.renew, leases)
+        await self.database.write(queue.renew, leases)
 
     async def postpone(self, message: Queued, cause: Cause, seconds: float) -> None:
         """Give a message back for later."""

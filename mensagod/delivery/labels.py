@@ -14,8 +14,8 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.delivery.members import Members, read_members
 from mensagod.delivery.tags import DeliveryTag
 from mensagod.errors import BadValue
+from mensagod.status import Status
 from mensagod.values.identity import Domain, MAddress, UserID, WAddress, WorkspaceID, is_random_id
-from mensagod.wire.status import Status
 
 Open = Callable[[CryptoString], bytes]
 """Opens a sealed text with the keys of an organization; raises :class:`BadValue` if none fits."""

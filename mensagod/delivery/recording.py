@@ -13,8 +13,8 @@ from mensagod.config import Config
 from mensagod.delivery.interfaces import IQueue
 from mensagod.delivery.results import Delivered, DeliveryError, OwnFault
 from mensagod.errors import ServerUnavailable
+from mensagod.status import Status
 from mensagod.storage.queue import Cause, LeaseLost, Queued
-from mensagod.wire.status import Status
 
 JITTER = 0.1
 """By which part of itself the wait until the next try is longer or shorter, at random."""

@@ -4,8 +4,8 @@ from typing import ClassVar, TypeAlias
 
 from attrs import frozen
 
+from mensagod.status import Status
 from mensagod.storage.queue import Queued
-from mensagod.wire.status import Status
 
 
 @frozen

@@ -11,7 +11,7 @@ from mensagod.errors import BadValue
 from mensagod.installation.faults import BadChoice, InstallationFault
 from mensagod.postgres.access import describe_database, embedded_cluster
 from mensagod.postgres.binaries import EmbeddedError
-from mensagod.process.accounts import Account, acting_as
+from mensagod.process.accounts import UnixAccount, acting_as
 from mensagod.storage.connections import Connection, Description, connect
 from mensagod.storage.rows import Row, Transaction, many, one
 
@@ -19,7 +19,7 @@ _SHOWN = 3
 
 
 @contextmanager
-def open_database(config: Config, account: Account | None) -> Iterator[Connection]:
+def open_database(config: Config, account: UnixAccount | None) -> Iterator[Connection]:
     """Connect to the database, with the embedded PostgreSQL started for as long as that lasts.
 
     :param account: whom it runs as if we are root.

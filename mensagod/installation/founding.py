@@ -31,7 +31,7 @@ from mensagod.operations.preregistration import NewAccount, RegistrationCode, pr
 from mensagod.organization.dns_records import Record, make_records, public_port
 from mensagod.organization.key_file import write_organization_key
 from mensagod.organization.keyring import protect
-from mensagod.process.accounts import Account, AccountError, service_account
+from mensagod.process.accounts import AccountError, UnixAccount, service_account
 from mensagod.storage import schema, workspaces
 from mensagod.storage.connections import Connection
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry, add_entry
@@ -245,6 +245,6 @@ def _check_top_dir(config: Config) -> None:
             )
 
 
-def account_of(config: Config) -> Account | None:
+def account_of(config: Config) -> UnixAccount | None:
     """Give the account that the server becomes; ``None`` if we are not root."""
     return service_account(config.global_.user) if os.geteuid() == 0 else None

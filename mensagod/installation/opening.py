@@ -14,7 +14,6 @@ from mensagod.organization.keyring import KeyringFault
 from mensagod.process.accounts import AccountError
 from mensagod.storage.connections import Connection
 from mensagod.storage.migrations import SchemaError, installed_steps, pending
-from mensagod.storage.rows import Transaction
 
 
 @contextmanager
@@ -41,10 +40,3 @@ def open_installation(config: Config) -> Iterator[Connection]:
         raise InstallationFault(f"{error.filename or 'The disk'}: {error.strerror or error}") from error
     except (AccountError, KeyringFault, Overtaken, SchemaError) as error:
         raise InstallationFault(str(error)) from error
-
-
-@contextmanager
-def transaction(connection: Connection) -> Iterator[Transaction]:
-    """Do something in one transaction: all of it is done at the end, or nothing."""
-    with connection, connection.cursor() as cursor:
-        yield Transaction(cursor)

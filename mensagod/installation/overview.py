@@ -11,7 +11,7 @@ from mensagod.installation.databases import connected
 from mensagod.installation.founding import ADMINISTRATOR
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.postgres.access import describe_database, embedded_cluster
-from mensagod.process.accounts import Account
+from mensagod.process.accounts import UnixAccount
 from mensagod.storage import keycards, preregistrations, workspaces
 from mensagod.storage.connections import Description
 from mensagod.storage.rows import Transaction
@@ -54,7 +54,7 @@ def _remove_or_empty(file: Path) -> None:
         os.truncate(file, 0)
 
 
-def read_overview(config: Config, account: Account | None = None) -> Overview:
+def read_overview(config: Config, account: UnixAccount | None = None) -> Overview:
     """Read it from a database that runs; blocks.
 
     :raises mensagod.installation.faults.InstallationFault: if it cannot be reached.
@@ -63,7 +63,7 @@ def read_overview(config: Config, account: Account | None = None) -> Overview:
         return _read(Transaction(cursor), config)
 
 
-def _describe(config: Config, account: Account | None) -> Description:
+def _describe(config: Config, account: UnixAccount | None) -> Description:
     if config.database.embedded:
         return embedded_cluster(config, account).connection
     return describe_database(config)

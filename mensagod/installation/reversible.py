@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from mensagod.process.accounts import Account, give
+from mensagod.process.accounts import UnixAccount, give
 from mensagod.process.durability import sync_directory
 from mensagod.process.ownership import Ownership
 
@@ -21,7 +21,7 @@ class ReversibleFiles:
     :ivar account: who is to read the files, if we are root.
     """
 
-    account: Account | None = None
+    account: UnixAccount | None = None
     _made: dict[Path, os.stat_result] = field(factory=dict, init=False)
     _steps_back: list[Callable[[], None]] = field(factory=list, init=False)
 

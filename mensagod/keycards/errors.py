@@ -1,7 +1,7 @@
 """The conditions that an entry can raise, each with its status (spec 03, *Keycards*)."""
 
 from mensagod.errors import CommandError
-from mensagod.wire.status import Status
+from mensagod.status import Status
 
 
 class KeycardFault(CommandError):

@@ -6,7 +6,7 @@ from mensagod.errors import BadRequest, LimitReached, NotFound
 from mensagod.operations.parts import Parts
 from mensagod.operations.rights import Actor, Right, require
 from mensagod.storage import files, folders, queue
-from mensagod.storage.store import StoredFile
+from mensagod.storage.stored_file import StoredFile
 from mensagod.values.paths import ServerPath
 
 MAX_LISTING = 16_000_000

@@ -106,7 +106,7 @@ async def add_entry(
     try:
         await parts.database.run(add_user_entry, complete, StoredEntry.of(complete), offer.basis)
     finally:
-        parts.changes.tell(frozenset({complete.workspace}))
+        parts.follower.tell(frozenset({complete.workspace}))
 
 
 async def _read_basis(parts: Parts, base: UserEntry) -> tuple[Basis, OrganizationEntry]:

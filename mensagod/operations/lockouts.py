@@ -7,10 +7,10 @@ from datetime import datetime
 
 from mensagod.errors import CommandError, Terminated
 from mensagod.operations.parts import IDatabase
+from mensagod.status import Status
 from mensagod.storage import failures
 from mensagod.storage.failures import Limit
 from mensagod.values.times import format_timestamp
-from mensagod.wire.status import Status
 
 
 class LockedOut(CommandError):

@@ -23,12 +23,12 @@ from mensagod.errors import (
 )
 from mensagod.operations.parts import Parts
 from mensagod.organization.keyring import Keyring
+from mensagod.status import Status
 from mensagod.storage import devices, logins, workspaces
 from mensagod.storage.devices import DeviceStatus, Presented
 from mensagod.storage.logins import Admission, LoggedIn
 from mensagod.storage.workspaces import Workspace, WorkspaceStatus
 from mensagod.values.identity import WorkspaceID
-from mensagod.wire.status import Status
 
 _CHALLENGE = re.compile(r"[0-9A-Za-z!#$%&()*+\-;<=>?@^_`{|}~]{40}")
 _CHALLENGE_BYTES: Final = 32

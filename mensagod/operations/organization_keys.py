@@ -19,7 +19,7 @@ async def revoke_organization(parts: Parts) -> OrganizationEntry:
     """
     current = await parts.database.read(keycard.current_entry)
     try:
-        change = await parts.keys.change(keycard.revoke, current.hash)
+        change = await parts.keys.apply(keycard.revoke, current.hash)
     except keycard.Overtaken:
         raise ServerUnavailable("Somebody else has just changed the organization's keycard") from None
     except KeyringFault as fault:

@@ -14,7 +14,7 @@ from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.errors import ServerUnavailable
-from mensagod.organization.keycard import Change, ChangeStep
+from mensagod.organization.keycard import Replacement, ReplacementStep
 from mensagod.organization.keyring import Keyring
 from mensagod.storage.interfaces import IMailboxStore, Interactions
 from mensagod.storage.keycards import Extent, StoredEntry
@@ -49,11 +49,11 @@ class IKeys(Protocol):
     async def refresh(self) -> None:
         """Take over what has changed in the database."""
 
-    async def change(self, step: ChangeStep, expected: CryptoString) -> Change:
+    async def apply(self, step: ReplacementStep, expected: CryptoString) -> Replacement:
         """Rotate or revoke here, and work with the new keys at once."""
 
 
-class IChanges(Protocol):
+class IFollower(Protocol):
     """What changes cards, see :class:`mensagod.sharing.follower.ChangeWatch`."""
 
     def tell(self, owners: frozenset[WorkspaceID] | None) -> None:
@@ -87,7 +87,7 @@ class Parts:
     :ivar password_checks: threads for the passwords of those who have an account, and for the administrator.
     :ivar code_checks: threads for strangers' codes, so that they cannot starve logins.
     :ivar keys: follows the organization's keys, and changes them.
-    :ivar changes: tells of cards that other processes changed.
+    :ivar follower: tells of cards that other processes changed.
     :ivar resolver: finds the cards of our own domains.
     """
 
@@ -100,7 +100,7 @@ class Parts:
     code_checks: FairThreads
     delivery: IDelivery
     keys: IKeys
-    changes: IChanges
+    follower: IFollower
     resolver: IResolver
 
     @property

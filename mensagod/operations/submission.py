@@ -72,14 +72,14 @@ async def _enqueue(parts: Parts, sender: Sender, letter: Letter, domain: Domain)
         due=letter.due,
     )
     rate = parts.config.security.max_recipients_per_minute
-    if not await parts.database.change(queue.reserve, message, rate):
+    if not await parts.database.write(queue.reserve, message, rate):
         await parts.database.run(queue.reserve_within_quota, message, rate)
     path = ServerPath.outgoing(message.sender).child(message.name)
     least = parts.config.performance.min_free_percent
     try:
         await parts.files.run(_write, parts.store, path, letter.content, least)
     except (OSError, ServerUnavailable) as error:
-        await parts.database.change(queue.withdraw, message.id, message.lease)
+        await parts.database.write(queue.withdraw, message.id, message.lease)
         if isinstance(error, ServerUnavailable):
             raise
         _log.error(
@@ -87,7 +87,7 @@ async def _enqueue(parts: Parts, sender: Sender, letter: Letter, domain: Domain)
         )
         raise ServerUnavailable("The message could not be stored") from error
     try:
-        await parts.database.change(queue.accept, message.id, message.lease)
+        await parts.database.write(queue.accept, message.id, message.lease)
     except LeaseLost as error:
         # Whoever took the message for abandoned may have looked for its file too early.
         await parts.files.run(parts.store.remove, path)

@@ -41,7 +41,7 @@ class Overtaken(Exception):
 
 
 @frozen
-class Change:
+class Replacement:
     """A change of the organization's keycard.
 
     :ivar before: the entry that was current.
@@ -52,7 +52,7 @@ class Change:
     entry: OrganizationEntry
 
 
-ChangeStep = Callable[[Transaction, Sequence[SecretKey], CryptoString, datetime], Change]
+ReplacementStep = Callable[[Transaction, Sequence[SecretKey], CryptoString, datetime], Replacement]
 """What :func:`rotate` and :func:`revoke` are."""
 
 
@@ -73,7 +73,9 @@ def read_history(txn: Transaction) -> OrganizationHistory:
     return OrganizationHistory.from_entries(OrganizationEntry.from_text(entry.text) for entry in entries)
 
 
-def rotate(txn: Transaction, masters: Sequence[SecretKey], expected: CryptoString, now: datetime) -> Change:
+def rotate(
+    txn: Transaction, masters: Sequence[SecretKey], expected: CryptoString, now: datetime
+) -> Replacement:
     """Give the organization new keys; the old one goes on opening what was sealed to it, for 30 days.
 
     The private signing key is erased: nothing but the new entry is ever signed with it again.
@@ -92,10 +94,12 @@ def rotate(txn: Transaction, masters: Sequence[SecretKey], expected: CryptoStrin
     keys.retire_current(txn)
     keys.erase_retired(txn, KEEP_DAYS)
     _add(txn, entry, new, master)
-    return Change(before, entry)
+    return Replacement(before, entry)
 
 
-def revoke(txn: Transaction, masters: Sequence[SecretKey], expected: CryptoString, now: datetime) -> Change:
+def revoke(
+    txn: Transaction, masters: Sequence[SecretKey], expected: CryptoString, now: datetime
+) -> Replacement:
     """Revoke the organization's current entry; no key that it ever had is used again, or kept.
 
     Those rotated out before are revoked with it: whoever came by the current ones found these beside them.
@@ -106,7 +110,7 @@ def revoke(txn: Transaction, masters: Sequence[SecretKey], expected: CryptoStrin
     return revoke_anew(txn, choose_master(keys.usable_keys(txn, 0), masters), expected, now)
 
 
-def revoke_anew(txn: Transaction, master: SecretKey, expected: CryptoString, now: datetime) -> Change:
+def revoke_anew(txn: Transaction, master: SecretKey, expected: CryptoString, now: datetime) -> Replacement:
     """Revoke as :func:`revoke` does, and encrypt the new keys with ``master``, whatever the old ones were.
 
     None of the old private keys is needed for it: this is how an organization goes on that has lost them.
@@ -118,7 +122,7 @@ def revoke_anew(txn: Transaction, master: SecretKey, expected: CryptoString, now
     entry = revoke_organization(before, new, max(now, before.timestamp))
     keys.revoke_all(txn)
     _add(txn, entry, new, master)
-    return Change(before, entry)
+    return Replacement(before, entry)
 
 
 def reencrypt(txn: Transaction, old: SecretKey, new: SecretKey) -> None:

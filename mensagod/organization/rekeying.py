@@ -10,14 +10,14 @@ from datetime import datetime
 from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import SecretKey
-from mensagod.installation.opening import transaction
 from mensagod.organization import keycard
 from mensagod.organization.key_file import adopt_next, changing, read_candidates, write_next
 from mensagod.organization.key_file import read_organization_key as read_key
-from mensagod.organization.keycard import Change
+from mensagod.organization.keycard import Replacement
 from mensagod.organization.keyring import KeyringFault, choose_master
 from mensagod.storage import keycards, keys
 from mensagod.storage.connections import Connection
+from mensagod.storage.transactions import transaction
 
 
 def rekey(config: Config, connection: Connection) -> bool:
@@ -42,7 +42,7 @@ def rekey(config: Config, connection: Connection) -> bool:
 
 def revoke_with_new_key(
     config: Config, connection: Connection, expected: CryptoString, now: datetime
-) -> Change:
+) -> Replacement:
     """Revoke the organization's keys, and replace ``organization.key`` also where it is lost.
 
     :param expected: as for :func:`mensagod.organization.keycard.revoke`, whose :class:`Overtaken` is raised.

@@ -18,7 +18,7 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import SecretKey
 from mensagod.lifecycle.periodic import Periodic
 from mensagod.organization import keycard
-from mensagod.organization.keycard import Change, ChangeStep
+from mensagod.organization.keycard import Replacement, ReplacementStep
 from mensagod.organization.keyring import KEEP_DAYS, Keyring, KeyringFault, choose_master
 from mensagod.sharing.follower import Follower
 from mensagod.storage import keys
@@ -88,7 +88,7 @@ class KeyWatch(Service):
         async with self._turn:
             await self._refresh()
 
-    async def change(self, step: ChangeStep, expected: CryptoString) -> Change:
+    async def apply(self, step: ReplacementStep, expected: CryptoString) -> Replacement:
         """Rotate or revoke here, and work with the new keys at once.
 
         What was done stands, so a database that goes away right after it does not spoil the answer.

@@ -2,11 +2,11 @@
 
 from mensagod.config import Config
 from mensagod.postgres.cluster import Cluster
-from mensagod.process.accounts import Account
+from mensagod.process.accounts import UnixAccount
 from mensagod.storage.connections import Description
 
 
-def embedded_cluster(config: Config, account: Account | None) -> Cluster:
+def embedded_cluster(config: Config, account: UnixAccount | None) -> Cluster:
     """Give the cluster of the embedded PostgreSQL of a configuration; nothing is made or started.
 
     :param account: whom it runs as if we are root.

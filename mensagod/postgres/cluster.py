@@ -15,7 +15,7 @@ from psycopg2 import sql
 from mensagod.postgres.binaries import Binaries, EmbeddedError
 from mensagod.postgres.directory import DATABASE, ClusterDirectory
 from mensagod.postgres.server_process import ServerProcess
-from mensagod.process.accounts import Account
+from mensagod.process.accounts import UnixAccount
 from mensagod.storage.connections import connect
 
 START_LIMIT: Final = 600.0
@@ -47,7 +47,7 @@ class Cluster:
         self,
         path: Path,
         binaries: str | None = None,
-        account: Account | None = None,
+        account: UnixAccount | None = None,
         pool_max: int = 10,
     ):
         self._configured = binaries

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Final
 from attrs import field, frozen
 
 from mensagod.postgres.binaries import Binaries, EmbeddedError, NoBinaries, find_binaries
-from mensagod.process.accounts import Account, can_reach, child_arguments, give
+from mensagod.process.accounts import UnixAccount, can_reach, child_arguments, give
 
 USER: Final = "mensago"
 DATABASE: Final = "mensago"
@@ -68,7 +68,7 @@ class ClusterDirectory:
     """
 
     path: Path = field(converter=_absolute)
-    account: Account | None
+    account: UnixAccount | None
 
     @property
     def data(self) -> Path:

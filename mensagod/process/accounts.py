@@ -22,7 +22,7 @@ class AccountError(Exception):
 
 
 @frozen
-class Account:
+class UnixAccount:
     """An account of this machine."""
 
     name: str
@@ -39,10 +39,10 @@ class Account:
         return {"user": self.uid, "group": self.gid, "extra_groups": self.groups}
 
 
-ROOT: Final = Account("root", 0, 0)
+ROOT: Final = UnixAccount("root", 0, 0)
 
 
-def service_account(name: str) -> Account:
+def service_account(name: str) -> UnixAccount:
     """Find the account to serve as: ``name`` if there is one, else ``nobody``.
 
     :raise AccountError: it is root, or there is not even ``nobody``.
@@ -54,11 +54,11 @@ def service_account(name: str) -> Account:
             continue
         if entry.pw_uid == 0:
             raise AccountError(f"The server never serves as {candidate}, which is root: set global.user")
-        return Account(candidate, entry.pw_uid, entry.pw_gid)
+        return UnixAccount(candidate, entry.pw_uid, entry.pw_gid)
     raise AccountError(f"There is no account {name}, and no {FALLBACK} either: set global.user")
 
 
-def owner_account(uid: int) -> Account:
+def owner_account(uid: int) -> UnixAccount:
     """Find the account with this number.
 
     :raise AccountError: there is none.
@@ -67,7 +67,7 @@ def owner_account(uid: int) -> Account:
         entry = pwd.getpwuid(uid)
     except KeyError:
         raise AccountError(f"There is no account with the number {uid}") from None
-    return Account(entry.pw_name, uid, entry.pw_gid)
+    return UnixAccount(entry.pw_name, uid, entry.pw_gid)
 
 
 def is_own_group(gid: int) -> bool:
@@ -81,7 +81,7 @@ def is_own_group(gid: int) -> bool:
     return len({entry.pw_uid for entry in accounts}) + len(unknown) <= 1
 
 
-def fallback_warning(configured: str, account: Account | None) -> str | None:
+def fallback_warning(configured: str, account: UnixAccount | None) -> str | None:
     """Say what is wrong with serving as ``nobody`` because the configured account does not exist."""
     if account is None or account.name == configured:
         return None
@@ -92,7 +92,7 @@ def fallback_warning(configured: str, account: Account | None) -> str | None:
 
 
 @contextmanager
-def acting_as(account: Account | None) -> Iterator[None]:
+def acting_as(account: UnixAccount | None) -> Iterator[None]:
     """Have the rights of ``account`` and no others, until the context ends; ``None`` changes nothing.
 
     For a process that is root, or acts as somebody else for a while. Programs started meanwhile need
@@ -123,7 +123,7 @@ def _take_effect(uid: int, gid: int, groups: list[int]) -> None:
     os.seteuid(uid)
 
 
-def give(paths: Iterable[Path], account: Account) -> None:
+def give(paths: Iterable[Path], account: UnixAccount) -> None:
     """Give files, and directories with all in them, to ``account``; symbolic links are not followed."""
     for path in paths:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
@@ -132,7 +132,7 @@ def give(paths: Iterable[Path], account: Account) -> None:
                 os.chown(name, account.uid, account.gid, dir_fd=descriptor, follow_symlinks=False)
 
 
-def can_reach(path: Path, account: Account) -> Path | None:
+def can_reach(path: Path, account: UnixAccount) -> Path | None:
     """Find what keeps ``account`` from ``path``: the first component that it may not pass or read.
 
     ``None`` means that the account reaches it. What does not exist keeps nobody.
@@ -150,7 +150,7 @@ def can_reach(path: Path, account: Account) -> Path | None:
     return None
 
 
-def drop_privileges(account: Account) -> None:
+def drop_privileges(account: UnixAccount) -> None:
     """Become ``account`` for good, if this is root; make new files private in any case.
 
     :raise AccountError: root could be had back.

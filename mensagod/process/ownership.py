@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from mensagod.process.accounts import FALLBACK, Account, is_own_group
+from mensagod.process.accounts import FALLBACK, UnixAccount, is_own_group
 from mensagod.process.root_paths import is_roots_alone
 
 _SHARED = 0o640
@@ -32,7 +32,7 @@ class Ownership:
         return self.mode == _SHARED
 
     @classmethod
-    def in_directory(cls, directory: Path, account: Account | None) -> "Ownership":
+    def in_directory(cls, directory: Path, account: UnixAccount | None) -> "Ownership":
         """Choose for a new file: root's, unless others could read it then or change the directory.
 
         :param account: who reads the file, if we are root; ``None`` where all is our own.
@@ -43,7 +43,7 @@ class Ownership:
         return cls.private_to(account)
 
     @classmethod
-    def private_to(cls, account: Account | None) -> "Ownership":
+    def private_to(cls, account: UnixAccount | None) -> "Ownership":
         """Let only the account read and change a file, or us, if it is ``None``."""
         return cls(-1, -1, _PRIVATE) if account is None else cls(account.uid, account.gid, _PRIVATE)
 

@@ -14,7 +14,14 @@ from typing import Final
 from attrs import frozen
 
 from mensagod.config import Config, load
-from mensagod.process.accounts import ROOT, Account, AccountError, acting_as, owner_account, service_account
+from mensagod.process.accounts import (
+    ROOT,
+    AccountError,
+    UnixAccount,
+    acting_as,
+    owner_account,
+    service_account,
+)
 from mensagod.process.root_paths import find_opening, is_roots_alone
 
 _READ_OR_MADE_AS_ROOT: Final = {
@@ -31,7 +38,7 @@ class Loaded:
     """
 
     config: Config
-    reader: Account | None
+    reader: UnixAccount | None
 
 
 def load_guarded(path: Path, environ: Mapping[str, str]) -> Loaded:
@@ -54,7 +61,7 @@ def load_guarded(path: Path, environ: Mapping[str, str]) -> Loaded:
     return Loaded(config, reader)
 
 
-def reader_of(path: Path) -> Account | None:
+def reader_of(path: Path) -> UnixAccount | None:
     """Tell with whose rights to read a configuration: its owner's, if we are root and it is not root's alone.
 
     :raises AccountError: if it is root's, but others can change it.
@@ -84,7 +91,7 @@ def _is_acting() -> bool:
     return os.getuid() == 0 and os.geteuid() != 0
 
 
-def _check_account(config: Config, reader: Account) -> None:
+def _check_account(config: Config, reader: UnixAccount) -> None:
     account = service_account(config.global_.user)
     if account.uid != reader.uid:
         raise AccountError(

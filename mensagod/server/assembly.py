@@ -20,7 +20,7 @@ from mensagod.organization.key_file import read_candidates
 from mensagod.organization.watch import KeyWatch
 from mensagod.postgres.access import describe_database, embedded_cluster
 from mensagod.postgres.embedded import EmbeddedPostgres
-from mensagod.process.accounts import Account, acting_as
+from mensagod.process.accounts import UnixAccount, acting_as
 from mensagod.server.preparing import Migration, check_domain
 from mensagod.sessions.live import LiveSessions
 from mensagod.sessions.parts import Server
@@ -31,7 +31,7 @@ from mensagod.storage import events, failures
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import installed_steps
 from mensagod.storage.store import MailboxStore
-from mensagod.threads.pool import Crew
+from mensagod.threads.pool import WorkerPool
 
 FILE_THREADS = 8
 """Threads for work on the store."""
@@ -51,7 +51,7 @@ class Assembly:
     :param reader: with whose rights to read what the configuration names; ``None`` for our own.
     """
 
-    def __init__(self, reactor: Any, config: Config, account: Account | None, reader: Account | None):
+    def __init__(self, reactor: Any, config: Config, account: UnixAccount | None, reader: UnixAccount | None):
         self.reactor = reactor
         self.embedded: EmbeddedPostgres | None = None
         if config.database.embedded:
@@ -60,9 +60,9 @@ class Assembly:
         pool = config.database
         self.database = Database(reactor, description, pool.pool_min, pool.pool_max)
         checks = config.security.max_password_checks
-        self.files = Crew(reactor, "files", FILE_THREADS)
-        self.password_checks = Crew(reactor, "passwords", checks, PATIENCE_SECONDS)
-        self.code_checks = Crew(reactor, "codes", checks, PATIENCE_SECONDS)
+        self.files = WorkerPool(reactor, "files", FILE_THREADS)
+        self.password_checks = WorkerPool(reactor, "passwords", checks, PATIENCE_SECONDS)
+        self.code_checks = WorkerPool(reactor, "codes", checks, PATIENCE_SECONDS)
         self.store = MailboxStore(FilePath(str(config.global_.top_dir)))
         self.sessions = LiveSessions(self.database)
         self.follower = Follower(reactor, StoredEventLog(self.database))
@@ -93,7 +93,7 @@ class Assembly:
             sessions=self.sessions,
             delivery=self.delivery,
             keys=self.keys,
-            changes=self.follower,
+            follower=self.follower,
             resolver=self.resolver,
         )
 
@@ -135,7 +135,7 @@ class Assembly:
             threads=self.files,
             ours=lambda: self.server.config.global_.domains,
             keyring=lambda: self.server.keyring,
-            delivered=self.sessions.changed,
+            delivered=self.sessions.wake,
         )
         yield UnservedDomains()
 

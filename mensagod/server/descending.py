@@ -4,13 +4,13 @@ import os
 
 from mensagod.config import Config
 from mensagod.crypto import passwords
-from mensagod.process.accounts import Account, AccountError, can_reach, drop_privileges
+from mensagod.process.accounts import AccountError, UnixAccount, can_reach, drop_privileges
 from mensagod.process.eager_imports import load_modules
 from mensagod.storage.top_dir import check_top_dir
 from mensagod.values import user_ids
 
 
-def descend(config: Config, account: Account | None) -> None:
+def descend(config: Config, account: UnixAccount | None) -> None:
     """Become ``account`` if we are root, once it is sure that the server can work as that.
 
     :param account: ``None`` if we are not root.
@@ -32,7 +32,7 @@ def _preload() -> None:
     passwords.word_list()
 
 
-def _check_reach(config: Config, account: Account) -> None:
+def _check_reach(config: Config, account: UnixAccount) -> None:
     for path in (config.global_.top_dir, config.path):
         barrier = can_reach(path, account)
         if barrier is not None:

@@ -12,7 +12,7 @@ from mensagod.server.admission import BufferLedger, ConnectionLimits, source_of
 from mensagod.server.protocol import MensagoProtocol
 from mensagod.sessions.parts import Server
 from mensagod.sessions.session import Session
-from mensagod.wire.status import Status
+from mensagod.status import Status
 
 MAX_REFUSED, MAX_REFUSED_OF_SOURCE = 100, 10
 """How many connections that were sent away may still be there, in all and of one source."""
@@ -58,7 +58,7 @@ class MensagoFactory(Factory):
         if not self._connections:
             self._watch.stopService()
 
-    def buildProtocol(self, addr: IAddress | None) -> MensagoProtocol | None:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress | None) -> MensagoProtocol | None:
         """Make the connection of one client.
 
         ``None``, which closes it without a word, if too many that were sent away have not left yet: over TLS
@@ -68,7 +68,7 @@ class MensagoFactory(Factory):
         source = source_of(host)
         if not self._is_open(source) and not self.refused.has_room(source):
             return None
-        protocol = MensagoProtocol(Session(self.server, host, source), self.dispatch)
+        protocol = MensagoProtocol(Session(self.server, host, source), self.dispatch, self)
         protocol.factory = self
         return protocol
 

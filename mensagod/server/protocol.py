@@ -1,7 +1,7 @@
 """Clients' connections: the only code that writes to a client's transport (spec 01)."""
 
+import typing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import ConnectionDone
@@ -10,6 +10,7 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     INegotiated,
     IPushProducer,
+    IReactorTime,
     ITCPTransport,
     IUNIXTransport,
 )
@@ -20,15 +21,16 @@ from zope.interface import implementer
 
 from mensagod.commands.dispatch import Dispatch, report_incident
 from mensagod.errors import CommandError
+from mensagod.server.admission import BufferLedger
 from mensagod.server.transfers import RawReceipt, send_raw
 from mensagod.sessions.exchange import GivenUp
 from mensagod.sessions.outcomes import Hangup, NoAnswer, ReceiveRaw, Said, SendRaw, Turn
 from mensagod.sessions.session import Session
+from mensagod.status import Status
 from mensagod.values.identity import WorkspaceID
 from mensagod.wire.frames import MAX_PAYLOAD, FrameDecoder, MessageEncoder, split_message
 from mensagod.wire.greeting import Greeting
 from mensagod.wire.messages import LongResponse, Response
-from mensagod.wire.status import Status
 
 READ_AHEAD = 64 * 1024
 """How much of what comes next is read while something is being done, in bytes."""
@@ -43,12 +45,26 @@ GOODBYE_SECONDS = 10
 """How long a peer has to take the last bytes before the connection is cut."""
 
 
-if TYPE_CHECKING:
-    from mensagod.server.factory import MensagoFactory
-
-
 class IClientTransport(ITCPTransport, IConsumer, IPushProducer):
     """What connections of every kind can do; only those of Unix sockets know no TCP_NODELAY."""
+
+
+class Connections(typing.Protocol):
+    """All connections of the process, by what one of them asks of them.
+
+    :ivar stopping: whether every connection closes after its next answer.
+    :ivar ledger: the memory that unfinished messages hold.
+    """
+
+    reactor: IReactorTime
+    stopping: bool
+    ledger: BufferLedger
+
+    def admit(self, protocol: "MensagoProtocol") -> Status:
+        """Count a new connection and tell what to greet it with."""
+
+    def forget(self, protocol: "MensagoProtocol") -> None:
+        """Take note that a connection is gone."""
 
 
 @implementer(IPushProducer)
@@ -59,11 +75,11 @@ class MensagoProtocol(Protocol):
     and nothing more is read.
     """
 
-    factory: "MensagoFactory"
     transport: IClientTransport
     _log = Logger(namespace="mensagod.protocol")
 
-    def __init__(self, session: Session, dispatch: Dispatch):
+    def __init__(self, session: Session, dispatch: Dispatch, connections: Connections):
+        self.connections = connections
         self.session = session
         session.close = self.finish
         self._dispatch = dispatch
@@ -91,7 +107,7 @@ class MensagoProtocol(Protocol):
         if ITCPTransport.providedBy(self.transport) and not IUNIXTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
         self._touch()
-        status = self.factory.admit(self)
+        status = self.connections.admit(self)
         self._open = status is Status.OK
         self.transport.registerProducer(self, True)
         self.transport.write(Greeting(status, datetime.now(UTC)).to_line())
@@ -114,7 +130,7 @@ class MensagoProtocol(Protocol):
         self._open = False
         self._lost = True
         self.session.gone = True
-        self.factory.forget(self)
+        self.connections.forget(self)
         self._let_go()
         if self._turn is not None:
             self._turn.cancel()
@@ -143,7 +159,7 @@ class MensagoProtocol(Protocol):
 
     def _touch(self) -> None:
         """Something came forward: a beginning, a whole frame, raw bytes, an answer that was taken."""
-        self._since = self.factory.reactor.seconds()
+        self._since = self.connections.reactor.seconds()
 
     # Requests and answers.
 
@@ -172,7 +188,7 @@ class MensagoProtocol(Protocol):
                 self._begin(message)
                 continue
             if not left or self._decoder.has_more:
-                self._turn = self.factory.reactor.callLater(0, self._next_turn)
+                self._turn = self.connections.reactor.callLater(0, self._next_turn)
             break
 
     def _next_turn(self) -> None:
@@ -221,7 +237,7 @@ class MensagoProtocol(Protocol):
         self._touch()
         if self._lost:
             self.session.leave()
-        elif self._open and (self._last or self.factory.stopping):
+        elif self._open and (self._last or self.connections.stopping):
             self._close()
         self._pump()
 
@@ -294,7 +310,7 @@ class MensagoProtocol(Protocol):
             would reset the connection and take the answer from a peer that is still sending.
         """
         self._open = False
-        self._closing_since = self.factory.reactor.seconds()
+        self._closing_since = self.connections.reactor.seconds()
         self._let_go()
         self._decoder = FrameDecoder(0)
         self.transport.unregisterProducer()
@@ -351,7 +367,7 @@ class MensagoProtocol(Protocol):
             if not self._held:
                 # Who is logged in may change before it is given back.
                 self._holder = self.session.member.workspace if self.session.member else None
-            self.factory.ledger.change(self.session.source, self._holder, amount - self._held)
+            self.connections.ledger.change(self.session.source, self._holder, amount - self._held)
             self._held = amount
             # A message in tiny parts must not last for ever: what counts is a full frame's worth.
             if amount < self._mark or amount - self._mark >= MAX_PAYLOAD:

@@ -6,8 +6,8 @@ from attrs import define
 from twisted.logger import Logger
 
 from mensagod.config import Config, ConfigFaults, load
-from mensagod.config.changes import apply_reloadable, changed_keys
-from mensagod.process.accounts import Account, fallback_warning
+from mensagod.config.differences import apply_reloadable, changed_keys
+from mensagod.process.accounts import UnixAccount, fallback_warning
 from mensagod.process.open_files import raise_limit, usable_clients
 from mensagod.server.factory import MensagoFactory
 from mensagod.server.listeners import Listeners
@@ -25,7 +25,7 @@ class Reloading:
     server: Server
     factory: MensagoFactory
     listeners: Listeners
-    account: Account | None
+    account: UnixAccount | None
     environ: Mapping[str, str]
 
     _log = Logger(namespace="mensagod.service")

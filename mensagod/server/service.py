@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from mensagod.lifecycle.parts import Parts, stop_each
 from mensagod.organization.keyring import KeyringFault
 from mensagod.postgres.binaries import EmbeddedError
-from mensagod.process.accounts import Account, AccountError
+from mensagod.process.accounts import AccountError, UnixAccount
 from mensagod.process.logs import LineObserver
 from mensagod.process.signals import obey
 from mensagod.server.assembly import Assembly
@@ -50,7 +50,7 @@ class MensagoService(Service):
     listeners: Listeners
     parts: Parts
     reloading: Reloading
-    account: Account | None
+    account: UnixAccount | None
     is_daemon: bool = False
     own_log: bool = True
     ends_on_hangup: bool = False

@@ -14,7 +14,7 @@ from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.config import Config, ConfigFaults, configuration_path
 from mensagod.lifecycle.parts import Parts
 from mensagod.organization.key_file import OrganizationKeyFault
-from mensagod.process.accounts import Account, AccountError, acting_as, service_account
+from mensagod.process.accounts import AccountError, UnixAccount, acting_as, service_account
 from mensagod.process.trusted_configuration import load_guarded
 from mensagod.server.assembly import Assembly
 from mensagod.server.factory import MensagoFactory
@@ -86,7 +86,7 @@ def _has_no_log_option(twistd: Mapping[str, object] | None) -> bool:
 
 
 def assemble(
-    reactor: Any, config: Config, environ: Mapping[str, str], reader: Account | None = None
+    reactor: Any, config: Config, environ: Mapping[str, str], reader: UnixAccount | None = None
 ) -> MensagoService:
     """Put a server together.
 
@@ -110,7 +110,7 @@ def assemble(
     return service
 
 
-def _certificates(config: Config, reader: Account | None) -> Certificates | None:
+def _certificates(config: Config, reader: UnixAccount | None) -> Certificates | None:
     """Read what ``tls:`` listeners need, if there are any."""
     if not any(listener.kind == "tls" for listener in config.network.endpoints):
         return None

@@ -95,7 +95,7 @@ class LiveSessions:
         if (session, member) in self:
             self._end(session, member, reason)
 
-    def changed(self, workspace: WorkspaceID) -> None:
+    def wake(self, workspace: WorkspaceID) -> None:
         """Records were made in this workspace: who is logged in to it has to look."""
         for member in self._sessions.get(workspace, {}).values():
             member.stale = True

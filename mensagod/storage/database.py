@@ -123,7 +123,7 @@ class Database(Service):
         """
         return self._call(partial(_apply, interaction, args, kwargs), Mode.TRANSACTION)
 
-    def change(
+    def write(
         self,
         interaction: Callable[Concatenate[Transaction, P], T],
         *args: P.args,

@@ -21,7 +21,7 @@ class DeviceStatus(StrEnum):
 
 
 @frozen
-class Device:
+class KnownDevice:
     """A device that asked for its workspace at least once."""
 
     id: DeviceID
@@ -29,7 +29,7 @@ class Device:
     status: DeviceStatus
 
     @classmethod
-    def from_row(cls, row: Row) -> "Device":
+    def from_row(cls, row: Row) -> "KnownDevice":
         """Make one from ``id``, ``key`` and ``status``."""
         return cls(DeviceID(row.id), CryptoString.from_text(row.key), DeviceStatus(row.status))
 
@@ -44,13 +44,13 @@ class Presented:
     address: str
 
 
-def find_device(txn: Transaction, workspace: WorkspaceID, device: DeviceID) -> Device | None:
+def find_device(txn: Transaction, workspace: WorkspaceID, device: DeviceID) -> KnownDevice | None:
     """Find a device of a workspace."""
     txn.execute(
         "SELECT id, key, status FROM devices WHERE workspace = %s AND id = %s",
         (workspace.uuid, device.uuid),
     )
-    return maybe(Device.from_row, txn)
+    return maybe(KnownDevice.from_row, txn)
 
 
 def has_trusted(txn: Transaction, workspace: WorkspaceID) -> bool:

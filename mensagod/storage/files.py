@@ -6,7 +6,7 @@ from attrs import frozen
 
 from mensagod.storage import folders, updates
 from mensagod.storage.rows import Transaction, many
-from mensagod.storage.updates import Change
+from mensagod.storage.updates import NewUpdate
 from mensagod.values.identity import DeviceID, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
 
@@ -68,7 +68,7 @@ def add_delivered(txn: Transaction, arrivals: Sequence[Arrival], device: DeviceI
             folders.ensure_top(txn, workspace)
         _add(txn, homeless)
     _add_usage(txn, arrivals)
-    changes = [Change(arrival.workspace, "CREATE", str(arrival.path)) for arrival in arrivals]
+    changes = [NewUpdate(arrival.workspace, "CREATE", str(arrival.path)) for arrival in arrivals]
     updates.record(txn, changes, device)
 
 

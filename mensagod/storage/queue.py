@@ -11,13 +11,13 @@ from uuid import UUID
 from attrs import frozen
 
 from mensagod.errors import QuotaExceeded
+from mensagod.status import Status
 from mensagod.storage import devices, mailboxes
 from mensagod.storage.files import Arrival
 from mensagod.storage.rows import Row, Transaction, changed, many
 from mensagod.values.domains import ALL_DOMAINS, DomainSet
 from mensagod.values.identity import SERVER_WORKSPACE, DeviceID, Domain, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
-from mensagod.wire.status import Status
 
 LEASE_SECONDS = 10
 """How many seconds a claim holds unless it is renewed."""

@@ -47,7 +47,7 @@ class Updates:
 
 
 @frozen
-class Change:
+class NewUpdate:
     """Something that happened in a workspace, of which no record is made yet.
 
     :ivar kind: a type of record (spec 04, *Update notification*), and
@@ -59,7 +59,7 @@ class Change:
     data: str
 
 
-def record(txn: Transaction, changes: Sequence[Change], device: DeviceID) -> None:
+def record(txn: Transaction, changes: Sequence[NewUpdate], device: DeviceID) -> None:
     """Note changes that a device made. The locks on the mailboxes give the records of each their order.
 
     The time is taken under these locks too (so it is asked of ``counted``), and is never before that of the

@@ -20,7 +20,7 @@ class Client(Protocol):
         """Whether nobody waits for what is done any more."""
 
 
-class Turns:
+class FairQueue:
     """Some places, and those who wait for one: a line for each source, and the lines are served in turn.
 
     What a source asks for delays another's by no more than it has in places already. The server's own work

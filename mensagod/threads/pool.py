@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from mensagod.errors import ServerUnavailable
-from mensagod.threads.fair_queue import Client, Turns
+from mensagod.threads.fair_queue import Client, FairQueue
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,7 +21,7 @@ class IReactor(IReactorTime, IReactorFromThreads):
     """What threads need of the reactor."""
 
 
-class Crew(Service):
+class WorkerPool(Service):
     """Some threads for one kind of work.
 
     :param size: how many pieces of work run at once.
@@ -34,7 +34,7 @@ class Crew(Service):
         self._reactor = reactor
         self._patience = patience
         self._pool = ThreadPool(0, size, name=name)
-        self._turns = Turns(size)
+        self._turns = FairQueue(size)
 
     def startService(self) -> None:
         """Accept work from now on."""
@@ -49,14 +49,14 @@ class Crew(Service):
             self._pool.stop()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``work`` of the server's own in a thread of the crew and give its result.
+        """Run ``work`` of the server's own in a thread of the workers and give its result.
 
         :raises ServerUnavailable: if no thread became free in time.
         """
         return await self._run(None, partial(work, *args, **kwargs))
 
     async def run_for(self, client: Client, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``work`` that a client asked for, once it is its source's turn (:class:`Turns`).
+        """Run ``work`` that a client asked for, once it is its source's turn (:class:`FairQueue`).
 
         :raises ServerUnavailable: if too much waits already, or no thread became free in time.
         :raises CancelledError: if the client was gone before it began.

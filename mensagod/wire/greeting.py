@@ -8,7 +8,7 @@ import msgspec
 from attrs import frozen
 
 from mensagod.errors import BadValue
-from mensagod.wire.status import Status
+from mensagod.status import Status
 
 #: The longest greeting that a client reads, in bytes.
 MAX_GREETING = 1024

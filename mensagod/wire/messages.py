@@ -8,7 +8,7 @@ import msgspec
 from attrs import define, field
 
 from mensagod.errors import AlgorithmNotSupported, BadRequest, BadValue, CommandError, UnsupportedAlgorithm
-from mensagod.wire.status import Status
+from mensagod.status import Status
 from mensagod.wire.strictjson import MalformedRequest, parse_request
 
 __all__ = ["LongResponse", "MalformedRequest", "MalformedResponse", "Request", "Response", "quote"]

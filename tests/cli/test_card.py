@@ -19,8 +19,8 @@ from mensagod.keycards.entries import Entry
 from mensagod.keycards.making import OrganizationKeys, UserKeys, make_organization_root
 from mensagod.keycards.signatures import fingerprint
 from mensagod.keycards.splitting import split_entries
+from mensagod.status import Status
 from mensagod.values.identity import WAddress
-from mensagod.wire.status import Status
 from tests.cli.running import Outcome, run
 from tests.installation.installed import InstalledTestCase
 from tests.keycards.cards import vectors

@@ -16,10 +16,10 @@ from zope.interface import implementer
 
 from mensagod.client import connection as client
 from mensagod.client.connection import ClientConnection
+from mensagod.status import Status
 from mensagod.wire.frames import FrameDecoder, encode_message
 from mensagod.wire.greeting import Greeting
 from mensagod.wire.messages import Request, Response
-from mensagod.wire.status import Status
 
 T = TypeVar("T")
 READY = Greeting(Status.OK, datetime(2024, 3, 21, 12, 0, 0, tzinfo=UTC)).to_line()

@@ -8,10 +8,10 @@ from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.errors import BadValue
 from mensagod.requests.passwords import NewPassword
+from mensagod.status import Status
 from mensagod.values.identity import DeviceID, Domain, MAddress, RandomID, UserID, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 from tests.client.scripted import ClientTestCase, ok, reply
 
 WID = WorkspaceID.from_text("22222222-2222-2222-2222-222222222222")

@@ -19,10 +19,10 @@ from mensagod.client.errors import (
     UnexpectedAnswer,
 )
 from mensagod.client.protocol import ClientProtocol
+from mensagod.status import Status
 from mensagod.wire.frames import encode_message
 from mensagod.wire.greeting import Greeting
 from mensagod.wire.messages import Request, Response
-from mensagod.wire.status import Status
 from tests.client.scripted import READY, ClientTestCase, ScriptedServer, ok, reply
 
 

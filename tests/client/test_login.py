@@ -9,9 +9,9 @@ from mensagod.client.errors import Disconnected, RequestRefused, ServerNotProven
 from mensagod.client.login import LoginResult, log_in, present_device
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import EncryptionPair
+from mensagod.status import Status
 from mensagod.values.identity import DeviceID, WorkspaceID
 from mensagod.wire.messages import Request, Response
-from mensagod.wire.status import Status
 from tests.client.scripted import ClientTestCase, Reply, ok, reply
 
 WID = WorkspaceID.from_text("22222222-2222-2222-2222-222222222222")

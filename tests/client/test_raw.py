@@ -17,10 +17,10 @@ from mensagod.client.errors import Disconnected, RequestRefused, RequestTimedOut
 from mensagod.client.files import download, download_to
 from mensagod.client.protocol import ClientProtocol
 from mensagod.client.uploads import WrongSize
+from mensagod.status import Status
 from mensagod.values.paths import ServerPath
 from mensagod.wire.frames import encode_message
 from mensagod.wire.messages import Request, Response
-from mensagod.wire.status import Status
 from tests.client.scripted import READY, ClientTestCase, ok, reply
 
 WID = "22222222-2222-2222-2222-222222222222"

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from mensagod.client.connection import ClientConnection, connect
 from mensagod.client.errors import Disconnected
 from mensagod.client.tls import PinnedCertificate, tls_endpoint
-from mensagod.wire.status import Status
+from mensagod.status import Status
 from tests.client.scripted import LoopEndpoint, ScriptedServer, ok
 
 T = TypeVar("T")

@@ -13,8 +13,8 @@ from zope.interface import provider
 
 from mensagod.client.connection import ClientConnection
 from mensagod.crypto.cryptostring import CryptoString
+from mensagod.status import Status
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 from tests.serving import Person, ServerTestCase
 from tests.waiting import until
 

@@ -11,9 +11,9 @@ from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.making import UserKeys
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keycards.verification import verify_card
+from mensagod.status import Status
 from mensagod.values.identity import WAddress
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import Person
 

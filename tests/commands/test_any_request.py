@@ -17,8 +17,8 @@ from mensagod.sessions.exchange import GivenUp
 from mensagod.sessions.outcomes import Hangup, SendRaw
 from mensagod.sessions.session import Session
 from mensagod.sessions.who import Member, Stranger
+from mensagod.status import Status
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.commands.test_files import HOSTILE
 

@@ -12,9 +12,9 @@ from mensagod.errors import AuthenticationFailure, BadRequest, CommandError, Not
 from mensagod.sessions.login import Event, Stage
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session
+from mensagod.status import Status
 from mensagod.storage import failures
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 from tests.conversations import (
     DOMAIN,
     ConversationTestCase,

@@ -14,11 +14,11 @@ from mensagod.crypto.hashing import hash_bytes
 from mensagod.crypto.signing import SigningPair
 from mensagod.keycards.making import UserKeys, sign_user
 from mensagod.keycards.signatures import add_hash
+from mensagod.status import Status
 from mensagod.storage import additions, workspaces
 from mensagod.storage.workspaces import MOST_FORMER_NAMES, Taken
 from mensagod.values.identity import Domain, UserID, WorkspaceID
 from mensagod.values.times import format_date, format_timestamp
-from mensagod.wire.status import Status
 from tests.commands.identity_cases import Holder, IdentityTestCase, flipped, without
 from tests.serving import DOMAIN
 

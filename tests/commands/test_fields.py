@@ -15,10 +15,10 @@ from mensagod.crypto.signing import SigningPair
 from mensagod.errors import BadValue, CommandError, UnsupportedAlgorithm
 from mensagod.requests.login import PLAIN
 from mensagod.sessions.login import Login, Stage
+from mensagod.status import Status
 from mensagod.wire.fields import Field, Fields
 from mensagod.wire.frames import encode_message
 from mensagod.wire.messages import Request
-from mensagod.wire.status import Status
 from tests.conversations import DOMAIN, ConversationTestCase, Peer, make_member
 
 ID = "11111111-1111-4111-8111-111111111111"

@@ -9,11 +9,11 @@ from attrs import evolve
 from mensagod.client.connection import ClientConnection
 from mensagod.client.files import download, list_files, select
 from mensagod.operations import files as operations
+from mensagod.status import Status
 from mensagod.storage import files
 from mensagod.storage.files import Arrival
 from mensagod.storage.store import MailboxStore
 from mensagod.values.paths import FileName, ServerPath
-from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.delivery.stores import WatchedStore
 from tests.serving import ADMIN, Person

@@ -4,8 +4,8 @@ from attrs import evolve
 
 from mensagod.client.lookups import get_workspace_id
 from mensagod.config import Config
+from mensagod.status import Status
 from mensagod.values.identity import Domain, UserID
-from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 
 EXTRA = Domain.from_text("example.net")

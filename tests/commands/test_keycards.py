@@ -7,11 +7,11 @@ from attrs import evolve
 from mensagod.client.lookups import get_card
 from mensagod.config import Config
 from mensagod.keycards.carddata import compose_card_data
+from mensagod.status import Status
 from mensagod.storage import keycards
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry
 from mensagod.values.identity import Domain, WorkspaceID
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import ADMIN, DOMAIN
 

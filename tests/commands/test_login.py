@@ -13,11 +13,11 @@ from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import EncryptionPair
+from mensagod.status import Status
 from mensagod.storage import processes, sessions, workspaces
 from mensagod.storage.devices import Presented
 from mensagod.storage.workspaces import find_workspace
 from mensagod.values.identity import DeviceID, WorkspaceID
-from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import CHEAP, Person
 
@@ -261,12 +261,12 @@ class PasswordTests(CommandTestCase):
         alice = await self.settle("alice")
         client = await self.client()
         await self.assert_answer(client, "LOGIN", self.login_fields(alice), Status.CONTINUE)
-        crew = self.service.assembly.password_checks
-        self.assertEqual(crew._patience, 10)
-        crew._patience = 0.05
+        workers = self.service.assembly.password_checks
+        self.assertEqual(workers._patience, 10)
+        workers._patience = 0.05
         go = threading.Event()
         self.addCleanup(go.set)
-        other = Deferred.fromCoroutine(crew.run(go.wait))
+        other = Deferred.fromCoroutine(workers.run(go.wait))
         fields = {"Password-Hash": alice.password}
         await self.assert_answer(client, "PASSWORD", fields, Status.SERVER_UNAVAILABLE)
         go.set()

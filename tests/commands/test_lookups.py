@@ -6,10 +6,10 @@ from mensagod.client.connection import ClientConnection
 from mensagod.config.listeners import parse_listener
 from mensagod.keycards.making import UserKeys
 from mensagod.server.service import MensagoService
+from mensagod.status import Status
 from mensagod.values.identity import Domain
 from mensagod.values.times import parse_timestamp
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 from tests.commands.identity_cases import IdentityTestCase
 
 NOBODY = {"User-ID": "nobody"}

@@ -20,10 +20,10 @@ from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keycards.verification import Verification, verify_card
 from mensagod.organization import keycard
 from mensagod.organization.key_file import read_candidates
-from mensagod.organization.keycard import Change, ChangeStep
+from mensagod.organization.keycard import Replacement, ReplacementStep
+from mensagod.status import Status
 from mensagod.storage.keycards import ORGANIZATION, hold_organization, lock_organization
 from mensagod.storage.rows import Transaction
-from mensagod.wire.status import Status
 from tests.commands.identity_cases import Holder, IdentityTestCase
 from tests.serving import Person
 from tests.waiting import until
@@ -56,7 +56,7 @@ class LifecycleTests(IdentityTestCase):
     def configure(self, config: Config) -> Config:
         return evolve(config, security=evolve(config.security, remote_orgrevoke=True))
 
-    async def change_elsewhere(self, step: ChangeStep) -> None:
+    async def change_elsewhere(self, step: ReplacementStep) -> None:
         """Do what another process does to the organization, and wait until the server knows."""
         masters = read_candidates(self.directory / "organization.key")
         current = await self.current_organization()
@@ -131,7 +131,7 @@ class LifecycleTests(IdentityTestCase):
         masters = read_candidates(self.directory / "organization.key")
         current, changed, goes_on = await self.current_organization(), Event(), Event()
 
-        def rotate_slowly(txn: Transaction) -> Change:
+        def rotate_slowly(txn: Transaction) -> Replacement:
             change = keycard.rotate(txn, masters, current.hash, datetime.now(UTC))
             changed.set()
             goes_on.wait(60)

@@ -7,9 +7,9 @@ from twisted.internet.defer import Deferred
 
 from mensagod.client.connection import ClientConnection
 from mensagod.config import Config
-from mensagod.threads.pool import Crew
+from mensagod.status import Status
+from mensagod.threads.pool import WorkerPool
 from mensagod.values.identity import DeviceID, Domain, WorkspaceID
-from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import ADMIN, CHEAP, CODE, Person
 
@@ -36,11 +36,11 @@ class RegistrationTestCase(CommandTestCase):
             **person.device_fields,
         }
 
-    def occupy(self, crew: Crew) -> None:
-        """Keep all threads of a crew busy until the test ends."""
+    def occupy(self, workers: WorkerPool) -> None:
+        """Keep all threads of a workers busy until the test ends."""
         go = threading.Event()
         for _ in range(self.service.server.config.security.max_password_checks):
-            busy = Deferred.fromCoroutine(crew.run(go.wait))
+            busy = Deferred.fromCoroutine(workers.run(go.wait))
             self.addCleanup(lambda busy: busy, busy)
         self.addCleanup(go.set)
 

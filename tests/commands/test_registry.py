@@ -18,9 +18,9 @@ from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.errors import BadRequest
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session
+from mensagod.status import Status
 from mensagod.wire.fields import Fields, NoFields
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 from tests.conversations import Scripted, answer_ok
 
 DROPIN = '''

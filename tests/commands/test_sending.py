@@ -11,12 +11,12 @@ from mensagod.client.files import download, list_files
 from mensagod.delivery.cleanup import Cleanup
 from mensagod.delivery.database_queue import DatabaseQueue
 from mensagod.delivery.tags import MessageType
+from mensagod.status import Status
 from mensagod.storage import queue
 from mensagod.storage.rows import Transaction, one
 from mensagod.values.identity import Domain, WAddress
 from mensagod.values.paths import ServerPath
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 from tests.delivery.letters import STRANGER
 from tests.delivery.mail import MailTestCase
 from tests.serving import DOMAIN
@@ -138,10 +138,10 @@ class AcceptanceTests(SendTestCase):
             return one(lambda row: str(row.source), txn)
 
         database = await self.make_service()
-        usual = await database.change(source, "")
-        self.assertEqual(await database.change(source, queue._HASTE), "session")
+        usual = await database.write(source, "")
+        self.assertEqual(await database.write(source, queue._HASTE), "session")
         self.assertNotEqual(usual, "session")
-        self.assertEqual(await database.change(source, ""), usual)
+        self.assertEqual(await database.write(source, ""), usual)
 
     async def test_durable(self) -> None:
         """At 200 the message is in the queue, its content as it came on the disk under the name given."""

@@ -154,7 +154,7 @@ class LoginTests(ConversationTestCase):
             (DeviceStatus.PENDING, own, 101),
             (DeviceStatus.BLOCKED, own, 403),
         ):
-            self.answers[devices.find_device] = devices.Device(self.device, key, status)
+            self.answers[devices.find_device] = devices.KnownDevice(self.device, key, status)
             self.peer = self.connect()
             self.until_device()
             self.assertEqual(int(self.present().status), code, status)

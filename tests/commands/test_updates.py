@@ -7,11 +7,11 @@ from twisted.internet.defer import ensureDeferred
 
 from mensagod.client.control import idle
 from mensagod.client.updates import get_updates
+from mensagod.status import Status
 from mensagod.storage import logins, mailboxes, updates
 from mensagod.storage.rows import Transaction
-from mensagod.storage.updates import Change
+from mensagod.storage.updates import NewUpdate
 from mensagod.values.identity import SERVER_DEVICE, DeviceID, RandomID
-from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import Person
 
@@ -20,7 +20,7 @@ def note(txn: Transaction, person: Person, device: DeviceID, count: int = 1) -> 
     """Make records, as a change of the workspace does."""
     mailboxes.lock(txn, person.workspace)
     changes = [
-        Change(person.workspace, "CREATE", f"/ wsp {person.workspace} {number}") for number in range(count)
+        NewUpdate(person.workspace, "CREATE", f"/ wsp {person.workspace} {number}") for number in range(count)
     ]
     updates.record(txn, changes, device)
 
@@ -36,7 +36,7 @@ class UpdatesTestCase(CommandTestCase):
     async def note(self, device: DeviceID = SERVER_DEVICE, count: int = 1) -> None:
         """Make records and wake the sessions, as a delivery does."""
         await self.database.run(note, self.alice, device, count)
-        self.service.assembly.sessions.changed(self.alice.workspace)
+        self.service.assembly.sessions.wake(self.alice.workspace)
 
     async def at(self, times: dict[int, str]) -> None:
         """Move records in time."""

@@ -42,11 +42,11 @@ class DoomedDatabase(Database):
             return super().run(partial(_interrupted, interaction), *args, **kwargs)
         return super().run(interaction, *args, **kwargs).addCallback(self._committed, interaction.__name__)
 
-    def change(self, interaction: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+    def write(self, interaction: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         """Run an interaction of one statement, inside a transaction that can be killed."""
         if self.step == f"before {interaction.__name__}":
             return self.run(interaction, *args, **kwargs)
-        return super().change(interaction, *args, **kwargs).addCallback(self._committed, interaction.__name__)
+        return super().write(interaction, *args, **kwargs).addCallback(self._committed, interaction.__name__)
 
     def _committed(self, result: Any, name: str) -> Any:
         # A claim that found nothing is no step on any message's way.

@@ -9,11 +9,11 @@ from attrs import evolve, frozen
 from twisted.trial.unittest import TestCase
 
 from mensagod.delivery.interfaces import IQueue
+from mensagod.status import Status
 from mensagod.storage.queue import LEASE_SECONDS, WRITING_SECONDS, Cause, LeaseLost, Queued
 from mensagod.values.domains import ALL_DOMAINS, NO_DOMAINS, DomainSet
 from mensagod.values.identity import SERVER_WORKSPACE, Domain, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
-from mensagod.wire.status import Status
 from tests.delivery.fakes import ELSEWHERE, OURS
 
 CAUSE = Cause(Status.DESTINATION_CURRENTLY_UNAVAILABLE, "for a test")

@@ -9,7 +9,8 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from mensagod.storage.interfaces import IMailboxStore
-from mensagod.storage.store import MailboxStore, StoredFile
+from mensagod.storage.store import MailboxStore
+from mensagod.storage.stored_file import StoredFile
 from mensagod.values.paths import ServerPath
 
 

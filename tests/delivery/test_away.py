@@ -25,7 +25,7 @@ class AwayDatabase:
     def run(self, *_: Any, **__: Any) -> Deferred[Any]:
         return fail(DatabaseUnavailable())
 
-    change = read = run
+    write = read = run
 
 
 class AwayTests(SynchronousTestCase):

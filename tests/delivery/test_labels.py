@@ -17,8 +17,8 @@ from mensagod.delivery.labels import (
     open_receiver,
     open_sender,
 )
+from mensagod.status import Status
 from mensagod.values.identity import Domain, MAddress
-from mensagod.wire.status import Status
 from tests.delivery.samples import RECIPIENT, SENDER, TAG
 
 RECEIVER_PART = ReceiverPart(RECIPIENT, SENDER.domain)

@@ -17,8 +17,8 @@ from mensagod.delivery.results import (
     Unreachable,
 )
 from mensagod.delivery.service import PAUSE_SECONDS, POLL_SECONDS, RENEW_SECONDS
+from mensagod.status import Status
 from mensagod.storage.queue import LEASE_SECONDS, Cause, LeaseLost, Queued
-from mensagod.wire.status import Status
 from tests.delivery.fakes import AWAY, FakeRoute
 from tests.delivery.working import WorkingTestCase
 

@@ -9,8 +9,8 @@ from mensagod.delivery.results import (
 )
 from mensagod.delivery.service import PAUSE_SECONDS, POLL_SECONDS, DeliveryService
 from mensagod.delivery.unserved import UnservedDomains
+from mensagod.status import Status
 from mensagod.values.domains import ALL_DOMAINS, DomainSet
-from mensagod.wire.status import Status
 from tests.delivery.fakes import AWAY, ELSEWHERE, OURS, FakeRoute
 from tests.delivery.working import WorkingTestCase
 

@@ -12,8 +12,8 @@ from mensagod.errors import BadValue
 from mensagod.keycards.entries import MAX_ENTRY, MAX_VALUE, Entry, OrganizationEntry, UserEntry
 from mensagod.keycards.errors import BadKeycardData, KeycardFault, NoncompliantKeycard
 from mensagod.keycards.signatures import check_hash, fingerprint
+from mensagod.status import Status
 from mensagod.values.identity import UserID, WAddress
-from mensagod.wire.status import Status
 from tests.keycards.cards import ADMIN, DOMAIN, WORKSPACE, Organization, User, vectors
 
 VECTORS = vectors("keycards.json")

@@ -16,7 +16,7 @@ from mensagod.keycards.making import countersign, finish_user
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.keycards.signatures import check_own_signature, check_signature
 from mensagod.keycards.verification import Verification, verify_card
-from mensagod.wire.status import Status
+from mensagod.status import Status
 from tests.keycards.cards import vectors
 
 NOW = datetime(2024, 3, 10, tzinfo=UTC)

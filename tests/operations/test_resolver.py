@@ -38,7 +38,7 @@ class LocalResolverTests(DatabaseTestCase):
     """Against a real database, with two processes that share it."""
 
     async def prepare(self) -> None:
-        self.changes, self.resolver = self.make()
+        self.follower, self.resolver = self.make()
         self.owner = WorkspaceID.random()
         await self.database.run(add_card, self.owner, 100, 0)
 
@@ -75,8 +75,8 @@ class LocalResolverTests(DatabaseTestCase):
         await self.add(user)
         user.rotate(NOW)
         await self.add(user)
-        await until(lambda: self.changes.is_current)
-        await self.changes.read()
+        await until(lambda: self.follower.is_current)
+        await self.follower.read()
         texts = [entry.text for entry in user.card]
         reads = self.count_reads()
         for start, end, expected in (
@@ -104,7 +104,7 @@ class LocalResolverTests(DatabaseTestCase):
     async def test_large(self) -> None:
         """A large card is not kept: only its extent is given, and its texts a few at a time."""
         await self.database.run(add_card, self.owner, 1000, 100)
-        await until(lambda: self.changes.is_current)
+        await until(lambda: self.follower.is_current)
         extent = await self.resolver.excerpt(self.owner, 1, None)
         assert isinstance(extent, Extent)
         self.assertEqual(extent, Extent(1, 100, 100_000, 0))
@@ -118,8 +118,8 @@ class LocalResolverTests(DatabaseTestCase):
     async def test_large_current(self) -> None:
         """Of a large card only the newest entry is read, again and again, until it changes."""
         await self.database.run(add_card, self.owner, 1000, 100)
-        await until(lambda: self.changes.is_current)
-        await self.changes.read()
+        await until(lambda: self.follower.is_current)
+        await self.follower.read()
         await self.resolver.current(self.owner)
         reads = self.count_reads()
         for _ in range(3):
@@ -131,7 +131,7 @@ class LocalResolverTests(DatabaseTestCase):
         self.assertEqual(set(reads), {keycards.current_entry})
         self.assertEqual(self.resolver.cache.bytes_held, 0)
         await self.database.run(keycards.add_entry, self.owner, stored(101))
-        self.changes.tell(frozenset({self.owner}))
+        self.follower.tell(frozenset({self.owner}))
         self.assertEqual(len(self.resolver.cache), 0)
         current = await self.resolver.current(self.owner)
         assert current is not None
@@ -168,11 +168,11 @@ class LocalResolverTests(DatabaseTestCase):
         """What this process adds is seen at once, because it says so."""
         user = User(Organization())
         await self.add(user)
-        await until(lambda: self.changes.is_current)
+        await until(lambda: self.follower.is_current)
         await self.resolver.current(self.owner)
         user.rotate(NOW)
         await self.add(user)
-        self.changes.tell(frozenset({self.owner}))
+        self.follower.tell(frozenset({self.owner}))
         current = await self.resolver.current(self.owner)
         assert current is not None
         self.assertEqual(current.number, 2)
@@ -223,10 +223,10 @@ class LocalResolverTests(DatabaseTestCase):
     async def test_changed_while_read(self) -> None:
         """A card that changed while it was read is not kept."""
         await self.add(User(Organization()))
-        await self.changes.read()
-        await self.changes.read()
+        await self.follower.read()
+        await self.follower.read()
         reading = Deferred.fromCoroutine(self.resolver.current(self.owner))
-        self.changes.tell(frozenset({self.owner}))
+        self.follower.tell(frozenset({self.owner}))
         await reading
         self.assertEqual(len(self.resolver.cache), 0)
 

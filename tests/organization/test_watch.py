@@ -18,11 +18,12 @@ from mensagod.delivery.envelopes import seal_message
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.organization import keycard
 from mensagod.organization.key_file import adopt_next, read_organization_key, write_next
-from mensagod.organization.keycard import Change, ChangeStep, Overtaken
+from mensagod.organization.keycard import Overtaken, Replacement, ReplacementStep
 from mensagod.organization.keyring import KeyringFault
 from mensagod.organization.watch import REFRESH_SECONDS, RETRY_SECONDS, KeyWatch
 from mensagod.server.service import MensagoService
 from mensagod.sharing.follower import INTERVAL, Follower, StoredEventLog
+from mensagod.status import Status
 from mensagod.storage import events, keys
 from mensagod.storage.attempts import CommitUnknown, DatabaseUnavailable
 from mensagod.storage.database import Database
@@ -31,7 +32,6 @@ from mensagod.storage.keycards import ORGANIZATION
 from mensagod.storage.keys import StoredKey
 from mensagod.storage.rows import Transaction
 from mensagod.values.identity import WAddress, WorkspaceID
-from mensagod.wire.status import Status
 from tests.serving import DOMAIN, Person, ServerTestCase
 from tests.sharing.logs import MemoryEventLog
 from tests.waiting import until
@@ -50,7 +50,7 @@ class KeyWatchTestCase(ServerTestCase):
     async def current(self) -> OrganizationEntry:
         return await self.database.read(keycard.current_entry)
 
-    async def follow(self, step: ChangeStep, master: SecretKey | None = None) -> Change:
+    async def follow(self, step: ReplacementStep, master: SecretKey | None = None) -> Replacement:
         """Rotate or revoke as another process does, the command for instance."""
         masters, entry = [master or self.master], await self.current()
         return await self.database.run(step, masters, entry.hash, datetime.now(UTC))
@@ -101,7 +101,7 @@ class SuccessionTests(KeyWatchTestCase):
         """A change by one server is known there at once, and in the other soon."""
         other = await self.serve(self.configure(self.base_config()))
         entry = await self.current()
-        change = await self.service.assembly.keys.change(keycard.rotate, entry.hash)
+        change = await self.service.assembly.keys.apply(keycard.rotate, entry.hash)
         key = change.entry.encryption_key
         self.assertEqual(self.service.server.keyring.public_encryption_key, key)
         await self.followed(other, key=key)
@@ -132,7 +132,7 @@ class SuccessionTests(KeyWatchTestCase):
         races = [self.database.run(step, [self.master], entry.hash, now) for step in steps]
         results = await gatherResults([race.addErrback(lambda failure: failure.value) for race in races])
         self.assertEqual(
-            sorted(type(result).__name__ for result in results), ["Change", "Overtaken", "Overtaken"]
+            sorted(type(result).__name__ for result in results), ["Replacement", "Overtaken", "Overtaken"]
         )
         self.assertIn("org show", str(Overtaken()))
         self.assertEqual((await self.current()).index, 2)
@@ -289,13 +289,13 @@ class LeavingTests(KeyWatchTestCase):
 
     async def test_after_the_commit(self) -> None:
         """A change is given, although the new keys cannot be read yet."""
-        change = await self.watch(tells=True).change(keycard.revoke, (await self.current()).hash)
+        change = await self.watch(tells=True).apply(keycard.revoke, (await self.current()).hash)
         self.assertEqual(change.entry.text, (await self.current()).text)
         self.assertEqual(self.told, [frozenset({ORGANIZATION})])
 
     async def test_during_the_commit(self) -> None:
         """A change of which nobody knows whether it was made is told of, as if it had been."""
-        changing = self.watch(tells=False).change(keycard.rotate, (await self.current()).hash)
+        changing = self.watch(tells=False).apply(keycard.rotate, (await self.current()).hash)
         with self.assertRaises(CommitUnknown):
             await changing
         self.assertEqual(self.told, [frozenset({ORGANIZATION})])
@@ -404,7 +404,7 @@ class ExpiryTests(KeyWatchTestCase):
 class DeliveryTests(KeyWatchTestCase):
     """Messages that were sealed before a change, and handed in after it."""
 
-    async def handed_in(self, step: ChangeStep) -> tuple[ClientConnection, str]:
+    async def handed_in(self, step: ReplacementStep) -> tuple[ClientConnection, str]:
         """Seal a message, change the keys, and have two people ready for it."""
         admin, _ = await self.admin()
         alice_client, alice = await self.member(admin, "alice")

@@ -17,7 +17,7 @@ from twisted.internet.task import react
 from mensagod.postgres.cluster import Cluster
 from mensagod.postgres.directory import ClusterDirectory
 from mensagod.postgres.embedded import EmbeddedPostgres
-from mensagod.process.accounts import Account, drop_privileges, service_account
+from mensagod.process.accounts import UnixAccount, drop_privileges, service_account
 from mensagod.storage.connections import connect
 from tests.waiting import until
 
@@ -36,7 +36,7 @@ def answers(postgres: EmbeddedPostgres) -> bool:
 
 
 async def main(directory: Path) -> None:
-    account: Account | None = service_account("nobody") if os.geteuid() == 0 else None
+    account: UnixAccount | None = service_account("nobody") if os.geteuid() == 0 else None
     postgres = EmbeddedPostgres(reactor, Cluster(directory, account=account))
     await postgres.start()
     report(f"started by {'root' if account else 'user'}")

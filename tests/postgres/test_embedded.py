@@ -14,7 +14,7 @@ from twisted.trial.unittest import TestCase
 from mensagod.postgres.binaries import EmbeddedError, NoBinaries, candidates
 from mensagod.postgres.cluster import Cluster
 from mensagod.postgres.embedded import EmbeddedPostgres
-from mensagod.process.accounts import Account, service_account
+from mensagod.process.accounts import UnixAccount, service_account
 from mensagod.storage.connections import connect
 from tests.directories import scratch_of
 from tests.waiting import until
@@ -27,7 +27,7 @@ class EmbeddedTestCase(TestCase):
 
     def setUp(self) -> None:
         self.directory = scratch_of(self, "embedded") / "postgresql"
-        self.account: Account | None = service_account("nobody") if os.geteuid() == 0 else None
+        self.account: UnixAccount | None = service_account("nobody") if os.geteuid() == 0 else None
 
     def make(self, binaries: str | None = None, directory: Path | None = None) -> EmbeddedPostgres:
         postgres = EmbeddedPostgres(reactor, Cluster(directory or self.directory, binaries, self.account))

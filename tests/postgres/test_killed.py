@@ -54,7 +54,7 @@ class KilledTests(EmbeddedTestCase):
         while self.busy:
             number += 3
             numbers = [number] if number % 2 else [number, number + 1, number + 2]
-            method: Any = self.service.change if len(numbers) == 1 else self.service.run
+            method: Any = self.service.write if len(numbers) == 1 else self.service.run
             try:
                 await method(add_some, numbers)
                 self.done += numbers
@@ -123,7 +123,7 @@ class LostTests(DatabaseTestCase):
 
     async def test_base_class(self) -> None:
         """An error of the base class, as it comes while the server dies, has the work tried again."""
-        for method, expected in ((self.database.run, None), (self.database.change, CommitUnknown)):
+        for method, expected in ((self.database.run, None), (self.database.write, CommitUnknown)):
             tries: list[int] = []
 
             def fail_once(txn: Transaction, tries: list[int] = tries) -> None:

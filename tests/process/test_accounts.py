@@ -5,10 +5,10 @@ import pwd
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mensagod.process.accounts import Account, AccountError, can_reach, give, service_account
+from mensagod.process.accounts import AccountError, UnixAccount, can_reach, give, service_account
 from tests.directories import scratch_of
 
-OTHER = Account("nobody", 54321, 54321)
+OTHER = UnixAccount("nobody", 54321, 54321)
 
 
 class ServiceAccountTests(SynchronousTestCase):
@@ -17,7 +17,7 @@ class ServiceAccountTests(SynchronousTestCase):
         for entry in pwd.getpwall():
             if entry.pw_uid != 0:
                 self.assertEqual(
-                    service_account(entry.pw_name), Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+                    service_account(entry.pw_name), UnixAccount(entry.pw_name, entry.pw_uid, entry.pw_gid)
                 )
 
     def test_fallback(self) -> None:
@@ -55,7 +55,7 @@ class FileTests(SynchronousTestCase):
 
     def test_owner(self) -> None:
         """The owner falls in the owner's class, even where others have more."""
-        owner = Account("nobody", os.geteuid(), OTHER.gid)
+        owner = UnixAccount("nobody", os.geteuid(), OTHER.gid)
         self.file.chmod(0o604)
         self.assertIsNone(can_reach(self.file, owner))
         self.file.chmod(0o044)
@@ -70,7 +70,7 @@ class FileTests(SynchronousTestCase):
 
     def test_give(self) -> None:
         """All in a directory goes to the account; what a link leads to does not."""
-        account = OTHER if os.geteuid() == 0 else Account("me", os.geteuid(), os.getegid())
+        account = OTHER if os.geteuid() == 0 else UnixAccount("me", os.geteuid(), os.getegid())
         outside = self.top / "outside"
         outside.write_text("not given")
         before = outside.stat().st_uid

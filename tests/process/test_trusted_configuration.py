@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mensagod.config import ConfigFaults
 from mensagod.crypto.sealing import SecretKey
 from mensagod.organization.key_file import OrganizationKeyFault, write_next
-from mensagod.process.accounts import Account, AccountError, acting_as, child_arguments, fallback_warning
+from mensagod.process.accounts import AccountError, UnixAccount, acting_as, child_arguments, fallback_warning
 from mensagod.process.trusted_configuration import load_guarded, reader_of, writing_beside
 from mensagod.server.tap import Options, assemble
 from mensagod.server.tls import CertificateFault
@@ -67,7 +67,7 @@ class ReaderTests(OwnershipTestCase):
         """What belongs to the account is read as the account."""
         self.give()
         reader = load_guarded(self.config, {}).reader
-        self.assertEqual(reader, Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid))
+        self.assertEqual(reader, UnixAccount("nobody", NOBODY.pw_uid, NOBODY.pw_gid))
         self.assertEqual((os.geteuid(), os.getegid()), (0, 0))
 
     def test_directory_of_account(self) -> None:
@@ -214,7 +214,7 @@ class ActingTests(OwnershipTestCase):
         before = os.getresuid(), os.getresgid(), os.getgroups()
 
         def fail() -> None:
-            with acting_as(Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid)):
+            with acting_as(UnixAccount("nobody", NOBODY.pw_uid, NOBODY.pw_gid)):
                 self.assertRaises(PermissionError, self.secret)
                 raise KeyError
 
@@ -225,7 +225,7 @@ class ActingTests(OwnershipTestCase):
         """What is started meanwhile cannot become root again."""
         command = ["/bin/grep", "-E", "^[UG]id:", "/proc/self/status"]
         self.assertEqual(child_arguments(), {})
-        with acting_as(Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid)):
+        with acting_as(UnixAccount("nobody", NOBODY.pw_uid, NOBODY.pw_gid)):
             shown = subprocess.run(command, check=True, capture_output=True, cwd="/", **child_arguments())
         numbers = shown.stdout.decode().split()
         self.assertEqual(numbers, ["Uid:", *[str(NOBODY.pw_uid)] * 4, "Gid:", *[str(NOBODY.pw_gid)] * 4])
@@ -235,14 +235,14 @@ class ActingTests(OwnershipTestCase):
         key = self.directory / "organization.key"
         key.write_text("")
         self.give(key)
-        with acting_as(Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid)):
+        with acting_as(UnixAccount("nobody", NOBODY.pw_uid, NOBODY.pw_gid)):
             write_next(key, SecretKey.generate())
         self.assertEqual((self.directory / "organization.key.new").stat().st_uid, NOBODY.pw_uid)
 
     def test_not_beside(self) -> None:
         """In another's directory root's rights are not taken back."""
         self.give(self.directory)
-        with acting_as(Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid)), writing_beside(self.config):
+        with acting_as(UnixAccount("nobody", NOBODY.pw_uid, NOBODY.pw_gid)), writing_beside(self.config):
             self.assertEqual(os.geteuid(), NOBODY.pw_uid)
 
 
@@ -251,7 +251,7 @@ class FallbackTests(SynchronousTestCase):
 
     def test_warned(self) -> None:
         """The warning says what to do; there is none where the account is the configured one."""
-        nobody = Account("nobody", NOBODY.pw_uid, NOBODY.pw_gid)
+        nobody = UnixAccount("nobody", NOBODY.pw_uid, NOBODY.pw_gid)
         self.assertIn("useradd --system mensagod", str(fallback_warning("mensagod", nobody)))
         self.assertIsNone(fallback_warning("nobody", nobody))
         self.assertIsNone(fallback_warning("mensagod", None))

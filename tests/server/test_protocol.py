@@ -21,9 +21,9 @@ from mensagod.server.protocol import (
 )
 from mensagod.sessions.outcomes import Hangup, Outcome
 from mensagod.sessions.session import Session
+from mensagod.status import Status
 from mensagod.wire.frames import encode_message, split_message
 from mensagod.wire.messages import Request, Response
-from mensagod.wire.status import Status
 from tests.conversations import ConversationTestCase, Everything, Peer, Scripted, make_member, request
 from tests.wire.vectors import load
 

@@ -13,9 +13,9 @@ from mensagod.server.transfers import CHUNK, DISCARD
 from mensagod.sessions.exchange import Interrupted
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session
+from mensagod.status import Status
 from mensagod.wire.messages import Response
 from mensagod.wire.raw_data import ISink, ISource
-from mensagod.wire.status import Status
 from tests.conversations import ConversationTestCase, Everything, Peer, Scripted, request
 
 IN_FLIGHT = 256 * 1024

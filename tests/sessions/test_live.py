@@ -113,8 +113,8 @@ class LiveSessionsTests(LiveTestCase):
         """All who are logged in to a workspace have to look after a change, nobody else."""
         members = [log_in(ALICE), log_in(ALICE, LAPTOP), log_in(BOB)]
         self.enter(*members)
-        self.live.changed(ALICE)
-        self.live.changed(WorkspaceID.random())
+        self.live.wake(ALICE)
+        self.live.wake(WorkspaceID.random())
         self.assertEqual([bool(one.member and one.member.stale) for one in members], [True, True, False])
 
     def test_leave(self) -> None:

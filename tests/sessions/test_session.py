@@ -15,10 +15,10 @@ from mensagod.sessions.exchange import NEXT_REQUEST_SECONDS, GivenUp
 from mensagod.sessions.login import Stage
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session
+from mensagod.status import Status
 from mensagod.wire.frames import encode_message
 from mensagod.wire.messages import LongResponse, Request, Response
 from mensagod.wire.raw_data import ISink
-from mensagod.wire.status import Status
 from tests.conversations import (
     DOMAIN,
     ConversationTestCase,

@@ -16,11 +16,11 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from mensagod.errors import BadValue
+from mensagod.status import Status
 from mensagod.storage import database
 from mensagod.storage.connections import connection_parameters
 from mensagod.storage.database import CommitUnknown, Database, DatabaseUnavailable
 from mensagod.storage.rows import Transaction, one
-from mensagod.wire.status import Status
 from tests.postgres.test_embedded import EmbeddedTestCase
 from tests.waiting import until
 
@@ -152,7 +152,7 @@ class AwayTests(EmbeddedTestCase):
         self.hurry()
         service = self.add_service(limit=3600.0)
         await service.read(answer)
-        call = service.change(_sleep, 3600)
+        call = service.write(_sleep, 3600)
         while not await self.service.read(_sleeps):
             pass
         self.hang()

@@ -10,6 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
+from mensagod.status import Status
 from mensagod.storage import attempts
 from mensagod.storage.attempts import Attempt, Mode, SwallowedError
 from mensagod.storage.connections import hang_up, prepare
@@ -21,7 +22,6 @@ from mensagod.storage.database import (
     constraint_name,
 )
 from mensagod.storage.rows import Transaction, one
-from mensagod.wire.status import Status
 from tests.databases import DatabaseTestCase
 from tests.waiting import until
 
@@ -68,9 +68,9 @@ class InteractionTests(NumbersTestCase):
             add(txn, 5)
             raise ValueError("too late")
 
-        await self.database.change(add, 1)
+        await self.database.write(add, 1)
         with self.assertRaises(ValueError):
-            await self.database.change(add_and_fail)
+            await self.database.write(add_and_fail)
         self.assertEqual(await self.total(), 6)
 
     async def test_commit(self) -> None:
@@ -290,7 +290,7 @@ class LossTests(NumbersTestCase):
             add(txn, 1)
 
         with self.assertRaises(CommitUnknown):
-            await self.database.change(add_killed)
+            await self.database.write(add_killed)
         self.assertEqual(len(tries), 1)
         await self.database.run(add, 2)
 
@@ -340,7 +340,7 @@ class LimitTests(NumbersTestCase):
             Event().wait(0.2)  # the thread goes on before the caller is told
 
         self.patch(attempts, "hang_up", slowly)
-        (call,) = await self.begun(service.change)
+        (call,) = await self.begun(service.write)
         service._end_waiting()
         await self.assertFailure(call, CommitUnknown)
 

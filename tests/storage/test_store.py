@@ -5,7 +5,8 @@ import os
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
-from mensagod.storage.store import MailboxStore, StoredFile
+from mensagod.storage.store import MailboxStore
+from mensagod.storage.stored_file import StoredFile
 from mensagod.values.identity import WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
 

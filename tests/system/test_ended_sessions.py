@@ -12,9 +12,9 @@ from mensagod.lifecycle.patience import PatientPart
 from mensagod.server.service import MensagoService
 from mensagod.sessions.recovery import Recovery
 from mensagod.sharing.heartbeat import Heartbeat
+from mensagod.status import Status
 from mensagod.storage import events, sessions
 from mensagod.values.identity import DeviceID
-from mensagod.wire.status import Status
 from tests.serving import Person, ServerTestCase
 from tests.storage.waiting import until_someone_waits
 from tests.waiting import until

@@ -13,10 +13,10 @@ from twisted.internet.defer import gatherResults
 
 from mensagod.config import Config
 from mensagod.process.accounts import service_account
+from mensagod.status import Status
 from mensagod.storage import schema
 from mensagod.storage.connections import connect
 from mensagod.storage.migrations import migrate
-from mensagod.wire.status import Status
 from tests.conversations import request
 from tests.databases import Cluster
 from tests.system.connections import ConnectionTestCase, in_thread

@@ -8,8 +8,8 @@ from twisted.internet.task import deferLater
 from mensagod.client.connection import ClientConnection
 from mensagod.crypto.sealing import EncryptionPair
 from mensagod.delivery.envelopes import seal_message
+from mensagod.status import Status
 from mensagod.values.identity import WAddress
-from mensagod.wire.status import Status
 from tests.serving import DOMAIN, ServerTestCase
 
 

@@ -21,9 +21,9 @@ from mensagod.keycards.verification import verify_card
 from mensagod.organization import keycard
 from mensagod.organization.key_file import read_candidates
 from mensagod.server.service import MensagoService
+from mensagod.status import Status
 from mensagod.storage import workspaces
 from mensagod.values.identity import UserID
-from mensagod.wire.status import Status
 from tests.commands.identity_cases import Holder, IdentityTestCase, flipped
 from tests.serving import Person
 

@@ -13,10 +13,10 @@ from mensagod.client.connection import ClientConnection
 from mensagod.postgres.cluster import Cluster
 from mensagod.postgres.embedded import EmbeddedPostgres
 from mensagod.process.accounts import service_account
+from mensagod.status import Status
 from mensagod.storage import schema
 from mensagod.storage.connections import connect
 from mensagod.storage.migrations import migrate
-from mensagod.wire.status import Status
 from tests.delivery.mail import MailTestCase
 from tests.directories import scratch_of
 from tests.waiting import until

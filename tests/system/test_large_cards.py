@@ -16,13 +16,13 @@ from twisted.internet.protocol import Protocol
 from mensagod.client.connection import ClientConnection
 from mensagod.keycards.carddata import frame_entry, framed_size
 from mensagod.keycards.making import UserKeys, make_user_root
+from mensagod.status import Status
 from mensagod.storage import keycards
 from mensagod.storage.keycards import StoredEntry
 from mensagod.storage.rows import Transaction
 from mensagod.values.identity import WorkspaceID
 from mensagod.wire.frames import FINAL, HEADER_SIZE, SINGLE, START, encode_message
 from mensagod.wire.messages import Request, Response
-from mensagod.wire.status import Status
 from tests.serving import DOMAIN, ServerTestCase
 
 ENTRIES = 10_000

@@ -12,10 +12,10 @@ from twisted.internet.endpoints import clientFromString
 from mensagod.client.connection import ClientConnection, connect
 from mensagod.client.errors import Disconnected
 from mensagod.config import Config
+from mensagod.status import Status
 from mensagod.threads.fair_queue import Client
-from mensagod.threads.pool import Crew
+from mensagod.threads.pool import WorkerPool
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 from tests.commands.cases import CommandTestCase
 from tests.serving import Person
 from tests.waiting import until
@@ -29,7 +29,7 @@ CONNECTIONS = 4
 ROUNDS = 10
 
 
-class WatchedCrew(Crew):
+class WatchedCrew(WorkerPool):
     """Notes whose checks are asked for and begun; none ends before :attr:`gate` is open."""
 
     def __init__(self, *args: Any) -> None:
@@ -57,19 +57,19 @@ class LoginFloodTests(CommandTestCase):
     async def prepare(self) -> None:
         await super().prepare()
         self.alice = await self.settle("alice")
-        self.crew = WatchedCrew(reactor, "watched", 1)
-        self.crew.startService()
-        self.addCleanup(self.crew.stopService)
-        self.addCleanup(self.crew.gate.set)
+        self.workers = WatchedCrew(reactor, "watched", 1)
+        self.workers.startService()
+        self.addCleanup(self.workers.stopService)
+        self.addCleanup(self.workers.gate.set)
         self.service.assembly.password_checks.stopService()
-        self.service.server.password_checks = self.crew
+        self.service.server.password_checks = self.workers
 
     async def try_passwords(self, count: int) -> list[tuple[ClientConnection, Deferred[Response]]]:
         """Come from the other address with wrong passwords, whose checks are asked for and not waited for."""
-        before = len(self.crew.asked)
+        before = len(self.workers.asked)
         tries = [self.try_password() for _ in range(count)]
         made = await gatherResults([Deferred.fromCoroutine(one) for one in tries])
-        await until(lambda: len(self.crew.asked) == before + count)
+        await until(lambda: len(self.workers.asked) == before + count)
         return made
 
     async def try_password(self) -> tuple[ClientConnection, Deferred[Response]]:
@@ -86,10 +86,10 @@ class LoginFloodTests(CommandTestCase):
         """Log in from the usual address once the gate opens, behind no check that was not running."""
         client = await self.client()
         login = Deferred.fromCoroutine(self.log_in(client, person))
-        await until(lambda: HONEST in self.crew.asked)
-        self.crew.gate.set()
+        await until(lambda: HONEST in self.workers.asked)
+        self.workers.gate.set()
         await login
-        self.assertEqual(self.crew.begun[:2], [FLOOD, HONEST])
+        self.assertEqual(self.workers.begun[:2], [FLOOD, HONEST])
 
     async def test_come_and_go(self) -> None:
         """Clients that ask and hang up, four at a time: their checks are not even made."""
@@ -99,7 +99,7 @@ class LoginFloodTests(CommandTestCase):
                 await self.assertFailure(answer, Disconnected)
             await until(lambda: self.service.factory.limits.count == 0)
         await self.assert_login(self.alice)
-        self.assertEqual(self.crew.begun, [FLOOD, HONEST])
+        self.assertEqual(self.workers.begun, [FLOOD, HONEST])
 
     async def test_stay(self) -> None:
         """Many clients that stay: a few wait, behind others' logins; the rest is refused at once."""
@@ -109,4 +109,4 @@ class LoginFloodTests(CommandTestCase):
         answers = await gatherResults([answer for _, answer in tries])
         statuses = [answer.status for answer in answers]
         self.assertEqual(statuses.count(Status.SERVER_UNAVAILABLE), 40 - 1 - 16)
-        self.assertEqual(self.crew.begun, [FLOOD, HONEST] + [FLOOD] * 16)
+        self.assertEqual(self.workers.begun, [FLOOD, HONEST] + [FLOOD] * 16)

@@ -27,10 +27,10 @@ from mensagod.server.assembly import FORGET_SECONDS
 from mensagod.server.preparing import check_domain
 from mensagod.server.service import MensagoService
 from mensagod.server.tap import assemble
+from mensagod.status import Status
 from mensagod.storage.connections import connect
 from mensagod.values.identity import Domain
 from mensagod.wire.messages import Response
-from mensagod.wire.status import Status
 from tests.conversations import request
 from tests.directories import scratch_of
 from tests.system.connections import ConnectionTestCase, in_thread
@@ -139,7 +139,8 @@ class StopTests(ConnectionTestCase):
             self.patch(part, name, Failing(getattr(part, name)))
         await self.service.stopService()
         self.assertEqual(
-            [crew.running for crew in (server.files, server.password_checks, server.code_checks)], [0, 0, 0]
+            [workers.running for workers in (server.files, server.password_checks, server.code_checks)],
+            [0, 0, 0],
         )
         self.assertFalse(server.database.available)
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), len(parts))

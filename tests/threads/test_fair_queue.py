@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.errors import ServerUnavailable
-from mensagod.threads.fair_queue import Turns
+from mensagod.threads.fair_queue import FairQueue
 
 STEPS = ("come", "end", "go", "cancel")
 
@@ -36,7 +36,7 @@ class TurnTests(SynchronousTestCase):
 
     def open(self, places: int, **limits: int) -> None:
         """Begin with free places."""
-        self.turns = Turns(places, **limits)
+        self.turns = FairQueue(places, **limits)
         self.served: list[str] = []
         self.inside: list[Visitor] = []
 

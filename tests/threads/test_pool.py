@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from mensagod.errors import ServerUnavailable
-from mensagod.threads.pool import Crew
+from mensagod.threads.pool import WorkerPool
 
 
 @define(eq=False)
@@ -34,24 +34,24 @@ class CrewTests(TestCase):
 
     timeout = 120
 
-    def crew(self, size: int, patience: float | None = None, clock: Clock | None = None) -> Crew:
-        crew = Crew(clock or reactor, "test", size, patience)  # type: ignore[arg-type]
-        crew.startService()
-        self.addCleanup(crew.stopService)
-        return crew
+    def workers(self, size: int, patience: float | None = None, clock: Clock | None = None) -> WorkerPool:
+        workers = WorkerPool(clock or reactor, "test", size, patience)  # type: ignore[arg-type]
+        workers.startService()
+        self.addCleanup(workers.stopService)
+        return workers
 
     async def test_result(self) -> None:
         """The result of the work, which ran elsewhere."""
-        ident = await self.crew(1).run(threading.get_ident)
+        ident = await self.workers(1).run(threading.get_ident)
         self.assertNotEqual(ident, threading.get_ident())
 
     async def test_error(self) -> None:
         """Its error, and the thread is free again."""
-        crew = self.crew(1)
+        workers = self.workers(1)
         for _ in range(3):
             with self.assertRaises(ZeroDivisionError):
-                await crew.run(divmod, 1, 0)
-        self.assertEqual(await crew.run(divmod, 7, 2), (3, 1))
+                await workers.run(divmod, 1, 0)
+        self.assertEqual(await workers.run(divmod, 7, 2), (3, 1))
 
     async def test_bounded(self) -> None:
         """Never more at once than there are threads."""
@@ -66,21 +66,21 @@ class CrewTests(TestCase):
             with lock:
                 running[0] -= 1
 
-        crew = self.crew(3)
-        await gatherResults([ensureDeferred(crew.run(work)) for _ in range(30)])
+        workers = self.workers(3)
+        await gatherResults([ensureDeferred(workers.run(work)) for _ in range(30)])
         self.assertEqual(running[0], 0)
         self.assertLessEqual(running[1], 3)
 
     async def test_patience(self) -> None:
         """Work that gets no thread in time is refused; what comes later is not."""
         clock = ClockReactor()
-        crew = self.crew(1, 10, clock)
+        workers = self.workers(1, 10, clock)
         go = threading.Event()
         self.addCleanup(go.set)
-        first = ensureDeferred(crew.run(go.wait))
-        late: Deferred[int] = ensureDeferred(crew.run(int))
+        first = ensureDeferred(workers.run(go.wait))
+        late: Deferred[int] = ensureDeferred(workers.run(int))
         clock.advance(9.9)
-        second: Deferred[int] = ensureDeferred(crew.run(int, "7"))
+        second: Deferred[int] = ensureDeferred(workers.run(int, "7"))
         self.assertNoResult(late)
         clock.advance(0.1)
         self.failureResultOf(late, ServerUnavailable)
@@ -92,23 +92,23 @@ class CrewTests(TestCase):
     async def test_cancelled(self) -> None:
         """Who gives up waiting is not told that the server is busy, and takes no thread."""
         for patience in (None, 100):
-            crew = self.crew(1, patience)
+            workers = self.workers(1, patience)
             go = threading.Event()
             self.addCleanup(go.set)
-            first = ensureDeferred(crew.run(go.wait))
-            second: Deferred[int] = ensureDeferred(crew.run(int, "7"))
+            first = ensureDeferred(workers.run(go.wait))
+            second: Deferred[int] = ensureDeferred(workers.run(int, "7"))
             second.cancel()
             with self.assertRaises(CancelledError):
                 await second
             go.set()
             await first
-            self.assertEqual(await crew.run(int, "8"), 8)
+            self.assertEqual(await workers.run(int, "8"), 8)
 
     def test_never_started(self) -> None:
-        """A crew that never began can stop."""
-        crew = Crew(reactor, "test", 1)  # type: ignore[arg-type]
-        crew.stopService()
-        self.assertFalse(crew.running)
+        """A workers that never began can stop."""
+        workers = WorkerPool(reactor, "test", 1)  # type: ignore[arg-type]
+        workers.stopService()
+        self.assertFalse(workers.running)
 
 
 class ClientTests(TestCase):
@@ -119,17 +119,17 @@ class ClientTests(TestCase):
     def setUp(self) -> None:
         """The thread is taken."""
         self.clock = ClockReactor()
-        self.crew = Crew(self.clock, "test", 1, 10)  # type: ignore[arg-type]
-        self.crew.startService()
-        self.addCleanup(self.crew.stopService)
+        self.workers = WorkerPool(self.clock, "test", 1, 10)  # type: ignore[arg-type]
+        self.workers.startService()
+        self.addCleanup(self.workers.stopService)
         self.done: list[str] = []
         self.go = threading.Event()
         self.addCleanup(self.go.set)
-        self.first: Deferred[bool] = ensureDeferred(self.crew.run_for(Visitor(), self.go.wait))
+        self.first: Deferred[bool] = ensureDeferred(self.workers.run_for(Visitor(), self.go.wait))
 
     def ask(self, client: Visitor, name: str = "work") -> Deferred[None]:
         """Ask for work that notes its name."""
-        return ensureDeferred(self.crew.run_for(client, self.done.append, name))
+        return ensureDeferred(self.workers.run_for(client, self.done.append, name))
 
     async def test_fair(self) -> None:
         """A source that asks for much does not delay another by more than what runs already."""
@@ -197,7 +197,7 @@ class ClientTests(TestCase):
             client.gone = True
             return True
 
-        second = ensureDeferred(self.crew.run_for(client, work))
+        second = ensureDeferred(self.workers.run_for(client, work))
         self.go.set()
         self.assertTrue(await second)
 
@@ -212,10 +212,10 @@ class ClientTests(TestCase):
         self.assertEqual(len(self.done), 16)
 
     async def test_stopped(self) -> None:
-        """A crew that stops ends what runs and cancels what waits."""
+        """A workers that stops ends what runs and cancels what waits."""
         waiting = [self.ask(Visitor()), self.ask(Visitor("b"))]
         self.go.set()
-        self.crew.stopService()
+        self.workers.stopService()
         for cancelled in waiting:
             self.failureResultOf(cancelled, CancelledError)
         self.assertTrue(await self.first)
@@ -223,7 +223,7 @@ class ClientTests(TestCase):
 
     async def test_error(self) -> None:
         """Work that fails makes room as any other."""
-        failing = [ensureDeferred(self.crew.run_for(Visitor(), divmod, 1, 0)) for _ in range(4)]
+        failing = [ensureDeferred(self.workers.run_for(Visitor(), divmod, 1, 0)) for _ in range(4)]
         last = self.ask(Visitor())
         self.go.set()
         for broken in failing:

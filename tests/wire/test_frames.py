@@ -5,8 +5,8 @@ from hashlib import sha256
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.errors import CommandError
+from mensagod.status import Status
 from mensagod.wire.frames import FrameDecoder, FrameFault, MessageTooLarge, encode_message
-from mensagod.wire.status import Status
 from tests.wire.vectors import drain, load
 
 LOGGED_IN = 26_000_000

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from mensagod.status import Status
 from mensagod.wire.frames import MAX_PAYLOAD, FrameDecoder, MessageEncoder, encode_message
 from mensagod.wire.messages import LongResponse, Response
-from mensagod.wire.status import Status
 
 SIZES = st.one_of(
     st.integers(1, 300),

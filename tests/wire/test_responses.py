@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.errors import BadValue, NotFound, StateMismatch
+from mensagod.status import Status
 from mensagod.wire.greeting import MAX_GREETING, Greeting, MalformedGreeting
 from mensagod.wire.messages import MalformedResponse, Response
-from mensagod.wire.status import Status
 from tests.wire.vectors import load
 
 #: Where our clients and the reference's differ: what ours says, and why.

@@ -1,6 +1,6 @@
 """What SIGHUP finds changed."""
 
-from mensagod.config.changes import Change, apply_reloadable, changed_keys
+from mensagod.config.differences import Difference, apply_reloadable, changed_keys
 from mensagod.config.tree import KEYS
 from tests.config.cases import GOOD, ConfigCase, document
 
@@ -21,7 +21,7 @@ class ChangeTests(ConfigCase):
         old = self.load(_PLAIN)
         for name, key in KEYS.items():
             new = self.load(document(name, GOOD[name])[0])
-            self.assertEqual(changed_keys(old, new), (Change(name, restart=not key.reload),))
+            self.assertEqual(changed_keys(old, new), (Difference(name, restart=not key.reload),))
 
     def test_apply_each_key(self) -> None:
         """What needs a restart stays as it was; everything else is taken over."""
@@ -29,7 +29,7 @@ class ChangeTests(ConfigCase):
         for name, key in KEYS.items():
             new = self.load(document(name, GOOD[name])[0])
             applied = apply_reloadable(old, new)
-            self.assertEqual(changed_keys(old, applied), (Change(name, False),) if key.reload else ())
+            self.assertEqual(changed_keys(old, applied), (Difference(name, False),) if key.reload else ())
 
     def test_certificates_reload(self) -> None:
         """Listeners wait for a restart; certificates and limits do not."""

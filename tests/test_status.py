@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mensagod.wire.status import Status
+from mensagod.status import Status
 
 TABLE = """
 100 CONTINUE

@@ -8,7 +8,7 @@ from mensagod.config.tree import KEYS, Config, attribute_of, value_of
 
 
 @frozen
-class Change:
+class Difference:
     """A key whose value differs.
 
     :ivar key: ``table.key``, or ``plugins.NAME`` for the sub-table of a plugin.
@@ -30,18 +30,18 @@ def apply_reloadable(old: Config, new: Config) -> Config:
     return evolve(new, **tables)
 
 
-def changed_keys(old: Config, new: Config) -> tuple[Change, ...]:
+def changed_keys(old: Config, new: Config) -> tuple[Difference, ...]:
     """Compare two configurations, in the order of the tables."""
     changes = [
-        Change(key.path, restart=not key.reload)
+        Difference(key.path, restart=not key.reload)
         for key in KEYS.values()
         if value_of(old, key) != value_of(new, key)
     ]
     return (*changes, *_changed_plugins(old, new))
 
 
-def _changed_plugins(old: Config, new: Config) -> Iterator[Change]:
+def _changed_plugins(old: Config, new: Config) -> Iterator[Difference]:
     before, after = old.plugins.settings, new.plugins.settings
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
-            yield Change(f"plugins.{name}", restart=True)
+            yield Difference(f"plugins.{name}", restart=True)
