@@ -149,9 +149,11 @@ def _split(text: str) -> list[tuple[str | None, str]]:
 def _name(kind: str, arguments: list[tuple[str | None, str]]) -> dict[str, str]:
     positions, others = _ARGUMENTS[kind]
     options: dict[str, str] = {}
+    named = False
     for number, (given, value) in enumerate(arguments):
-        if given is None and (number >= len(positions) or len(options) < number):
+        if given is None and (named or number >= len(positions)):
             raise BadValue("too many arguments; in an IPv6 address a backslash stands before each colon")
+        named = named or given is not None
         name = positions[number] if given is None else given
         if name not in positions and name not in others:
             raise BadValue(f"{kind} has no such argument; it has {', '.join([*positions, *sorted(others)])}")

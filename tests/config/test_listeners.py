@@ -138,6 +138,11 @@ class ListenerTests(SynchronousTestCase):
         everywhere = "::" if kind == "tcp6" else ""
         self.assertEqual((port, interface), (listener.port, listener.options.get("interface", everywhere)))
 
+    def test_place_after_name(self) -> None:
+        """After an argument with a name there is none without: Twisted would count its place differently."""
+        for text in ("tcp6:port=7:9", "tcp:port=7:9", "tcp6:backlog=9:2001"):
+            self.assertRaises(BadValue, parse_listener, text)
+
     @settings(max_examples=100, deadline=None)
     @given(st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=30))
     def test_quoted(self, name: str) -> None:
