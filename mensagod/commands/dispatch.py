@@ -60,6 +60,7 @@ class Dispatch:
 
     async def _answer(self, request: Request, session: Session) -> Outcome:
         """Answer a request. Every failure but a cancellation becomes an answer here and nowhere else."""
+        before = session.member
         try:
             outcome = await self._perform(request, session)
             if not isinstance(outcome, Outcome):
@@ -72,7 +73,8 @@ class Dispatch:
         except Exception:
             return report_incident(session, request.action)
         member = session.member
-        if member is None or not member.stale:
+        # Who has logged in just now was told everything by that.
+        if member is None or member is not before or not member.stale:
             return outcome
         if isinstance(outcome, Response):
             return await _add_update_count(session, outcome)

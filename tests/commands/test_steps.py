@@ -80,6 +80,23 @@ class LoginTests(ConversationTestCase):
             self.assertEqual((member.workspace, member.device, member.seen), (self.wid, self.device, 7))
             self.assertEqual(member.directory, ServerPath.workspace_root(self.wid))
 
+    def test_round_trips(self) -> None:
+        """A login asks the database five times, and nothing after it has logged in."""
+        self.fakes.sessions.updates = AssertionError("nobody asked for updates")
+        self.until_device()
+        self.present(Response=self.opened(self.present()))
+        asked = [interaction for interaction, *_ in self.fakes.database.asked]
+        self.assertEqual(
+            asked,
+            [
+                workspaces.find_workspace,
+                workspaces.find_workspace,
+                devices.find_device,
+                devices.has_trusted,
+                logins.log_in,
+            ],
+        )
+
     def test_out_of_order(self) -> None:
         """What is out of order is a mismatch, and leaves the login where it was."""
         for until, wrong in (
