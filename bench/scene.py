@@ -22,7 +22,7 @@ START_SECONDS = 60
 TWISTD = """
 from datetime import timedelta
 from attrs import evolve
-from mensagod.commands import lookups
+from mensagod.operations import lookups
 from mensagod.storage import failures
 from twisted.scripts.twistd import run
 # Thousands of lookups must be let through to be measured, but no more be counted at a time than ever.
