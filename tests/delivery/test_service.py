@@ -192,7 +192,7 @@ class ServiceTests(MailTestCase):
 
             return run
 
-        for name in ("run", "change", "read"):
+        for name in ("run", "write", "read"):
             for module in ("mensagod.storage.queue", "mensagod.delivery"):
                 self.patch(server.database, name, note(getattr(server.database, name), module))
         self.patch(server.files, "run", note(server.files.run, "mensagod"))
