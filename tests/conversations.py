@@ -180,6 +180,9 @@ class FakeKeys:
     async def refresh(self) -> None:
         """Have nothing to learn."""
 
+    async def newer(self, used: Keyring) -> Keyring | None:
+        return None if used is self.keyring else self.keyring
+
     async def apply(self, step: ReplacementStep, expected: CryptoString) -> Replacement:
         raise AssertionError("no test changes keys here")
 

@@ -13,7 +13,7 @@ from mensagod.operations.logins import (
     log_in,
     open_challenge,
 )
-from mensagod.operations.passwords import check_password, renew_hash
+from mensagod.operations.passwords import prove_password
 from mensagod.requests.login import DeviceFields, DeviceResponseFields, LoginFields
 from mensagod.requests.passwords import PasswordFields
 from mensagod.sessions.login import Event, Stage
@@ -47,7 +47,7 @@ class Login(Command):
         101, 406, 407, 416 by the status of the workspace; 404; 306 for a challenge that is none.
         """
         account = await find_account(session.server, asked.workspace)
-        challenge = open_challenge(session.server.keyring, asked.challenge)
+        challenge = await open_challenge(session.server, asked.challenge)
         session.advance(session.login.name(account.id, account.domain))
         credentials = account.credentials or Credentials("")
         return Response(
@@ -72,12 +72,11 @@ class Password(Command):
     async def perform(self, asked: PasswordFields, session: Session) -> Outcome:
         """100; 402 after a delay, and the login starts over."""
         server, (workspace, _) = session.server, session.login.named
-        stored = await check_password(server, session, workspace, asked.password_hash)
+        stored = await prove_password(server, session, workspace, asked.password_hash)
         if stored is None:
             session.advance(session.login.after(Event.PASSWORD_WRONG))
             raise AuthenticationFailure("Wrong password")
-        await renew_hash(server, session, workspace, asked.password_hash, stored)
-        session.advance(session.login.after(Event.PASSWORD_RIGHT))
+        session.advance(session.login.prove(stored))
         return Response(Status.CONTINUE)
 
 
@@ -113,8 +112,8 @@ class Device(Command):
 
 async def _enter(session: Session, device: Presented) -> Outcome:
     """Log the device in, and make the session its own."""
-    server, (workspace, domain) = session.server, session.login.named
-    admission = Admission(workspace, device)
+    server, (workspace, domain, password) = session.server, session.login.proven
+    admission = Admission(workspace, device, password)
     try:
         admitted = await log_in(server, admission, server.sessions.process)
     except CommandError as refusal:

@@ -22,6 +22,10 @@ class BadSubmission(BadRequest):
     """The text is not an envelope that this session may send."""
 
 
+class UnreadableSender(BadSubmission):
+    """The part for the sender's server does not open with the keys at hand, or has not its form."""
+
+
 @frozen
 class Letter:
     """A message as it goes into the queue.
@@ -37,6 +41,7 @@ class Letter:
 def read_letter(text: str, sender: WAddress, domain: Domain, keyring: Keyring) -> Letter:
     """Check an envelope that ``sender`` sends to ``domain``. Call it in a thread if the text is long.
 
+    :raises UnreadableSender: if the part that says so cannot be read.
     :raises BadSubmission: if the text is no envelope, or is not from ``sender`` to ``domain``.
     """
     content = text.encode()
@@ -46,7 +51,7 @@ def read_letter(text: str, sender: WAddress, domain: Domain, keyring: Keyring) -
     except BadEnvelope as error:
         raise BadSubmission("Message is not an envelope") from error
     except (UnreadableLabel, BadLabelAddress) as error:
-        raise BadSubmission("The sender part of the message cannot be read") from error
+        raise UnreadableSender("The sender part of the message cannot be read") from error
     if part.sender != sender:
         raise BadSubmission("The sender of the message is not this workspace")
     if part.recipient_domain != domain:

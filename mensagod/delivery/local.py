@@ -10,7 +10,7 @@ messages as for one. Still each message has a result of its own: where a step fa
 for each message alone.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import ParamSpec, TypeVar
 from uuid import UUID
@@ -83,6 +83,8 @@ class LocalRoute:
 
     :ivar ours: gives our domains.
     :ivar keyring: gives the organization's keys; :class:`ServerUnavailable` while there are none.
+    :ivar newer_keyring: given those of which none opened something, gives them if others have come since, see
+        :meth:`mensagod.organization.watch.KeyWatch.newer`.
     :ivar delivered: called with the workspace of each message that was delivered; must not raise.
     """
 
@@ -91,6 +93,7 @@ class LocalRoute:
     threads: Threads
     ours: Callable[[], Iterable[Domain]]
     keyring: Callable[[], Keyring]
+    newer_keyring: Callable[[Keyring], Awaitable[Keyring | None]]
     delivered: Callable[[WorkspaceID], None]
 
     @property
@@ -116,9 +119,19 @@ class LocalRoute:
         fresh = [message for message in batch.going.values() if message.target is None]
         if not fresh:
             return
-        labels = batch.sift(await self.threads.run(self._read_labels, fresh, self.keyring()))
+        labels = batch.sift(await self._label(fresh))
         readable = [message for message in fresh if message.id in labels]
         batch.going |= batch.sift(await self._interact(placing.aim, readable, labels=labels))
+
+    async def _label(self, messages: Sequence[Queued]) -> dict[UUID, Label | Exception]:
+        """Read for whom messages are, with keys that were just read anew where it needs them."""
+        keyring = self.keyring()
+        labels = await self.threads.run(self._read_labels, messages, keyring)
+        closed = [message for message in messages if isinstance(labels[message.id], UnreadableReceiver)]
+        newer = await self.newer_keyring(keyring) if closed else None
+        if newer is not None:
+            labels |= await self.threads.run(self._read_labels, closed, newer)
+        return labels
 
     async def _move(self, batch: _Batch, named: Collection[UUID]) -> None:
         """Move the files.

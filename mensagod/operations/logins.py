@@ -77,11 +77,22 @@ async def find_account(parts: Parts, workspace: WorkspaceID) -> Workspace:
     return found
 
 
-def open_challenge(keyring: Keyring, sealed: CryptoString) -> str:
+async def open_challenge(parts: Parts, sealed: CryptoString) -> str:
     """Open a challenge, if it is one: the server is no oracle for other sealed texts.
 
     :raises KeyFailure: the same for what does not open and for what opens to something else.
     """
+    keyring = parts.keyring
+    try:
+        return _open(keyring, sealed)
+    except KeyFailure:
+        newer = await parts.keys.newer(keyring)
+        if newer is None:
+            raise
+        return _open(newer, sealed)
+
+
+def _open(keyring: Keyring, sealed: CryptoString) -> str:
     if len(sealed.data) > _MAX_CHALLENGE:
         raise KeyFailure(_UNOPENED)
     try:

@@ -49,6 +49,9 @@ class IKeys(Protocol):
     async def refresh(self) -> None:
         """Take over what has changed in the database."""
 
+    async def newer(self, used: Keyring) -> Keyring | None:
+        """Take over what has changed, and give the keyring if it is another one than ``used``."""
+
     async def apply(self, step: ReplacementStep, expected: CryptoString) -> Replacement:
         """Rotate or revoke here, and work with the new keys at once."""
 

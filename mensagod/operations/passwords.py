@@ -32,14 +32,19 @@ async def require_password(parts: Parts, client: Client, workspace: WorkspaceID,
         raise Unauthorized("Wrong password")
 
 
-async def renew_hash(
-    parts: Parts, client: Client, workspace: WorkspaceID, password: str, stored: str
-) -> None:
-    """Store a right password under the cost of today's configuration, if it is stored under another."""
-    hasher = parts.hasher
-    if hasher.needs_rehash(stored):
-        fresh = await parts.password_checks.run_for(client, hasher.hash, password)
-        await parts.database.run(workspaces.replace_password_hash, workspace, stored, fresh)
+async def prove_password(parts: Parts, client: Client, workspace: WorkspaceID, password: str) -> str | None:
+    """Check a password as :func:`check_password` does; store a right one anew if its cost is not today's.
+
+    :returns: what is stored of it then.
+    """
+    stored = await check_password(parts, client, workspace, password)
+    if stored is None or not parts.hasher.needs_rehash(stored):
+        return stored
+    fresh = await parts.password_checks.run_for(client, parts.hasher.hash, password)
+    if await parts.database.run(workspaces.replace_password_hash, workspace, stored, fresh):
+        return fresh
+    # Another login was faster, or the password was changed meanwhile.
+    return await check_password(parts, client, workspace, password)
 
 
 async def delay_failure(parts: Parts) -> None:

@@ -6,9 +6,10 @@ from uuid import uuid4
 from attrs import frozen
 from twisted.logger import Logger
 
-from mensagod.delivery.acceptance import Letter, read_letter
+from mensagod.delivery.acceptance import Letter, UnreadableSender, read_letter
 from mensagod.errors import LimitReached, ServerUnavailable
 from mensagod.operations.parts import Parts
+from mensagod.organization.keyring import Keyring
 from mensagod.storage import queue
 from mensagod.storage.interfaces import IMailboxStore
 from mensagod.storage.queue import LeaseLost, Submission
@@ -50,13 +51,23 @@ async def submit(parts: Parts, sender: Sender, text: str, domain: Domain) -> Fil
     limit = min(parts.config.performance.max_message_bytes or MAX_INLINE, MAX_INLINE)
     if len(text) > limit:
         raise LimitReached(f"A message has at most {limit} characters")
-    if len(text) <= SMALL:
-        letter = read_letter(text, sender.address, domain, parts.keyring)
-    else:
-        letter = await parts.files.run(read_letter, text, sender.address, domain, parts.keyring)
+    keyring = parts.keyring
+    try:
+        letter = await _read(parts, sender, text, domain, keyring)
+    except UnreadableSender:
+        newer = await parts.keys.newer(keyring)
+        if newer is None:
+            raise
+        letter = await _read(parts, sender, text, domain, newer)
     name = await _enqueue(parts, sender, letter, domain)
     parts.delivery.wake()
     return name
+
+
+async def _read(parts: Parts, sender: Sender, text: str, domain: Domain, keyring: Keyring) -> Letter:
+    if len(text) <= SMALL:
+        return read_letter(text, sender.address, domain, keyring)
+    return await parts.files.run(read_letter, text, sender.address, domain, keyring)
 
 
 async def _enqueue(parts: Parts, sender: Sender, letter: Letter, domain: Domain) -> FileName:

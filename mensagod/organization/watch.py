@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import SecretKey
+from mensagod.errors import ServerUnavailable
 from mensagod.lifecycle.periodic import Periodic
 from mensagod.organization import keycard
 from mensagod.organization.keycard import Replacement, ReplacementStep
@@ -59,6 +60,7 @@ class KeyWatch(Service):
     _complaints: dict[str, str] = field(factory=dict, init=False)
     _is_behind: bool = field(default=False, init=False)
     _looked: float = field(default=0.0, init=False)
+    _readings: int = field(default=0, init=False)
     _turn: DeferredLock = field(factory=DeferredLock, init=False)
     _following: Periodic = field(init=False)
     _warning: Periodic = field(init=False)
@@ -87,6 +89,22 @@ class KeyWatch(Service):
         """
         async with self._turn:
             await self._refresh()
+
+    async def newer(self, used: Keyring) -> Keyring | None:
+        """Take over what has changed, and give the keyring if it is another one than ``used``.
+
+        It is for who could not open something with ``used``: that may be sealed to a key which another
+        process made just now. Whoever asks while others wait shares their reading of the database.
+
+        :raises mensagod.errors.ServerUnavailable: while the database is away, or there are no keys to use.
+        """
+        known = self._readings
+        async with self._turn:
+            if self._readings == known:
+                await self._refresh()
+        if self.keyring is None:
+            raise ServerUnavailable
+        return None if self.keyring is used else self.keyring
 
     async def apply(self, step: ReplacementStep, expected: CryptoString) -> Replacement:
         """Rotate or revoke here, and work with the new keys at once.
@@ -149,6 +167,7 @@ class KeyWatch(Service):
     async def _refresh(self) -> None:
         # Cleared first: what changes while the keys are read may or may not be among what is read.
         self._is_behind = False
+        self._readings += 1
         try:
             stored = await self.database.read(keys.usable_keys, KEEP_DAYS)
             if stored != self._stored or self.keyring is None:

@@ -135,6 +135,7 @@ class Assembly:
             threads=self.files,
             ours=lambda: self.server.config.global_.domains,
             keyring=lambda: self.server.keyring,
+            newer_keyring=self.keys.newer,
             delivered=self.sessions.wake,
         )
         yield UnservedDomains()

@@ -52,6 +52,7 @@ class LiveSessions:
     _sessions: defaultdict[WorkspaceID, dict[LiveSession, Member]] = field(
         factory=lambda: defaultdict(dict), init=False
     )
+    _kept_rows: set[UUID] = field(factory=set, init=False)
     _endings: deque[tuple[int, Ending]] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
 
     _log = Logger(namespace="mensagod.sessions")
@@ -121,9 +122,19 @@ class LiveSessions:
         return news
 
     def remove_rows(self, rows: Collection[UUID]) -> None:
-        """Have the database forget sessions that are no more, soon."""
+        """Have the database forget sessions that are no more: soon, or once it is there again."""
         removal: Deferred[None] = self.database.run(sessions.remove_sessions, rows)
-        removal.addErrback(self._keep_rows)
+        removal.addErrback(self._keep_rows, rows)
+
+    async def remove_kept_rows(self) -> None:
+        """Remove the rows of sessions that left while the database was away.
+
+        :raises mensagod.errors.ServerUnavailable: while it is away still.
+        """
+        rows = tuple(self._kept_rows)
+        if rows:
+            await self.database.run(sessions.remove_sessions, rows)
+            self._kept_rows.difference_update(rows)
 
     def _end(self, session: LiveSession, member: Member, reason: str) -> None:
         self._discard(session, member)
@@ -141,8 +152,9 @@ class LiveSessions:
         if not self._sessions[member.workspace]:
             del self._sessions[member.workspace]
 
-    def _keep_rows(self, failure: Failure) -> None:
-        """The rows stay until the process ends, which does no harm."""
+    def _keep_rows(self, failure: Failure, rows: Collection[UUID]) -> None:
+        """Remember rows that could not be removed."""
+        self._kept_rows.update(rows)
         if not failure.check(ServerUnavailable):
             self._log.failure("the row of a session that ended stays for now", failure)
 

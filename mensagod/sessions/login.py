@@ -5,7 +5,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from mensagod.errors import StateMismatch
 from mensagod.values.identity import Domain, WorkspaceID
@@ -50,15 +50,22 @@ class Login:
 
     :ivar workspace: whose it is, and
     :ivar domain: the domain of that; both from :attr:`Stage.NAMED` on.
+    :ivar password: what was stored of the password that was right, at :attr:`Stage.PROVEN`; if it is changed
+        before the device has proved itself, it is right no more.
     """
 
     stage: Stage = Stage.FRESH
     workspace: WorkspaceID | None = None
     domain: Domain | None = None
+    password: str | None = field(default=None, repr=False)
 
     def name(self, workspace: WorkspaceID, domain: Domain) -> "Login":
         """Give the login after a workspace was named."""
         return evolve(self.after(Event.NAMED), workspace=workspace, domain=domain)
+
+    def prove(self, password: str) -> "Login":
+        """Give the login after the password of which this is stored was right."""
+        return evolve(self.after(Event.PASSWORD_RIGHT), password=password)
 
     def after(self, event: Event) -> "Login":
         """Give the login after an event.
@@ -79,3 +86,13 @@ class Login:
         if self.workspace is None or self.domain is None:
             raise StateMismatch
         return self.workspace, self.domain
+
+    @property
+    def proven(self) -> tuple[WorkspaceID, Domain, str]:
+        """The workspace, its domain, and what is stored of the password that was right.
+
+        :raises StateMismatch: before that.
+        """
+        if self.password is None:
+            raise StateMismatch
+        return *self.named, self.password

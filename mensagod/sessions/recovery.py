@@ -69,10 +69,11 @@ class Recovery:
                 self.live.end(event.number, event.subject)
 
     async def look(self) -> None:
-        """Look at the rows of all sessions, if there is a reason.
+        """Look at the rows of all sessions, if there is a reason, and remove those that should be gone.
 
         :raises mensagod.errors.ServerUnavailable: while the database is away; the reason stays.
         """
+        await self.live.remove_kept_rows()
         lost, missed = self._rows_lost, self._events_missed
         if not (lost or missed) or not self.follower.is_current:
             return

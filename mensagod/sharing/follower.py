@@ -105,19 +105,20 @@ class Follower(Service):
         begun = self._clock.seconds()
         found = await self._events.read_after(self._last)
         if self._last is None or len(found.events) != found.last - self._last:
-            self.tell(None)
             self._tell_endings(None)
+            self.tell(None)
         else:
             self._tell_all(found.events)
         self._last, self._read = found.last, begun
 
     def _tell_all(self, found: Sequence[Event]) -> None:
-        owners = frozenset(event.subject.owner for event in found if isinstance(event.subject, CardChange))
-        if owners:
-            self.tell(owners)
+        # Endings first: who must go goes, whatever a watcher of cards makes of its news.
         endings = [event for event in found if isinstance(event.subject, Ending)]
         if endings:
             self._tell_endings(endings)
+        owners = frozenset(event.subject.owner for event in found if isinstance(event.subject, CardChange))
+        if owners:
+            self.tell(owners)
 
     def _tell_endings(self, endings: Sequence[Event] | None) -> None:
         for watcher in self._ending_watchers:

@@ -16,7 +16,8 @@ _ADMITTED = frozenset({WorkspaceStatus.ACTIVE, WorkspaceStatus.APPROVED})
 class NotAdmitted(Exception):
     """What was true when the login began is so no more.
 
-    :ivar status: the workspace's status; an admitted one if it is the device that is not.
+    :ivar status: the workspace's status; an admitted one if it is the device that is not, or the password was
+        changed.
     """
 
     def __init__(self, status: WorkspaceStatus):
@@ -26,10 +27,14 @@ class NotAdmitted(Exception):
 
 @frozen
 class Admission:
-    """A device of a workspace that proved itself."""
+    """A device of a workspace that proved itself.
+
+    :ivar password: what was stored of the password when it was found right.
+    """
 
     workspace: WorkspaceID
     device: Presented
+    password: str = field(repr=False)
     session: UUID = field(factory=uuid4)
 
 
@@ -52,13 +57,15 @@ class LoggedIn:
 def log_in(txn: Transaction, login: Admission, process: UUID, main_domain: Domain) -> LoggedIn:
     """Register or recognise the device, make what the workspace must have, and note the session.
 
-    :raises NotAdmitted: if the workspace or the device may not log in any more.
+    :raises NotAdmitted: if the workspace or the device may not log in any more, or its password was changed.
     """
     # Before anything is checked: who changes that later, and ends sessions for it, ends this one too.
     last_event = events.newest(txn)
     workspace = workspaces.find_workspace(txn, login.workspace)
     if workspace is None or workspace.status not in _ADMITTED:
         raise NotAdmitted(workspace.status if workspace else WorkspaceStatus.ARCHIVED)
+    if workspace.credentials is None or workspace.credentials.hash != login.password:
+        raise NotAdmitted(workspace.status)
     # Of two first devices at once the lock lets one be first.
     mailbox = mailboxes.lock(txn, login.workspace)
     if mailbox is None:

@@ -189,12 +189,13 @@ def activate(txn: Transaction, workspace: WorkspaceID, credentials: Credentials)
     return changed(txn)
 
 
-def replace_password_hash(txn: Transaction, workspace: WorkspaceID, old: str, new: str) -> None:
-    """Store another Argon2id of the same password, unless the password was changed meanwhile."""
+def replace_password_hash(txn: Transaction, workspace: WorkspaceID, old: str, new: str) -> bool:
+    """Store another Argon2id of the same password; tell whether ``old`` was still what is stored."""
     txn.execute(
         "UPDATE workspaces SET password_hash = %s WHERE id = %s AND password_hash = %s",
         (new, workspace.uuid, old),
     )
+    return changed(txn)
 
 
 def add_name(txn: Transaction, user_id: UserID, domain: Domain, workspace: WorkspaceID, kind: str) -> None:

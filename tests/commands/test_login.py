@@ -3,10 +3,12 @@
 import base64
 import os
 import threading
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
 from mensagod.client.errors import RequestRefused
 from mensagod.config import Config
@@ -17,11 +19,15 @@ from mensagod.status import Status
 from mensagod.storage import processes, sessions, workspaces
 from mensagod.storage.devices import Presented
 from mensagod.storage.workspaces import find_workspace
+from mensagod.threads.fair_queue import Client
 from mensagod.values.identity import DeviceID, WorkspaceID
 from tests.commands.cases import CommandTestCase
 from tests.serving import CHEAP, Person
 
 NO_WORKSPACE = "99999999-9999-4999-8999-999999999999"
+P = ParamSpec("P")
+T = TypeVar("T")
+
 ZERO = "00000000-0000-0000-0000-000000000000"
 MISMATCH = "Session state mismatch"
 LATER = {
@@ -273,6 +279,11 @@ class PasswordTests(CommandTestCase):
         await other
         await self.assert_answer(client, "PASSWORD", fields, Status.CONTINUE)
 
+    async def store_hash(self, person: Person, text: str) -> None:
+        await self.change(
+            "UPDATE workspaces SET password_hash = %s WHERE id = %s", text, person.workspace.uuid
+        )
+
     async def test_policy_change(self) -> None:
         """A password that was stored under another policy is stored anew after it was right."""
         alice = await self.settle("alice")
@@ -289,6 +300,43 @@ class PasswordTests(CommandTestCase):
         await self.database.run(workspaces.replace_password_hash, alice.workspace, "it was", "it is")
         again = await self.value("SELECT password_hash FROM workspaces WHERE id = %s", alice.workspace.uuid)
         self.assertEqual(again, stored)
+
+    async def test_policy_change_for_two(self) -> None:
+        """Two logins at once that find the old policy both go on to the end."""
+        alice = await self.settle("alice")
+        old = PasswordHasher(8, 1, 1).hash(alice.password)
+        await self.store_hash(alice, old)
+        clients = [await self.client(), await self.client()]
+        await gatherResults([Deferred.fromCoroutine(self.until_device(one, alice)) for one in clients])
+        for client in clients:
+            second = await self.answered_challenge(client, alice)
+            await self.assert_answer(client, "DEVICE", second, Status.OK)
+
+    async def test_changed_while_it_is_stored_anew(self) -> None:
+        """A password that is changed between its check and its storing is wrong."""
+        alice = await self.settle("alice")
+        old = PasswordHasher(8, 1, 1).hash(alice.password)
+        await self.store_hash(alice, old)
+        server = self.service.server
+        checks = server.password_checks
+
+        class ChangedMeanwhile:
+            """Has the password changed once the old one was right."""
+
+            async def run_for(
+                self, client: Client, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+            ) -> T:
+                result = await checks.run_for(client, work, *args, **kwargs)
+                if getattr(work, "__name__", "") == "hash":
+                    await store_hash(alice, CHEAP.hash("another"))
+                return result
+
+        store_hash = self.store_hash
+        self.patch(server, "password_checks", ChangedMeanwhile())
+        client = await self.client()
+        await self.assert_answer(client, "LOGIN", self.login_fields(alice), Status.CONTINUE)
+        fields = {"Password-Hash": alice.password}
+        await self.assert_answer(client, "PASSWORD", fields, Status.AUTHENTICATION_FAILURE)
 
 
 class DeviceTests(CommandTestCase):
@@ -489,6 +537,7 @@ class DeviceTests(CommandTestCase):
             "UPDATE workspaces SET status = 'suspended' WHERE id = %s": Status.UNAVAILABLE,
             "UPDATE workspaces SET status = 'archived', password_hash = NULL WHERE id = %s": Status.NOT_FOUND,
             "DELETE FROM mailboxes WHERE workspace = %s": Status.NOT_FOUND,
+            "UPDATE workspaces SET password_hash = 'another' WHERE id = %s": Status.BAD_REQUEST,
             "UPDATE devices SET status = 'blocked' WHERE workspace = %s": Status.BAD_REQUEST,
             "UPDATE devices SET key = 'CURVE25519:abcde' WHERE workspace = %s": Status.BAD_REQUEST,
         }

@@ -161,7 +161,7 @@ class PushTests(UpdatesTestCase):
         self.assertEqual(answer.data, {"UpdateCount": "1"})
 
     async def test_while_the_login_is_answered(self) -> None:
-        """What comes right after the login, before its session can be woken, is told all the same."""
+        """What comes right after the login, before its session can be woken, is told with the next answer."""
         server = self.service.server
         run = server.database.run
 
@@ -173,7 +173,8 @@ class PushTests(UpdatesTestCase):
 
         self.patch(server.database, "run", lambda *args, **kwargs: ensureDeferred(hold_up(*args, **kwargs)))
         client = await self.enter(self.alice)
-        self.assertEqual(client.update_count, 2)
+        answer = await self.assert_answer(client, "IDLE", {}, Status.OK)
+        self.assertEqual(answer.data, {"UpdateCount": "2"})
         answer = await self.assert_answer(client, "IDLE", {}, Status.OK)
         self.assertEqual(answer.data, {})
 

@@ -15,6 +15,7 @@ from mensagod.storage.attempts import DatabaseUnavailable
 from mensagod.storage.store import MailboxStore
 from mensagod.values.domains import ALL_DOMAINS, DomainSet
 from mensagod.values.identity import WAddress, WorkspaceID
+from tests.conversations import FakeKeys
 from tests.delivery.fakes import OURS, FakeQueue, InlineThreads
 from tests.delivery.letters import letter
 
@@ -49,6 +50,7 @@ class AwayTests(SynchronousTestCase):
             threads=InlineThreads(),
             ours=lambda: [OURS],
             keyring=lambda: Keyring(SigningPair.generate(), (organization,)),
+            newer_keyring=FakeKeys().newer,
             delivered=delivered.append,
         )
         results = self.successResultOf(Deferred.fromCoroutine(route.deliver(messages)))

@@ -6,14 +6,15 @@ from typing import Any, cast
 
 from attrs import define, evolve
 from twisted.internet import reactor
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from mensagod.client.connection import ClientConnection
 from mensagod.client.errors import RequestRefused
+from mensagod.crypto import base85
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.crypto.sealing import EncryptionPair, SecretKey
+from mensagod.crypto.sealing import EncryptionKey, EncryptionPair, SecretKey
 from mensagod.delivery.envelopes import seal_message
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.organization import keycard
@@ -106,6 +107,55 @@ class SuccessionTests(KeyWatchTestCase):
         self.assertEqual(self.service.server.keyring.public_encryption_key, key)
         await self.followed(other, key=key)
 
+    async def test_behind(self) -> None:
+        """What is sealed to a key that a process has not heard of yet is opened all the same.
+
+        The key stood on a card that a client was given: so neither a login nor a message is refused for it,
+        and no message is given up.
+        """
+        client, alice = await self.admin()
+        address = WAddress(alice.workspace, DOMAIN)
+        old = self.organization.encryption.public
+        self.service.assembly.keys.stopService()
+        for part in ("LOGIN", "SEND", "delivery"):
+            key = (await self.follow(keycard.rotate)).entry.encryption_key
+            if part == "LOGIN":
+                challenge = EncryptionKey.from_cryptostring(key).seal(base85.encode(bytes(32)).encode())
+                fields = {
+                    "Login-Type": "PLAIN",
+                    "Workspace-ID": str(alice.workspace),
+                    "Challenge": str(challenge),
+                }
+                await (await self.client()).request("LOGIN", fields, Status.CONTINUE)
+                continue
+            message = seal_message(
+                part.encode(),
+                address,
+                address,
+                sender_org_key=key if part == "SEND" else old,
+                recipient_org_key=key,
+                recipient_key=EncryptionPair.generate().public,
+                date=datetime.now(UTC),
+            )
+            await client.request("SEND", {"Message": message, "Domain": str(DOMAIN)}, Status.OK)
+        while await self.value("SELECT count(*) FROM queue WHERE state <> 'failed'"):
+            await deferLater(reactor, 0.05)
+        self.assertEqual(await self.value("SELECT count(*) FROM files"), 2)
+
+    async def test_shared_reading(self) -> None:
+        """Who does not open anything costs one reading of the database for all who ask at once."""
+        watch, readings = self.service.assembly.keys, []
+        read = self.service.assembly.database.read
+
+        def count(*args: Any) -> Any:
+            readings.append(args)
+            return read(*args)
+
+        self.patch(self.service.assembly.database, "read", count)
+        keyring = self.service.server.keyring
+        found = await gatherResults([Deferred.fromCoroutine(watch.newer(keyring)) for _ in range(20)])
+        self.assertEqual((found, len(readings)), ([None] * 20, 1))
+
     async def test_events(self) -> None:
         """Whatever changes the card or the stored keys tells the other processes."""
         before = await self.database.read(events.newest)
@@ -132,7 +182,7 @@ class SuccessionTests(KeyWatchTestCase):
         races = [self.database.run(step, [self.master], entry.hash, now) for step in steps]
         results = await gatherResults([race.addErrback(lambda failure: failure.value) for race in races])
         self.assertEqual(
-            sorted(type(result).__name__ for result in results), ["Replacement", "Overtaken", "Overtaken"]
+            sorted(type(result).__name__ for result in results), ["Overtaken", "Overtaken", "Replacement"]
         )
         self.assertIn("org show", str(Overtaken()))
         self.assertEqual((await self.current()).index, 2)

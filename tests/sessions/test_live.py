@@ -317,6 +317,21 @@ class RecoveryTests(LiveTestCase):
         self.assertEqual(self.table.rows, {self.row(session)})
         self.assertEqual(session.reasons, [])
 
+    def test_left_while_away(self) -> None:
+        """The rows of sessions that leave while the database is away go once it is there again."""
+        left, stays = log_in(ALICE), log_in(BOB)
+        self.enter(left, stays)
+        self.table.is_away = True
+        self.leave(left)
+        self.turn()
+        self.assertEqual(len(self.table.rows), 2)
+        self.table.is_away = False
+        self.turn()
+        self.assertEqual(self.table.rows, {self.row(stays)})
+        # Once is enough.
+        self.table.before = lambda: self.fail("nothing is left to do")
+        self.turn()
+
     def test_left_meanwhile(self) -> None:
         """A session that leaves while its row is made again leaves no row, and is not ended."""
         session = log_in(ALICE)

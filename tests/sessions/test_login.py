@@ -50,12 +50,17 @@ class TransitionTests(SynchronousTestCase):
         """The workspace is known from the name on, and forgotten at the beginning."""
         login = Login().name(WORKSPACE, DOMAIN)
         self.assertEqual(login.named, (WORKSPACE, DOMAIN))
-        proven = login.after(Event.PASSWORD_RIGHT)
+        proven = login.prove("what is stored")
         self.assertEqual((proven.stage, proven.named), (Stage.PROVEN, (WORKSPACE, DOMAIN)))
+        self.assertEqual(proven.proven, (WORKSPACE, DOMAIN, "what is stored"))
+        self.assertNotIn("what is stored", repr(proven))
         for fresh in (Login(), proven.after(Event.DEVICE_REFUSED), login.after(Event.PASSWORD_WRONG)):
             self.assertEqual(fresh, Login())
             with self.assertRaises(StateMismatch):
                 _ = fresh.named
+        for unproven in (Login(), login):
+            with self.assertRaises(StateMismatch):
+                _ = unproven.proven
 
     def test_named_twice(self) -> None:
         """A login names one workspace."""
