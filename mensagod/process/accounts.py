@@ -54,7 +54,7 @@ def service_account(name: str) -> UnixAccount:
             continue
         if entry.pw_uid == 0:
             raise AccountError(
-                f"The server cannot run as {candidate}, which is root: set global.user to another account"
+                f"The server never runs as root: set global.user to an account other than {candidate}"
             )
         return UnixAccount(candidate, entry.pw_uid, entry.pw_gid)
     raise AccountError(
