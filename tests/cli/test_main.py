@@ -68,7 +68,7 @@ class UseTests(SynchronousTestCase):
         """The overview of a group has the whole summary of each verb."""
         words = " ".join(run("org", "--help").out.split())
         self.assertIn(
-            "rekey Replace organization.key, with which the private keys in the database are", words
+            "rekey Replace organization.key, the key that encrypts the private keys in the", words
         )
 
     def test_unusable_configuration(self) -> None:
