@@ -225,7 +225,7 @@ class ShowTests(InstalledTestCase):
         """Who is not here, or has no card, is told of in one line."""
         for owner, words in {
             "bob": "There is no user bob in example.com",
-            "bob/example.org": "example.org does not serve the domain",
+            "bob/example.org": "does not serve the domain example.org",
             "00000000-0000-4000-8000-000000000001": "has no keycard yet",
         }.items():
             outcome = self.show(owner)
