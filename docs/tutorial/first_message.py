@@ -1,6 +1,6 @@
-"""The program of the tutorial: an administrator, two people, one sealed message.
+"""The program of the tutorial: an administrator, two users, one sealed message.
 
-Usage: first_message.py PORT WORKSPACE CODE  (what the screen of `make serve` shows)
+Usage: first_message.py PORT WORKSPACE CODE  (as shown by `make serve`)
 """
 
 import sys
@@ -29,7 +29,7 @@ from mensagod.values.paths import ServerPath
 
 @frozen
 class Person:
-    """Somebody with an account, logged in."""
+    """A user who is logged in."""
 
     connection: ClientConnection
     account: accounts.Account
@@ -39,7 +39,7 @@ class Person:
 async def join(
     connection: ClientConnection, who: WorkspaceID, code: str, organization: OrganizationEntry
 ) -> Person:
-    """Register with a code, then log in, with a new device."""
+    """Register with a code, and log in with a new device."""
     device = DeviceCredentials(DeviceID.random(), EncryptionPair.generate())
     password = hash_password("a long and secret sentence")
     account = await accounts.register_with_code(connection, who, code, password, device)
@@ -48,7 +48,7 @@ async def join(
 
 
 async def main(reactor: Any, endpoint: IStreamClientEndpoint, workspace: str, code: str) -> None:
-    """Do what the tutorial tells, with the server at ``endpoint``."""
+    """Run the steps of the tutorial with the server at ``endpoint``."""
     first = await connect(endpoint)
     organization = OrganizationEntry.from_text((await lookups.get_card(first))[0])
     admin = await join(first, WorkspaceID.from_text(workspace), code, organization)
@@ -93,9 +93,9 @@ def run(reactor: Any, port: str, workspace: str, code: str) -> Deferred[None]:
 
 
 def explain(failure: Failure) -> None:
-    """End with one line where server, workspace or code are not those of the screen."""
+    """End with a one-line message if the server, the workspace or the code is wrong."""
     failure.trap(ClientError, ConnectError, ValueError)
-    raise SystemExit(f"That did not work: {failure.getErrorMessage()}")
+    raise SystemExit(f"The tutorial failed: {failure.getErrorMessage()}")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The ``mensagod`` command: each verb a module (spec 06, *The `mensagod` command*)."""
+"""The ``mensagod`` command, with a module for each verb (spec 06, *The `mensagod` command*)."""

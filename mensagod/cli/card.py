@@ -1,4 +1,4 @@
-"""``mensagod card``: keycards for people to look at (spec 03; 06, *The `mensagod` command*)."""
+"""``mensagod card``: show and verify keycards (spec 03; 06, *The `mensagod` command*)."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time
@@ -22,13 +22,13 @@ from mensagod.values.identity import Domain, MAddress, UserID, WorkspaceID, is_r
 from mensagod.values.times import parse_date, parse_timestamp
 
 LARGEST: Final = 1024 * 1024
-"""Bytes of a card (spec 03, *Trust in a remote server*)."""
+"""The largest card in bytes (spec 03, *Trust in a remote server*)."""
 
 Owner = MAddress | WorkspaceID | UserID | Domain
 
 
 def parse_moment(text: str) -> datetime:
-    """Read a Timestamp, or a Date, whose last second is meant; :class:`BadValue` for anything else."""
+    """Parse a Timestamp, or a Date, which means its last second; raises :class:`BadValue`."""
     if "T" in text:
         return parse_timestamp(text)
     return datetime.combine(parse_date(text), time(23, 59, 59), UTC)
@@ -39,7 +39,7 @@ MOMENT: Final = Parsed("TIME", parse_moment)
 
 @click.group(cls=VerbGroup)
 def command() -> None:
-    """Look at keycards: what verifies, and what does not."""
+    """Show and verify keycards."""
 
 
 @command.command()
@@ -48,7 +48,8 @@ def command() -> None:
 def show(invocation: Invocation, *, owner: str) -> int:
     """Show the keycard of OWNER: an address, a user ID, a workspace ID or a domain of this server.
 
-    It is read from the database, whether the server runs or not. Exit status 1 if it does not verify.
+    The card is read from the database, whether the server runs or not. The exit status is 1 if it does not
+    verify.
     """
     config = invocation.load()
     whom = _parse_owner(owner, config)
@@ -59,7 +60,7 @@ def show(invocation: Invocation, *, owner: str) -> int:
     if not texts:
         raise InstallationFault(f"{owner} has no keycard yet")
     now = datetime.now(UTC)
-    # A domain of ours stands for the main one, whose card this is.
+    # The organization's card has the main domain, but is valid for the users of all its domains.
     history = UsableHistory.of(card, now, config.global_.domains)
     return _show(CardReport.of(texts, now, history), invocation)
 
@@ -69,19 +70,24 @@ def show(invocation: Invocation, *, owner: str) -> int:
 @click.option(
     "--organization",
     type=click.File("rb"),
-    help="The keycard of a user's organization; without it no user's card verifies.",
+    help="The file with the organization's keycard; required to verify the card of a user.",
 )
-@click.option("--at", type=MOMENT, help="When, as YYYY-MM-DDTHH:MM:SSZ or YYYY-MM-DD [default: now].")
+@click.option(
+    "--at",
+    type=MOMENT,
+    help="The time to verify for, YYYY-MM-DDTHH:MM:SSZ or YYYY-MM-DD [default: now].",
+)
 @pass_invocation
 def verify(
     invocation: Invocation, *, file: BinaryIO, organization: BinaryIO | None, at: datetime | None
 ) -> int:
-    """Verify the keycard in FILE, "-" for the standard input: entries one after the other, or Card-Data.
+    """Verify the keycard in FILE, or of the standard input if FILE is "-".
 
-    Exit status 1 if it does not verify. A card that has ended verifies still, which is told.
+    The file contains the entries one after the other, or Card-Data. The exit status is 1 if the card does not
+    verify. An expired card can still verify; the output says that it has expired.
     """
     if organization is not None and organization is file:
-        raise click.UsageError("Only one of the two cards can come from the standard input")
+        raise click.UsageError("Only one of the two cards can be read from the standard input")
     now = at or datetime.now(UTC)
     texts = _read(file)
     history = None if organization is None else UsableHistory.of(_read(organization), now)
@@ -97,19 +103,19 @@ def _show(report: CardReport, invocation: Invocation) -> int:
 
 
 def _read(file: BinaryIO) -> Sequence[str]:
-    """Read a file of entries.
+    """Read the entries in a file.
 
-    :raises InstallationFault: if it is none, or too long.
+    :raises InstallationFault: if it cannot be read, is too long or does not contain entries.
     """
     name = getattr(file, "name", "the standard input")
     try:
         content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
-            raise InstallationFault(f"{name} is longer than a keycard, which has at most 1 MiB")
+            raise InstallationFault(f"{name} is larger than 1 MiB, the limit of a keycard")
         texts = split_entries(content.decode("utf-8"))
     except (UnicodeDecodeError, KeycardFault) as error:
-        reason = error.info if isinstance(error, KeycardFault) else "It is no text in UTF-8"
-        raise InstallationFault(f"{name} is no keycard: {reason}") from None
+        reason = error.info if isinstance(error, KeycardFault) else "it is not text in UTF-8"
+        raise InstallationFault(f"{name} is not a keycard: {reason}") from None
     except OSError as error:
         raise InstallationFault(f"{name} cannot be read: {error.strerror}") from error
     if not texts:
@@ -118,7 +124,7 @@ def _read(file: BinaryIO) -> Sequence[str]:
 
 
 def _parse_owner(text: str, config: Config) -> Owner:
-    """Read whose card is meant; what could be a domain is one only if it is ours."""
+    """Parse the owner of a card; a text that can be a domain is one only if this server serves it."""
     try:
         if "/" in text:
             return MAddress.from_text(text)
@@ -128,13 +134,13 @@ def _parse_owner(text: str, config: Config) -> Owner:
             return Domain.from_text(text)
         return UserID.from_text(text)
     except ValueError as error:
-        raise click.UsageError(f"{text!r} is no owner of a keycard here: {error}") from None
+        raise click.UsageError(f"{text!r} is not an owner of a keycard on this server: {error}") from None
 
 
 def _find(txn: Transaction, owner: Owner, config: Config) -> WorkspaceID:
-    """Find whose card it is.
+    """Find the workspace of an owner.
 
-    :raises InstallationFault: if nobody here has that name.
+    :raises InstallationFault: if there is none on this server.
     """
     if isinstance(owner, Domain):
         return ORGANIZATION
@@ -143,10 +149,13 @@ def _find(txn: Transaction, owner: Owner, config: Config) -> WorkspaceID:
     domain = owner.domain if isinstance(owner, MAddress) else config.global_.domain
     name = owner.id if isinstance(owner, MAddress) else owner
     if domain not in config.global_.domains:
-        raise InstallationFault(f"{domain} is no domain of this server: use `mensagod card verify`")
+        raise InstallationFault(
+            f"This server does not serve the domain {domain}: save the card in a file, and use"
+            " `mensagod card verify`"
+        )
     if isinstance(name, WorkspaceID):
         return name
     found = workspaces.find_registered(txn, name, domain)
     if found is None:
-        raise InstallationFault(f"There is no {name} in {domain}")
+        raise InstallationFault(f"There is no user {name} in {domain}")
     return found

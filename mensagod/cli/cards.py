@@ -1,4 +1,4 @@
-"""A keycard judged entry by entry, for a program and for a person (spec 03, *Chain rules*)."""
+"""The report on a keycard, entry by entry, as JSON and as text (spec 03, *Chain rules*)."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,16 +17,16 @@ from mensagod.values.times import format_timestamp
 
 _WIDTH = 24
 _SUPERSEDED = (
-    "The card can be used: its current entry verifies. Of those before it only the organization's"
-    " signature does not, because the organization has revoked the key since."
+    "The card can be used: its current entry verifies. Earlier entries do not verify only because the"
+    " organization has revoked the key that signed them."
 )
 
 
 @frozen
 class UsableHistory:
-    """An organization's verified card, as far as it matters to its users'.
+    """The signing keys of an organization, from its verified card, to verify the cards of its users.
 
-    :ivar domains: whose users they are.
+    :ivar domains: the domains of these users.
     """
 
     history: OrganizationHistory
@@ -36,8 +36,8 @@ class UsableHistory:
     def of(cls, texts: Sequence[str], now: datetime, domains: Sequence[Domain] = ()) -> Self:
         """Verify an organization's card.
 
-        :param domains: those that it is for; only that of the card if there are none.
-        :raises InstallationFault: if it does not verify, or is none.
+        :param domains: the organization's domains; empty for only the domain in the card.
+        :raises InstallationFault: if the card does not verify, or is a user's.
         """
         verification = verify_card(texts, now)
         fault = verification.first_fault
@@ -45,17 +45,19 @@ class UsableHistory:
             raise InstallationFault(f"The organization's keycard does not verify: {_printable(fault.info)}")
         current = verification.current
         if not isinstance(current, OrganizationEntry):
-            raise InstallationFault("The organization's keycard is that of a user")
+            raise InstallationFault(
+                "The organization's keycard is the keycard of a user: give the right file"
+            )
         entries = map(OrganizationEntry.from_text, texts)
         return cls(OrganizationHistory.from_entries(entries), tuple(domains) or (current.domain,))
 
 
 @frozen
 class CardReport:
-    """The judgement on a card.
+    """The result of verifying a card.
 
-    :ivar entries: what can be read of each entry.
-    :ivar foreign: whether the organization's card given is that of another domain.
+    :ivar entries: the entries; ``None`` for each that cannot be parsed.
+    :ivar foreign: whether the given organization's card is that of another domain.
     """
 
     now: datetime
@@ -65,7 +67,7 @@ class CardReport:
 
     @classmethod
     def of(cls, texts: Sequence[str], now: datetime, organization: UsableHistory | None) -> Self:
-        """Judge a card."""
+        """Verify a card."""
         entries = [_readable(text) for text in texts]
         users = [entry for entry in entries if isinstance(entry, UserEntry) and "Domain" in entry.fields]
         foreign = organization is not None and any(
@@ -76,24 +78,24 @@ class CardReport:
 
     @property
     def is_good(self) -> bool:
-        """Whether it verifies, or may at least be used now."""
+        """Whether the card verifies, or can at least be used now."""
         return self.verification.verifies or self.verification.is_usable
 
     @property
     def summary(self) -> list[str]:
-        """What there is to say of the whole card."""
+        """The result for the whole card, in sentences."""
         verification = self.verification
         lines = ["The card verifies." if verification.verifies else "The card does not verify."]
         if not verification.verifies and verification.is_usable:
             lines = [_SUPERSEDED]
         if self.foreign:
-            lines.append("The organization's keycard given is that of another domain.")
+            lines.append("The given organization's keycard is that of another domain.")
         if verification.is_expired and verification.current is not None:
-            lines.append(f"It must not be used: it has expired on {verification.current.expires}.")
+            lines.append(f"The card must not be used: it expired on {verification.current.expires}.")
         return lines
 
     def as_document(self) -> dict[str, Any]:
-        """Write it for a program."""
+        """Give the report as a JSON document."""
         verification = self.verification
         current = verification.current
         return {
@@ -112,7 +114,7 @@ class CardReport:
         }
 
     def as_lines(self) -> list[str]:
-        """Write it for a person."""
+        """Give the report as lines of text."""
         lines: list[str] = []
         for entry, report in zip(self.entries, self.verification.reports, strict=True):
             lines += [f"Entry {report.place} of {len(self.entries)}", *_entry_lines(entry, report), ""]
@@ -168,5 +170,5 @@ def _entry_lines(entry: Entry | None, report: EntryReport) -> list[str]:
 
 
 def _printable(value: str) -> str:
-    """Escape what a terminal would not show, or not where it stands."""
+    """Escape control characters and others that a terminal does not print."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in value)

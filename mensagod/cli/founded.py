@@ -1,4 +1,4 @@
-"""Showing an installation: to a program, and to a person."""
+"""Showing an installation and its DNS records, as JSON and as text."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,9 +16,9 @@ def as_document(
     records: Iterable[Record],
     listen: Iterable[str],
 ) -> dict[str, Any]:
-    """Make the document of ``init --json``.
+    """Give the JSON document of ``init --json``.
 
-    :param code: ``None`` once it was used.
+    :param code: the administrator's registration code; ``None`` after it was used.
     """
     return {
         "config": config,
@@ -30,7 +30,7 @@ def as_document(
 
 
 def as_lines(records: Sequence[Record]) -> Iterable[str]:
-    """Write DNS records for a person to copy."""
+    """Give DNS records as lines of text, to copy."""
     width = max((len(record.name) for record in records), default=0)
     for record in records:
         yield f"  {record.name:<{width}}  {record.type}  {record.zone_data}"

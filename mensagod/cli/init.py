@@ -23,7 +23,7 @@ TOP_DIR = GlobalTable(domain=Domain("invalid")).top_dir
 
 
 def parse_organization(text: str) -> str:
-    """Read an organization's name; :class:`mensagod.errors.BadValue` if clients could not read it."""
+    """Check an organization's name; raises :class:`mensagod.errors.BadValue` if clients cannot read it."""
     check_client_name(text)
     return text
 
@@ -37,9 +37,7 @@ REGISTRATION = click.Choice([mode.value for mode in Registration], case_sensitiv
 
 @click.command(cls=Verb)
 @click.option("--domain", type=DOMAIN, help="The organization's domain.")
-@click.option(
-    "--organization", type=ORGANIZATION, help="The organization's name, of four characters or more."
-)
+@click.option("--organization", type=ORGANIZATION, help="The organization's name, at least four characters.")
 @click.option(
     "--top-dir",
     type=click.Path(path_type=Path, readable=False),
@@ -51,13 +49,14 @@ REGISTRATION = click.Choice([mode.value for mode in Registration], case_sensitiv
     multiple=True,
     help='Where to listen, such as "tls:2001"; repeatable [default: tcp:2001:interface=127.0.0.1].',
 )
-@click.option("--embedded", is_flag=True, help="Run a PostgreSQL of its own in the top directory.")
-@click.option("--database-url", metavar="URL", help="Use an empty database of a PostgreSQL that is there.")
+@click.option("--embedded", is_flag=True, help="Let the server run its own PostgreSQL, in the top directory.")
+@click.option("--database-url", metavar="URL", help="The URL of an existing, empty PostgreSQL database.")
 @click.option(
     "--registration",
     type=REGISTRATION,
-    help="Who may open an account: everyone, clients in the networks of the configuration, whom the"
-    " administrator approves, or who holds a registration code [default: private].",
+    help="Who may open an account: everyone (public), clients in configured networks (network), users whom"
+    " the administrator approves (moderated), or users with a registration code (private)"
+    " [default: private].",
 )
 @click.option("--admin-id", type=WORKSPACE, help="The administrator's workspace ID [default: a random one].")
 @pass_invocation
@@ -112,7 +111,7 @@ def command(
 
 
 def _require_terminal(domain: Domain | None, organization: str | None, *, has_database: bool) -> None:
-    """Refuse to go on where something is missing and nobody can be asked."""
+    """Refuse missing options if there is no terminal to ask on."""
     given = {
         "--domain": domain is not None,
         "--organization": organization is not None,
@@ -126,11 +125,11 @@ def _require_terminal(domain: Domain | None, organization: str | None, *, has_da
 def _ask_usual(
     top_dir: Path | None, listen: tuple[Listener, ...], registration: str | None
 ) -> tuple[Path, tuple[Listener, ...], str]:
-    """Ask for what has a default, where it was not given."""
+    """Ask for the options that have a default and were not given."""
     if top_dir is None:
         top_dir = Path(click.prompt("Directory of all files", default=str(TOP_DIR), err=True))
     if not listen:
-        question = 'Where to listen ("tls:2001": TLS on port 2001 of all addresses)'
+        question = 'Endpoint to listen on ("tls:2001": TLS on port 2001 of all addresses)'
         listen = (click.prompt(question, type=LISTENER, default="tls:2001", err=True),)
     if registration is None:
         question, usual = "Who may open an account", Registration.PRIVATE.value
@@ -139,7 +138,7 @@ def _ask_usual(
 
 
 def _ask_database() -> tuple[bool, str | None]:
-    question = f'Database: the URL of an empty PostgreSQL database, or "{EMBEDDED}" for one of its own'
+    question = f'Database: the URL of an empty PostgreSQL database, or "{EMBEDDED}" for the server\'s own'
     answer: str = click.prompt(question, default=EMBEDDED, err=True)
     return (True, None) if answer.strip().lower() == EMBEDDED else (False, answer.strip())
 
@@ -160,7 +159,11 @@ def _show(founded: Founded, invocation: Invocation) -> None:
         )
         return
     local = all(listener.is_local for listener in config.network.endpoints)
-    warning = ["It listens on this machine only: give --listen before others can come.", ""] if local else []
+    warning = [
+        "Only this machine can connect to the server: set network.listen to accept other machines.",
+        "",
+    ]
+    warning = warning if local else []
     lines = [
         f"The server for {config.global_.domain} is set up.",
         "",
@@ -169,9 +172,9 @@ def _show(founded: Founded, invocation: Invocation) -> None:
         f"  Administrator       admin/{config.global_.domain}, workspace {founded.admin}",
         f"  Registration code   {founded.code}",
         "",
-        "The code is shown only this once: register the administrator with it.",
-        f"Keep a copy of {config.organization_key} in a safe place: without it the keys of the organization",
-        "in the database, and in every backup of it, open for nobody.",
+        "The registration code is shown only now: register the administrator with it.",
+        f"Keep a copy of {config.organization_key} in a safe place: without it the organization's private",
+        "keys in the database and in its backups cannot be decrypted.",
         "",
         *warning,
         "Publish these DNS records, and an address (A or AAAA) for the host:",

@@ -27,32 +27,32 @@ from mensagod.storage import keys
 from mensagod.storage.connections import Connection
 from mensagod.storage.transactions import transaction
 
-DRY_RUN: Final = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+DRY_RUN: Final = click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 
 QUESTION: Final = (
-    "All keys of the organization are revoked for good, nobody can be verified before they have made a new"
-    " keycard entry, and DNS must be changed at once. Revoke?"
+    "This revokes all keys of the organization permanently. Users cannot be verified until they have made a"
+    " new keycard entry, and you must change DNS at once. Revoke?"
 )
 
 AFTERWARDS: Final = (
-    "Copy it to the other machines of this server, and make a new backup: older ones need the older key."
+    "Copy it to the other machines of this server, and make a new backup: older backups need the old file."
 )
 
 COPY: Final = (
-    "At once: copy the new {path} to the other machines of this server, which cannot go on without it, and"
-    " make a new backup: older ones need the older key"
+    "At once: copy the new {path} to the other machines of this server, which need it to work, and make a new"
+    " backup: older backups need the old file"
 )
 
 
 @click.group(cls=VerbGroup)
 def command() -> None:
-    """Look after the organization's keycard and keys, whether the server runs or not."""
+    """Manage the organization's keycard and keys, whether the server runs or not."""
 
 
 @command.command()
 @pass_invocation
 def show(invocation: Invocation) -> None:
-    """Show the current entry, the keys, who needs a new keycard entry, and the DNS records."""
+    """Show the current entry, the keys, the users who need a new keycard entry, and the DNS records."""
     config = invocation.load()
     with open_installation(config) as connection:
         state = organizations.read_state(config, connection)
@@ -66,9 +66,9 @@ def show(invocation: Invocation) -> None:
 @DRY_RUN
 @pass_invocation
 def rotate(invocation: Invocation, *, dry_run: bool) -> None:
-    """Give the organization new keys, and a new entry in its keycard.
+    """Give the organization new keys, and its keycard a new entry.
 
-    The old encryption key opens what was sealed to it for 30 days more. Running servers follow
+    The old encryption key remains in use for decryption for 30 days. Running servers use the new keys
     within a second.
     """
     _change(invocation, keycard.rotate, dry_run=dry_run)
@@ -77,13 +77,13 @@ def rotate(invocation: Invocation, *, dry_run: bool) -> None:
 @command.command()
 @DRY_RUN
 @click.option(
-    "--new-key", is_flag=True, help="Make a new organization.key, too: the old one is lost or known."
+    "--new-key", is_flag=True, help="Also make a new organization.key, if the old one is lost or compromised."
 )
 @pass_invocation
 def revoke(invocation: Invocation, *, dry_run: bool, new_key: bool) -> None:
-    """Revoke all keys of the organization, because somebody may have got hold of them.
+    """Revoke all keys of the organization, because they may be compromised.
 
-    Everybody then needs a new keycard entry. Running servers follow within a second.
+    All users then need a new keycard entry. Running servers use the new keys within a second.
     """
     _change(invocation, keycard.revoke, dry_run=dry_run, new_key=new_key)
 
@@ -92,10 +92,9 @@ def revoke(invocation: Invocation, *, dry_run: bool, new_key: bool) -> None:
 @DRY_RUN
 @pass_invocation
 def rekey(invocation: Invocation, *, dry_run: bool) -> None:
-    """Replace organization.key, with which the private keys in the database are encrypted.
+    """Replace organization.key, the key that encrypts the private keys in the database.
 
-    Run again after an interruption, it brings the change to its end. Other machines need a copy of the
-    new file.
+    If a change was interrupted, this completes it. Other machines of the server need a copy of the new file.
     """
     config = invocation.load()
     path = config.organization_key
@@ -103,13 +102,13 @@ def rekey(invocation: Invocation, *, dry_run: bool) -> None:
         completes = is_unfinished(config, connection)
         done = not dry_run and replace_key(config, connection)
     if dry_run and completes:
-        text = f"The change of {path}, which was interrupted, would be completed."
+        text = f"The interrupted change of {path} would be completed."
     elif dry_run:
-        text = f"{path} would be replaced, and all private keys encrypted anew."
+        text = f"{path} would be replaced, and all private keys would be encrypted with the new key."
     elif done:
-        text = f"{path} is new. {AFTERWARDS}"
+        text = f"{path} has been replaced. {AFTERWARDS}"
     else:
-        text = f"{path} is complete: its change had been interrupted. {AFTERWARDS}"
+        text = f"The interrupted change of {path} has been completed. {AFTERWARDS}"
     if invocation.as_json:
         output.show_document({"organization_key": str(path), "changed": done, "dry_run": dry_run})
     else:
@@ -117,7 +116,7 @@ def rekey(invocation: Invocation, *, dry_run: bool) -> None:
 
 
 def _change(invocation: Invocation, step: ReplacementStep, *, dry_run: bool, new_key: bool = False) -> None:
-    """Rotate or revoke; what is to be read of the machine is read before anything is changed."""
+    """Rotate or revoke. All files are read before anything is changed."""
     config = invocation.load()
     pins = read_pins(config)
     port = public_port(config.network.endpoints)
@@ -155,12 +154,12 @@ def _change(invocation: Invocation, step: ReplacementStep, *, dry_run: bool, new
 
 
 def _copying(config: Config, when: datetime | None) -> list[Task]:
-    """Write what a new organization.key demands."""
+    """Give the task after a change of organization.key."""
     return [Task(when, COPY.format(path=config.organization_key))]
 
 
 def _read_masters(config: Config, connection: Connection) -> tuple[SecretKey, ...]:
-    """Read organization.key, which must open the private keys."""
+    """Read organization.key, and check that it decrypts the private keys."""
     masters = read_candidates(config.organization_key)
     with transaction(connection) as txn:
         choose_master(keys.usable_keys(txn, 0), masters)
@@ -168,7 +167,7 @@ def _read_masters(config: Config, connection: Connection) -> tuple[SecretKey, ..
 
 
 def _lacking(connection: Connection, *, after_revocation: bool = False) -> list[dict[str, Any]]:
-    """List who needs a new keycard entry, or would need one."""
+    """List the users who need a new keycard entry, or would need one."""
     with transaction(connection) as txn:
         holders = keycard.lacking_entries(txn, after_revocation=after_revocation)
         return [organizations.holder_document(holder) for holder in holders]
@@ -178,7 +177,7 @@ def _confirm(invocation: Invocation) -> None:
     if invocation.yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError("There is no terminal to ask on: give --yes")
+        raise click.UsageError("There is no terminal to ask on: add --yes to confirm")
     click.confirm(QUESTION, abort=True, err=True)
 
 
@@ -208,7 +207,7 @@ def _show_plan(
     lines = [f"Entry {before.index + 1} of the organization's keycard would {verb} entry {before.index}."]
     lines += ["", *(task.text for task in tasks)] if tasks else []
     lines += ["", "These records would have to be replaced:", "", *as_lines(texts)]
-    lines += organizations.lacking_lines(lacking, "Who would need a new keycard entry")
+    lines += organizations.lacking_lines(lacking, "Users who would need a new keycard entry")
     output.show("\n".join(lines))
 
 

@@ -1,4 +1,4 @@
-"""The state of the organization, for a program and for a person."""
+"""The state of the organization, as JSON and as text."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -26,10 +26,10 @@ from mensagod.values.times import format_timestamp
 
 @frozen
 class OrganizationState:
-    """What ``org show`` shows.
+    """The output of ``org show``.
 
-    :ivar key_fault: what is wrong with organization.key; ``None`` if it opens the private keys.
-    :ivar lacking: who needs a new keycard entry.
+    :ivar key_fault: what is wrong with organization.key; ``None`` if it decrypts the private keys.
+    :ivar lacking: the users who need a new keycard entry.
     """
 
     config: Config
@@ -42,18 +42,18 @@ class OrganizationState:
 
     @property
     def warning(self) -> str | None:
-        """What there is to say of the end of the entry."""
+        """The warning if the entry expires soon or has expired."""
         return keycard.expiry_warning(self.entry, self.now)
 
     @property
     def opening(self) -> list[tuple[CryptoString, datetime]]:
-        """The encryption keys that were rotated out and open still, each with the time until when."""
+        """The encryption keys that were rotated out and still decrypt, each with the end of that time."""
         rotated_out = (key for key in self.keys if key.purpose == "encryption" and key.status == "previous")
         ends = [(key.public, key.retired + timedelta(days=KEEP_DAYS)) for key in rotated_out if key.retired]
         return [(key, end) for key, end in ends if end > self.now]
 
     def as_document(self) -> dict[str, Any]:
-        """Write it for a program."""
+        """Give the state as a JSON document."""
         return {
             **entry_document(self.entry),
             "days_left": keycard.days_left(self.entry, self.now),
@@ -68,7 +68,7 @@ class OrganizationState:
         }
 
     def as_lines(self) -> list[str]:
-        """Write it for a person."""
+        """Give the state as lines of text."""
         entry = self.entry
         rows = {
             "Organization": f"{entry.name}, {entry.domain}",
@@ -79,11 +79,11 @@ class OrganizationState:
             "Primary key": str(entry.primary_key),
             "Secondary key": "none" if entry.secondary_key is None else str(entry.secondary_key),
             "Encryption key": str(entry.encryption_key),
-            "organization.key": self.key_fault or f"{self.config.organization_key} opens the private keys",
+            "organization.key": self.key_fault or f"{self.config.organization_key} decrypts the private keys",
         }
         lines = [f"  {name:<18}{value}" for name, value in rows.items()]
         lines += [
-            f"  {'Opens still':<18}{key}, until {dns_changes.show_time(end)}" for key, end in self.opening
+            f"  {'Still decrypts':<18}{key}, until {dns_changes.show_time(end)}" for key, end in self.opening
         ]
         if self.warning is not None:
             lines = [f"Warning: {self.warning}", "", *lines]
@@ -91,7 +91,7 @@ class OrganizationState:
 
 
 def read_state(config: Config, connection: Connection) -> OrganizationState:
-    """Read it all.
+    """Read the state of the organization.
 
     :raises mensagod.installation.faults.InstallationFault: if a certificate cannot be read.
     """
@@ -107,7 +107,7 @@ def read_state(config: Config, connection: Connection) -> OrganizationState:
 
 
 def entry_document(entry: OrganizationEntry) -> dict[str, Any]:
-    """Write an entry of the organization for a program; the keys have their names in DNS."""
+    """Give an entry of the organization as a JSON document; the keys have the names that they have in DNS."""
     return {
         "domain": str(entry.domain),
         "name": entry.name,
@@ -123,14 +123,14 @@ def entry_document(entry: OrganizationEntry) -> dict[str, Any]:
 
 
 def holder_document(holder: Holder) -> dict[str, Any]:
-    """Write who holds a keycard for a program."""
+    """Give the holder of a keycard as a JSON document."""
     return {"workspace_id": str(holder.workspace), "domain": holder.domain, "user_id": holder.user_id}
 
 
 def lacking_lines(
-    lacking: Sequence[dict[str, Any]], title: str = "Who needs a new keycard entry"
+    lacking: Sequence[dict[str, Any]], title: str = "Users who need a new keycard entry"
 ) -> list[str]:
-    """Write who needs a new keycard entry for a person."""
+    """Give the users who need a new keycard entry as lines of text."""
     if not lacking:
         return []
     who = [

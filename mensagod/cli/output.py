@@ -1,4 +1,4 @@
-"""What the command prints: results on stdout, faults as one plain line each on stderr."""
+"""The output of the command: results on stdout, errors on stderr, one line each."""
 
 import json
 import os
@@ -8,15 +8,15 @@ from typing import Any, Final
 import click
 
 FAILED: Final = 1
-"""The exit status of a verb that could not do its work."""
+"""The exit status of a verb that failed."""
 WRONG: Final = 2
-"""The exit status of wrong use and of a wrong configuration."""
+"""The exit status of a usage error or a configuration error."""
 
 
 class Refusal(Exception):
-    """Ends a verb.
+    """Ends a verb with an error.
 
-    :ivar lines: what is wrong, a sentence each.
+    :ivar lines: the messages, a sentence each.
     :ivar status: the exit status.
     """
 
@@ -27,9 +27,9 @@ class Refusal(Exception):
 
 
 def reporting(run: Callable[[], Any]) -> int:
-    """Run, report what goes wrong, and give the exit status.
+    """Run a verb, report its errors, and give the exit status.
 
-    What is none of the conditions that an operator can cause is a fault of ours, and goes on as it is.
+    An exception that the operator cannot cause is a bug, and is raised again.
     """
     try:
         status = run()
@@ -49,7 +49,7 @@ def reporting(run: Callable[[], Any]) -> int:
 
 
 def _advised(error: click.ClickException) -> str:
-    """Give the text of wrong use, with where to read about the right one."""
+    """Give the text of an error; for a usage error, with a reference to ``--help``."""
     message = error.format_message()
     if not isinstance(error, click.UsageError) or error.ctx is None:
         return message
@@ -57,8 +57,8 @@ def _advised(error: click.ClickException) -> str:
 
 
 def explain(error: Exception) -> Refusal | None:
-    """Turn a fault that the operator can mend into lines and a status."""
-    # Only here, for these take longer to load than the overview takes to show.
+    """Give the messages and the status of an error that the operator can correct; ``None`` for others."""
+    # Imported here, because importing these takes longer than showing the overview.
     from mensagod.config.faults import ConfigFaults  # noqa: PLC0415
     from mensagod.installation.faults import BadChoice, InstallationFault  # noqa: PLC0415
     from mensagod.process.accounts import AccountError  # noqa: PLC0415
@@ -75,14 +75,14 @@ def explain(error: Exception) -> Refusal | None:
 
 
 def complain(lines: Iterable[str]) -> None:
-    """Print faults on stderr, each on one line."""
+    """Print messages on stderr, each on one line."""
     for line in lines:
         click.echo(f"mensagod: {' '.join(line.split())}", err=True)
 
 
 def warn_of_fallback(user: str) -> None:
-    """Print a warning if the server would serve as ``nobody``, because there is no account ``user``."""
-    # Only here, as above.
+    """Print a warning if the server would run as ``nobody``, because there is no account ``user``."""
+    # Imported here for the same reason as above.
     from mensagod.process.accounts import fallback_warning, service_account  # noqa: PLC0415
 
     warning = fallback_warning(user, service_account(user) if os.geteuid() == 0 else None)
@@ -91,10 +91,10 @@ def warn_of_fallback(user: str) -> None:
 
 
 def show(text: str) -> None:
-    """Print a result for a person."""
+    """Print a result as text."""
     click.echo(text)
 
 
 def show_document(document: object) -> None:
-    """Print a result for a program."""
+    """Print a result as JSON."""
     click.echo(json.dumps(document, indent=2))

@@ -1,4 +1,4 @@
-"""``mensagod quickstart``: a server to try, all of it in one directory (spec 06)."""
+"""``mensagod quickstart``: a test server in one directory (spec 06)."""
 
 import json
 import os
@@ -43,21 +43,24 @@ _log = Logger(namespace="mensagod.quickstart")
 @click.command(cls=Verb)
 @click.argument("domain", type=DOMAIN, required=False)
 @click.option(
-    "--port", type=_PORT, metavar="PORT", help=f"The port for plain TCP, 0 for any [default: {DEFAULT_PORT}]."
+    "--port",
+    type=_PORT,
+    metavar="PORT",
+    help=f"The port for plain TCP, 0 for a free one [default: {DEFAULT_PORT}].",
 )
 @click.option(
     "--tls-port",
     type=_PORT,
     metavar="PORT",
-    help=f"The port for TLS, 0 for any [default: {DEFAULT_TLS_PORT}].",
+    help=f"The port for TLS, 0 for a free one [default: {DEFAULT_TLS_PORT}].",
 )
 @pass_invocation
 def command(invocation: Invocation, domain: Domain | None, port: int | None, tls_port: int | None) -> None:
-    """Set up a server for DOMAIN (localhost) in ./var, if there is none, and run it on 127.0.0.1.
+    """Set up a server for DOMAIN (default: localhost) in ./var, if there is none, and run it on 127.0.0.1.
 
-    It has a PostgreSQL of its own, and keeps everything in that directory: remove it to begin anew. --config
-    names a file in another directory. Ports that are chosen at the first start are kept; later ones hold
-    for one start.
+    The server has its own PostgreSQL, and keeps everything in that directory: remove it to start again from
+    nothing. To use another directory, give the path of a configuration file in it with --config. Ports that
+    are given at the first start are kept; ports that are given later apply to that start only.
     """
     if port == tls_port and port:
         raise click.UsageError("--port and --tls-port must differ")
@@ -94,10 +97,10 @@ def _choose(place: QuickstartDirectory, domain: Domain, port: int | None, tls_po
 
 
 def _take_over(config: Config, domain: Domain | None, port: int | None, tls_port: int | None) -> None:
-    """Apply what was said now to a server that was set up before."""
+    """Apply the arguments to a server that was set up before."""
     if domain not in {None, config.global_.domain}:
         raise output.Refusal(
-            f"{config.path.parent} has a server for {config.global_.domain}: start in another directory for"
+            f"{config.path.parent} contains a server for {config.global_.domain}: use another directory for"
             f" {domain}",
             status=output.WRONG,
         )
@@ -107,7 +110,7 @@ def _take_over(config: Config, domain: Domain | None, port: int | None, tls_port
 
 
 def with_ports(listen: Sequence[Listener], port: int | None, tls_port: int | None) -> tuple[Listener, ...]:
-    """Put other ports into the first plain and the first TLS listener; ``None`` leaves one as it is."""
+    """Change the ports of the first plain and the first TLS listener; ``None`` leaves one unchanged."""
     changed = list(listen)
     for kind, number in (("tcp", port), ("tls", tls_port)):
         if number is not None:
@@ -119,14 +122,14 @@ def with_ports(listen: Sequence[Listener], port: int | None, tls_port: int | Non
 
 
 def check_ports(listen: Sequence[Listener]) -> None:
-    """Refuse ports that cannot be had."""
+    """Raise :class:`~mensagod.cli.output.Refusal` if a port cannot be used."""
     unusable = unusable_ports(listen)
     if unusable:
         raise output.Refusal(*unusable)
 
 
 def unusable_ports(listen: Sequence[Listener]) -> list[str]:
-    """Find ports that cannot be had; a sentence each, with the option that chooses another."""
+    """Find ports that cannot be used; give a sentence for each, with the option to choose another."""
     sentences = []
     for listener in listen:
         if listener.port and listener.kind in {"tcp", "tls"} and ":" not in listener.interface:
@@ -148,9 +151,9 @@ def _try_port(interface: str, port: int) -> None:
 
 @frozen
 class _Stage:
-    """Where the server presents itself when it runs.
+    """Prints the addresses of the server and the registration code once the server runs.
 
-    :ivar stream: stdout, which leads to the log while the server runs.
+    :ivar stream: the original stdout; ``sys.stdout`` leads to the log while the server runs.
     """
 
     place: QuickstartDirectory
@@ -159,10 +162,10 @@ class _Stage:
     stream: TextIO
 
     def announce(self, addresses: tuple[str, ...]) -> None:
-        """Show where it is, and how its administrator registers."""
+        """Print the addresses of the server, and how its administrator registers."""
         shown = deferToThread(self._describe, addresses)
         shown.addCallback(self._print)
-        shown.addErrback(lambda failure: _log.failure("The server cannot be described", failure))
+        shown.addErrback(lambda failure: _log.failure("The server's addresses cannot be shown", failure))
 
     def _print(self, text: str) -> None:
         click.echo(text, file=self.stream)
@@ -203,7 +206,7 @@ class _Stage:
             lines += [
                 f"  {'Registration code':<18}  {code}",
                 "",
-                "Next: register the administrator in a Mensago client, with workspace and code. Until then",
-                f"the code is kept in {self.place.code}.",
+                "Next: register the administrator in a Mensago client, with the workspace and the code.",
+                f"Until then the code is kept in {self.place.code}.",
             ]
         return [*lines, "", f"Everything is in {self.place.directory}. Ctrl-C stops the server.", ""]

@@ -13,10 +13,11 @@ from mensagod.config import configuration_path
 @click.command(cls=Verb)
 @pass_invocation
 def command(invocation: Invocation) -> None:
-    """Run the server in the foreground, until SIGTERM or Ctrl-C.
+    """Run the server in the foreground until SIGTERM or Ctrl-C.
 
-    The same as "twistd --nodaemon mensagod --config FILE". SIGHUP reads configuration and certificates again.
+    This is the same as "twistd --nodaemon mensagod --config FILE". SIGHUP reads the configuration and the
+    certificates again.
     """
-    # A program that asks for JSON gets no log in between.
+    # With --json, stdout is reserved for JSON.
     log = sys.stderr if invocation.as_json else sys.stdout
     serve(configuration_path(os.environ, invocation.config), log=log)

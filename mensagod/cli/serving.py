@@ -20,24 +20,24 @@ Announce = Callable[[tuple[str, ...]], None]
 
 
 class _Runner(ApplicationRunner):
-    """Does what ``twistd --nodaemon`` does, but returns after a signal, so that we end with status 0."""
+    """Does the same as ``twistd --nodaemon``, but returns after a signal, so that the exit status is 0."""
 
     def __init__(self, options: Any, log: TextIO):
         super().__init__(options)
         self._log = log
 
     def preApplication(self) -> None:
-        """Have nothing to do: there is no pid file and no daemon."""
+        """Do nothing: there is no PID file and no daemon."""
 
     def createOrGetApplication(self) -> Any:
-        """Make the application, with a log that goes where we want it."""
+        """Make the application, with a log that goes to the given stream."""
         application = super().createOrGetApplication()
         server = self.config.subOptions.made.server
         application.setComponent(ILogObserver, LineObserver(lambda: server.config.log, self._log))
         return application
 
     def postApplication(self) -> None:
-        """Run it, until a signal or a fault ends it."""
+        """Run the application until a signal or a fault ends it."""
         IService(self.application).privilegedStartService()
         startApplication(self.application, False)
         self.startReactor(None, sys.__stdout__, sys.__stderr__)
@@ -48,13 +48,13 @@ def serve(
 ) -> None:
     """Run the server until a signal ends it.
 
-    :param announce: called once with the bound addresses when clients are let in. By then ``sys.stdout``
+    :param announce: called once with the bound addresses when clients are accepted. By then ``sys.stdout``
         leads to the log.
-    :param log: where the log goes.
-    :param ends_on_hangup: whether SIGHUP ends the server, too, because it means that the terminal is gone.
-    :raises mensagod.config.ConfigFaults: if the configuration is wrong.
-    :raises mensagod.process.accounts.AccountError: if root cannot obey it safely.
-    :raises Refusal: if the server does not start, or ended by itself.
+    :param log: the stream for the log.
+    :param ends_on_hangup: whether SIGHUP ends the server, because it means that the terminal was closed.
+    :raises mensagod.config.ConfigFaults: if the configuration has faults.
+    :raises mensagod.process.accounts.AccountError: if root cannot use the configuration safely.
+    :raises Refusal: if the server does not start, or ends without a signal.
     """
     path = config.absolute()
     load_guarded(path, os.environ)
@@ -70,7 +70,7 @@ def serve(
     except SystemExit as error:
         raise Refusal(str(error)) from error
     finally:
-        # The log takes both over.
+        # The server has replaced both by streams that write to the log.
         sys.stdout, sys.stderr = streams
     if options.subOptions.made.fault is not None:
         raise Refusal(options.subOptions.made.fault)

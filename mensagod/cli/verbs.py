@@ -1,4 +1,4 @@
-"""What all verbs have in common: the global options, in any place, and loading on first use."""
+"""The base of all verbs: global options in any position, and loading of a verb when it is used."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 @define
 class Invocation:
-    """What the global options say, wherever they stand.
+    """The values of the global options.
 
     :ivar config: the file that ``--config`` names.
-    :ivar as_json: whether the result is to be one JSON document on stdout.
-    :ivar yes: whether questions before something is destroyed are answered already.
+    :ivar as_json: whether to print the result as one JSON document on stdout.
+    :ivar yes: whether to confirm destructive actions without asking.
     """
 
     config: Path | None = None
@@ -31,12 +31,12 @@ class Invocation:
     yes: bool = False
 
     def load(self) -> "Config":
-        """Read the configuration; root then acts as its owner until the verb ends, if others can change it.
+        """Read the configuration. If others can change it, root acts as its owner until the verb ends.
 
-        :raises mensagod.config.ConfigFaults: if it cannot be used.
-        :raises mensagod.process.accounts.AccountError: if root cannot obey it safely.
+        :raises mensagod.config.ConfigFaults: if it has faults.
+        :raises mensagod.process.accounts.AccountError: if root cannot use it safely.
         """
-        # Only here, for this takes longer to load than the overview takes to show.
+        # Imported here, because importing these takes longer than showing the overview.
         from mensagod.config import configuration_path  # noqa: PLC0415
         from mensagod.process.accounts import acting_as  # noqa: PLC0415
         from mensagod.process.eager_imports import load_modules  # noqa: PLC0415
@@ -58,8 +58,8 @@ pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
 class Entry:
     """A verb that is loaded when it is used.
 
-    :ivar module: which has the verb under the name ``command``.
-    :ivar summary: the line that the overview shows.
+    :ivar module: the module, which defines ``command``.
+    :ivar summary: the line in the overview.
     """
 
     module: str
@@ -75,7 +75,7 @@ class Verb(click.Command):
 
 
 class VerbGroup(click.Group):
-    """Verbs below a common word; takes the global options, too."""
+    """A group of verbs, which takes the global options, too."""
 
     command_class = Verb
 
@@ -84,7 +84,7 @@ class VerbGroup(click.Group):
         self.params.extend(_global_options())
 
     def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
-        """Give the verbs, each with a line on what it does."""
+        """Give the verbs and their summaries."""
         found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
         return [(name, verb.get_short_help_str(limit=200)) for name, verb in found if verb is not None]
 
@@ -105,7 +105,7 @@ class Root(VerbGroup):
         self._entries = entries
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the verbs, in the order of the table."""
+        """Give the names of the verbs, in the order of the table."""
         return list(self._entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -116,20 +116,20 @@ class Root(VerbGroup):
         return command
 
     def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
-        """Give the verbs without loading any."""
+        """Give the verbs and their summaries, without loading a verb."""
         return [(name, entry.summary) for name, entry in self._entries.items()]
 
     def main(self, *arguments: Any, **keywords: Any) -> Any:
-        """Run, and end the process: status 0 done, 1 failed, 2 wrong use or wrong configuration."""
+        """Run, and end the process with status 0 (success), 1 (failure) or 2 (wrong use or configuration)."""
         run = super().main
         settings = {"prog_name": "mensagod", **keywords, "standalone_mode": False}
         raise SystemExit(reporting(lambda: run(*arguments, **settings)))
 
 
 class Parsed(click.ParamType, Generic[T]):  # type: ignore[type-arg]
-    """An option's value, read by one of our parsers.
+    """The type of an option whose value is parsed by a function.
 
-    :param parse: raises :class:`ValueError` with a sentence for what it refuses.
+    :param parse: raises :class:`ValueError` with a message if the value is not allowed.
     """
 
     def __init__(self, name: str, parse: Callable[[str], T]):
@@ -151,10 +151,10 @@ def _global_options() -> list[click.Parameter]:
     return [
         click.Option(
             ["--config"],
-            # What cannot be read is for the loading to tell, with what to do.
+            # An unreadable file is reported when it is loaded, with what to do.
             type=click.Path(path_type=Path, readable=False),
             metavar="FILE",
-            help="The configuration [default: $MENSAGOD_CONFIG or /etc/mensagod/serverconfig.toml;"
+            help="The configuration file [default: $MENSAGOD_CONFIG or /etc/mensagod/serverconfig.toml;"
             " quickstart: var/serverconfig.toml].",
             expose_value=False,
             callback=_note,
@@ -162,14 +162,14 @@ def _global_options() -> list[click.Parameter]:
         click.Option(
             ["--json", "as_json"],
             is_flag=True,
-            help="Print one JSON document.",
+            help="Print the result as one JSON document.",
             expose_value=False,
             callback=_note,
         ),
         click.Option(
             ["--yes"],
             is_flag=True,
-            help="Answer questions with yes.",
+            help="Confirm destructive actions without asking.",
             expose_value=False,
             callback=_note,
         ),

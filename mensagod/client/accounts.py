@@ -1,4 +1,4 @@
-"""Getting an account (spec 04, *Registering*)."""
+"""Registering accounts (spec 04, *Registering*)."""
 
 from attrs import frozen
 
@@ -14,9 +14,9 @@ from mensagod.wire.messages import Response
 
 @frozen
 class Account:
-    """An account as the server answered.
+    """An account, from the server's answer.
 
-    :ivar user_id: ``None`` if it has none but the workspace ID.
+    :ivar user_id: ``None`` if it has only a workspace ID.
     """
 
     workspace: WorkspaceID
@@ -25,15 +25,15 @@ class Account:
 
     @property
     def address(self) -> WAddress:
-        """The address that never changes."""
+        """The workspace address, which never changes."""
         return WAddress(self.workspace, self.domain)
 
 
 @frozen
 class Preregistration:
-    """An account that waits for its user.
+    """A preregistered account.
 
-    :ivar code: what the user needs for :func:`register_with_code`; a secret.
+    :ivar code: the registration code for :func:`register_with_code`; a secret.
     """
 
     account: Account
@@ -46,9 +46,10 @@ async def preregister(
     user_id: UserID | None = None,
     domain: Domain | None = None,
 ) -> Preregistration:
-    """Make an account for a user to take; only the administrator may.
+    """Preregister an account; only the administrator may.
 
-    What is not given the server chooses; without a user ID there will be none.
+    The server chooses the workspace ID and the domain if they are not given. Without ``user_id`` the account
+    has none.
     """
     fields = PreregFields(workspace=workspace, user_id=user_id, domain=domain)
     response = await connection.request("PREREG", fields, Status.OK)
@@ -64,9 +65,9 @@ async def register_with_code(
     *,
     domain: Domain | None = None,
 ) -> Account:
-    """Take a preregistered account, with a first device.
+    """Register a preregistered account, with a first device.
 
-    :param who: either ID of the account.
+    :param who: the workspace ID or the user ID of the account.
     :param password_hash: see :func:`mensagod.client.passwords.hash_password`.
     """
     fields = RegcodeFields(
@@ -84,7 +85,7 @@ def _account(response: Response) -> Account:
     """Read the account in an answer."""
     user_id = optional(response, "User-ID", UserID.from_text)
     if user_id is not None and user_id.workspace is not None:
-        # Where there is none, the text of the workspace ID stands in for it.
+        # An account without a user ID has the text of its workspace ID in this field.
         user_id = None
     workspace = required(response, "Workspace-ID", WorkspaceID.from_text)
     return Account(workspace, required(response, "Domain", Domain.from_text), user_id)

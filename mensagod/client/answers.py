@@ -1,4 +1,4 @@
-"""Reading the answers to requests: which status, which fields."""
+"""Checking the status of an answer, and parsing its fields."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 def expect(response: Response, *statuses: Status) -> Response:
-    """Give the response if its status is one of ``statuses`` (none given: below 300).
+    """Give the response if its status is one of ``statuses``, or below 300 if none is given.
 
-    :raises RequestRefused: if it is another.
+    :raises RequestRefused: if its status is another one.
     """
     if response.status in statuses or (not statuses and response.status < Status.INTERNAL_SERVER_ERROR):
         return response

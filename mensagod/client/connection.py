@@ -1,4 +1,4 @@
-"""A connection to a server: one request after the other, or several at once (spec 01)."""
+"""A connection to a server, for requests one at a time or pipelined (spec 01)."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -21,16 +21,16 @@ from mensagod.wire.messages import Request, Response
 
 TIMEOUT = 60.0
 MAX_ANSWER = 17 * 1024 * 1024
-"""A little more than the largest answer that the server gives (spec 04, *Files*)."""
+"""Bytes; a little more than the server's largest answer (spec 04, *Files*)."""
 
 Asked = Fields | Mapping[str, object]
-"""The fields of a request: an instance of a class of :mod:`mensagod.requests`, or names and values, for a
-command that this server does not have. What is ``None`` is left out, the rest goes as its text."""
+"""The fields of a request: an instance of a class of :mod:`mensagod.requests`, or names and values for a
+command that this server does not have. Values that are ``None`` are left out; others are sent as text."""
 
 
 @define(eq=False)
 class Turn:
-    """The right to send, for as long as a command of several steps lasts."""
+    """The exclusive right to send requests, for the steps of a command."""
 
     _connection: "ClientConnection"
     _protocol: ClientProtocol
@@ -49,7 +49,7 @@ class Turn:
         return expect(await self.ask(action, fields), *statuses)
 
     async def receive(self, action: str, fields: Asked | None, size: int, sink: Sink) -> None:
-        """Send the request that brings ``size`` raw bytes, and wait until ``sink`` has them."""
+        """Send a request whose answer is ``size`` raw bytes, and wait until ``sink`` has them."""
         await self._protocol.receive(_request(action, fields), size, sink)
 
     async def transfer(self, size: int, source: bytes | IBodyProducer, *statuses: Status) -> Response:
@@ -61,8 +61,8 @@ class Turn:
 class ClientConnection:
     """A connection whose greeting has been read.
 
-    :ivar update_count: what the server last said of changes that others made; the owner may reset it.
-    :ivar on_update_count: called whenever the server says so.
+    :ivar update_count: the last number of changes by others that the server sent; the owner may reset it.
+    :ivar on_update_count: called with each such number.
     """
 
     _protocol: ClientProtocol
@@ -89,8 +89,8 @@ class ClientConnection:
     async def turn(self) -> AsyncIterator[Turn]:
         """Keep other requests waiting during the steps of a command (spec 01, *Multi-step commands*).
 
-        A refusal leaves the connection as it is. Whatever else breaks off the steps, a cancellation among it,
-        ends the connection, because the server would take the next request for the missing step.
+        After a refusal the connection can be used. Any other exception, including a cancellation, ends the
+        connection, because the server would take the next request for the missing step.
         """
         await self._lock.acquire()
         try:
@@ -104,11 +104,12 @@ class ClientConnection:
             self._lock.release()
 
     def note(self, response: Response, request: Request) -> Response:
-        """Take note of what an answer says beside what was asked for, and give it back.
+        """Process the update notification in an answer, if it has one, and give the answer back.
 
-        :raises mensagod.client.errors.UnexpectedAnswer: if its ``UpdateCount`` is no number.
+        :raises mensagod.client.errors.UnexpectedAnswer: if its ``UpdateCount`` is not a number.
         """
-        # To these two the count is what they asked for, not news (spec 04, *Update notification*).
+        # For these two the count is the requested result, not a notification (spec 04, *Update
+        # notification*).
         asked = request.action == "GETUPDATES" or request.has("CountUpdates")
         if response.status == Status.OK and "UpdateCount" in response.data and not asked:
             self.update_count = required(response, "UpdateCount", parse_integer)
@@ -116,7 +117,7 @@ class ClientConnection:
         return response
 
     def _tell(self, count: int) -> None:
-        """Call the owner back; its faults are not those of the request that happened to bring the count."""
+        """Call ``on_update_count``; its exceptions are logged, and do not fail the request."""
         if self.on_update_count is None:
             return
         try:
@@ -125,17 +126,17 @@ class ClientConnection:
             self._log.failure("Callback for an update count failed")
 
     async def close(self) -> None:
-        """Send QUIT once no command is between its steps, and wait until the connection has ended."""
+        """Wait until no command is between its steps, send QUIT, and wait until the connection has ended."""
         async with self.turn():
             ended = self._protocol.quit()
         await ended
 
     def abort(self) -> None:
-        """End the connection at once; what waits fails with :class:`~mensagod.client.errors.Disconnected`."""
+        """End the connection at once; waiting requests fail with :class:`.Disconnected`."""
         self._protocol.abort()
 
     def wait_closed(self) -> Deferred[None]:
-        """Fire once the connection has ended, however it did."""
+        """Give a Deferred that fires once the connection has ended, for whatever reason."""
         return self._protocol.wait_lost()
 
 
@@ -149,13 +150,14 @@ def connect(
 ) -> Deferred[ClientConnection]:
     """Connect and read the greeting.
 
-    The Deferred fires with the connection. It fails as the endpoint fails, with :class:`ServerRefused` if the
-    server takes no connections now, and with another :class:`ClientError` if it is no Mensago server.
+    The Deferred fires with the connection. It fails with the error of the endpoint, with
+    :class:`ServerRefused` if the server does not accept connections now, or with another :class:`ClientError`
+    if it is not a Mensago server.
 
-    :param clock: measures the timeouts; the reactor unless given.
-    :param timeout: seconds for the greeting, for each answer, and for any progress of raw data.
-    :param max_answer: the size in bytes of the largest answer that is taken.
-    :param on_update_count: called when the server says that others changed something.
+    :param clock: measures the timeouts; default: the reactor.
+    :param timeout: seconds to wait for the greeting, for each answer, and for progress of raw data.
+    :param max_answer: the largest accepted answer in bytes.
+    :param on_update_count: called with the number of changes by others whenever the server sends it.
     """
     if clock is None:
         from twisted.internet import reactor  # noqa: PLC0415  importing it installs one
@@ -180,7 +182,7 @@ async def _connect(
 
 
 def _request(action: str, fields: Asked | None) -> Request:
-    """Make a request of what has a value."""
+    """Make a request of the fields that have a value."""
     if isinstance(fields, Fields):
         return Request(action, fields.to_data())
     return Request(action, {name: str(value) for name, value in (fields or {}).items() if value is not None})

@@ -8,20 +8,21 @@ from mensagod.values.times import parse_integer
 
 
 async def cancel(connection: ClientConnection) -> None:
-    """Give up a pending step; a login that has not finished starts over."""
+    """Cancel a pending step; an unfinished login starts again from its first step."""
     await connection.request("CANCEL", None, Status.OK)
 
 
 async def idle(connection: ClientConnection, count_updates: int | None = None) -> int | None:
-    """Show that the client is there.
+    """Keep the connection from being closed as idle.
 
-    :param count_updates: a Unix time; if given, the number of update records from then on is the result.
+    :param count_updates: a Unix time.
+    :returns: the number of update records since ``count_updates``; ``None`` if that is not given.
     """
     response = await connection.request("IDLE", IdleFields(count_updates=count_updates), Status.OK)
     return None if count_updates is None else required(response, "UpdateCount", parse_integer)
 
 
 async def log_out(connection: ClientConnection) -> None:
-    """End the login; the connection stays."""
+    """Log out; the connection remains open."""
     await connection.request("LOGOUT", None, Status.OK)
     connection.update_count = None

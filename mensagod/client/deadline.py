@@ -1,4 +1,4 @@
-"""A time that runs out unless something happens before."""
+"""A timeout that can be restarted."""
 
 from collections.abc import Callable
 
@@ -15,14 +15,14 @@ class Deadline:
         self._call: IDelayedCall | None = None
 
     def restart(self) -> None:
-        """Let the time run from now on."""
+        """Start the time anew."""
         if self._call is not None and self._call.active():
             self._call.reset(self._seconds)
         else:
             self._call = self._clock.callLater(self._seconds, self._expire)
 
     def stop(self) -> None:
-        """Let it run no longer."""
+        """Stop the time; ``expire`` is not called."""
         if self._call is not None and self._call.active():
             self._call.cancel()
         self._call = None

@@ -1,4 +1,4 @@
-"""The device that a client runs on."""
+"""The credentials of the client's device."""
 
 from attrs import frozen
 
@@ -10,9 +10,9 @@ from mensagod.values.identity import DeviceID
 
 @frozen
 class DeviceCredentials:
-    """Who the device is and how it proves it.
+    """The ID and the key pair of a device.
 
-    :ivar info: its description, sealed for the other devices of the user.
+    :ivar info: its description, sealed for the user's other devices.
     """
 
     id: DeviceID

@@ -1,4 +1,4 @@
-"""What can go wrong for a client."""
+"""The errors of the client."""
 
 from mensagod.status import Status
 from mensagod.wire.greeting import Greeting
@@ -6,13 +6,13 @@ from mensagod.wire.messages import Response
 
 
 class ClientError(Exception):
-    """A request did not end as it was meant to."""
+    """A request failed."""
 
 
 class ServerRefused(ClientError):
-    """The server's greeting says that it takes no connections now (spec 01, *Greeting*).
+    """The server's greeting says that it does not accept connections now (spec 01, *Greeting*).
 
-    :ivar greeting: what it said.
+    :ivar greeting: the greeting.
     """
 
     def __init__(self, greeting: Greeting):
@@ -26,7 +26,7 @@ class ServerRefused(ClientError):
 
 
 class RequestRefused(ClientError):
-    """The server answered a request with another status than the one that was hoped for.
+    """The server answered a request with a status other than the expected ones.
 
     :ivar response: the answer.
     """
@@ -42,11 +42,11 @@ class RequestRefused(ClientError):
 
 
 class Disconnected(ClientError):
-    """The connection ended before the answer was there, or had ended before the request."""
+    """The connection ended before the answer came, or before the request was sent."""
 
 
 class RequestTimedOut(ClientError):
-    """The answer took too long. The connection is closed: what came later could not be told apart."""
+    """The answer took too long. The connection is closed: a late answer could not be told from others."""
 
 
 class ServerViolation(ClientError):
@@ -54,8 +54,8 @@ class ServerViolation(ClientError):
 
 
 class UnexpectedAnswer(ClientError):
-    """An answer has not the fields that its command gives, or they are malformed."""
+    """A field of an answer is missing or malformed."""
 
 
 class ServerNotProven(ClientError):
-    """The server could not open what was sealed to its organization's key (spec 04, *Logging in*)."""
+    """The server could not prove that it has its organization's key (spec 04, *Logging in*)."""

@@ -1,4 +1,4 @@
-"""What a client waits for next on its connection: a message, or raw bytes (spec 01, *Raw data phases*)."""
+"""What a client expects next on its connection: a message or raw bytes (spec 01, *Raw data phases*)."""
 
 from abc import ABC, abstractmethod
 from typing import Generic, Protocol, TypeVar
@@ -24,10 +24,10 @@ class Sink(Protocol):
 
 
 class Expectation(ABC, Generic[T]):
-    """What comes next, once all that was expected before has come.
+    """Data that the client expects from the server, after all earlier expectations are complete.
 
-    :ivar done: fires with what came, or fails.
-    :ivar deadline: runs while the server is expected to send.
+    :ivar done: fires with the data, or fails.
+    :ivar deadline: the timeout while the server must send.
     """
 
     def __init__(self, deadline: Deadline):
@@ -36,28 +36,28 @@ class Expectation(ABC, Generic[T]):
 
     @abstractmethod
     def read(self, decoder: FrameDecoder) -> bool:
-        """Take what was expected from ``decoder``; tell whether all of it was there."""
+        """Read the expected data from ``decoder``; tell whether it is complete."""
 
     @abstractmethod
     def complete(self) -> None:
-        """Pass on what came, once :meth:`read` has said that all of it was there."""
+        """Fire ``done``, after :meth:`read` has returned true."""
 
     def fail(self, reason: Failure) -> None:
-        """It will not come."""
+        """Fail ``done``, because the data will not come."""
         self.deadline.stop()
         if not self.done.called:
             self.done.errback(reason)
 
 
 class Answer(Expectation[Response]):
-    """The answer to a request. Its deadline is for the whole of it."""
+    """The answer to a request. Its deadline is for the complete answer."""
 
     _response: Response
 
     def read(self, decoder: FrameDecoder) -> bool:
-        """Take a message.
+        """Read a message.
 
-        :raises CommandError: if a frame breaks the rules or announces too much.
+        :raises CommandError: if a frame violates the protocol, or announces too much data.
         :raises BadValue: if the message is not a response.
         """
         message = decoder.next_message()
@@ -67,13 +67,13 @@ class Answer(Expectation[Response]):
         return True
 
     def complete(self) -> None:
-        """Give the response."""
+        """Fire ``done`` with the response."""
         self.deadline.stop()
         self.done.callback(self._response)
 
 
 class RawData(Expectation[None]):
-    """Raw bytes of a known number. The deadline begins anew whenever some have come."""
+    """A known number of raw bytes. The deadline is restarted whenever some arrive."""
 
     def __init__(self, deadline: Deadline, size: int, sink: Sink, producer: IPushProducer):
         super().__init__(deadline)
@@ -83,9 +83,9 @@ class RawData(Expectation[None]):
         self._registered = False
 
     def read(self, decoder: FrameDecoder) -> bool:
-        """Pass on what has come.
+        """Pass the bytes that have arrived to the sink.
 
-        :raises ClientError: if the sink fails; what waits for it then fails as the sink did.
+        :raises ClientError: if the sink fails; ``done`` fails with the error of the sink.
         """
         try:
             self._register()
@@ -102,18 +102,18 @@ class RawData(Expectation[None]):
         return True
 
     def complete(self) -> None:
-        """Tell that the sink has all."""
+        """Fire ``done``: the sink has all bytes."""
         self._unregister()
         self.deadline.stop()
         self.done.callback(None)
 
     def fail(self, reason: Failure) -> None:
-        """The rest will not come."""
+        """Fail ``done``, because the rest will not come."""
         self._unregister()
         super().fail(reason)
 
     def _register(self) -> None:
-        """From the first of our bytes on let the sink slow down the server."""
+        """Register the transport with the sink before the first byte, so that it can slow the server down."""
         if not self._registered and IConsumer.providedBy(self._sink):
             self._registered = True
             self._sink.registerProducer(self._producer, True)

@@ -26,7 +26,7 @@ async def list_files(
     """List the files of a directory.
 
     :param path: the current directory unless given.
-    :param time: a Unix time; only files from then on, by their names.
+    :param time: a Unix time; list only files with this or a later time in their names.
     """
     response = await connection.request("LIST", ListFields(path=path, time=time or 0), Status.OK)
     return optional(response, "Files", _file_names) or []
@@ -38,9 +38,9 @@ async def select(connection: ClientConnection, path: ServerPath) -> None:
 
 
 async def exists(connection: ClientConnection, path: ServerPath) -> bool:
-    """Tell whether a file or directory is there.
+    """Tell whether a file or directory exists.
 
-    :raises RequestRefused: if the client has no right to know, or another refusal than 404.
+    :raises RequestRefused: if the server refuses the request with a status other than 404.
     """
     response = await connection.request("EXISTS", ExistsFields(path=path), Status.OK, Status.NOT_FOUND)
     return response.status == Status.OK
@@ -49,10 +49,10 @@ async def exists(connection: ClientConnection, path: ServerPath) -> bool:
 async def download(
     connection: ClientConnection, path: ServerPath, offset: int = 0, max_size: int = MAX_IN_MEMORY
 ) -> bytes:
-    """Fetch a file, or what stands in it from ``offset`` on.
+    """Download a file into memory, from ``offset`` to its end.
 
-    :param max_size: how many bytes are taken into memory.
-    :raises UnexpectedAnswer: if they are more; the connection ends.
+    :param max_size: the most bytes to download.
+    :raises UnexpectedAnswer: if there are more; the connection ends.
     """
     content = BytesIO()
     await download_to(connection, path, content, offset, max_size)
@@ -66,12 +66,12 @@ async def download_to(
     offset: int = 0,
     max_size: int | None = None,
 ) -> int:
-    """Fetch a file into ``sink``, as it comes; give the number of bytes.
+    """Download a file into ``sink``, in pieces; give the number of bytes.
 
     :param sink: has ``write``; if it is an :class:`~twisted.internet.interfaces.IConsumer` it can slow down
         the server.
-    :param max_size: how many bytes are taken.
-    :raises UnexpectedAnswer: if they are more, or fewer than none; the connection ends.
+    :param max_size: the most bytes to download.
+    :raises UnexpectedAnswer: if there are more, or if the file ends before ``offset``; the connection ends.
     """
     async with connection.turn() as turn:
         response = await turn.request("DOWNLOAD", DownloadFields(path=path, offset=offset), Status.CONTINUE)
@@ -84,5 +84,5 @@ async def download_to(
 
 
 def _file_names(text: str) -> list[FileName]:
-    """Read a list of names."""
+    """Parse a list of names."""
     return [FileName.from_text(name) for name in text.split(",")]

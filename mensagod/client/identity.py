@@ -1,6 +1,6 @@
 """Making and changing keycards (spec 04, *Identity*).
 
-The user's private keys stay here: the server sees an entry's public keys and its signatures.
+The user's private keys stay in the client. The server gets only the public keys and signatures of an entry.
 """
 
 from attrs import frozen
@@ -25,9 +25,9 @@ from mensagod.wire.messages import Response
 
 @frozen
 class NewOrganizationKeys:
-    """What ``organization_revoke`` made, to publish in DNS.
+    """The new keys of the organization after ``organization_revoke``, to publish in DNS.
 
-    :ivar index: of the organization's new entry.
+    :ivar index: the index of the organization's new entry.
     """
 
     index: int
@@ -38,12 +38,12 @@ class NewOrganizationKeys:
 async def add_entry(
     connection: ClientConnection, base: UserEntry, keys: UserKeys, organization: OrganizationEntry
 ) -> UserEntry:
-    """Add an entry to the own card, and give it as it stands there.
+    """Add an entry to the user's card; give the complete entry.
 
     :param base: see :func:`mensagod.keycards.making.make_user_root` and ``rotate_user``.
     :param keys: the private keys of ``base``.
     :param organization: the organization's current entry, verified; its key must have signed.
-    :raises RequestRefused: if the server refuses it, with 412 if another device was faster.
+    :raises RequestRefused: if the server refuses it; with 412 if another device has added an entry meanwhile.
     :raises UnexpectedAnswer: if the organization's signature or the hash is wrong; nothing was added then.
     """
     return await _add(
@@ -59,7 +59,7 @@ async def revoke(
     *,
     password_hash: str,
 ) -> UserEntry:
-    """Revoke the current entry of the own card, and give the one that stands in its place.
+    """Revoke the current entry of the user's card; give the entry that replaces it.
 
     :param base: see :func:`mensagod.keycards.making.revoke_user`.
     :raises RequestRefused: as :func:`add_entry`, and with 401 for a wrong password.
@@ -80,7 +80,7 @@ async def is_current(connection: ClientConnection, index: int, workspace: Worksp
 
 
 async def organization_revoke(connection: ClientConnection, password_hash: str) -> NewOrganizationKeys:
-    """Revoke the organization's keys; only the administrator may, and only where it is switched on."""
+    """Revoke the organization's keys; only the administrator may, if ``security.remote_orgrevoke`` is set."""
     response = await connection.request("ORGREVOKE", PasswordFields(password_hash=password_hash), Status.OK)
     return NewOrganizationKeys(
         required(response, "Index", parse_integer),
@@ -107,7 +107,7 @@ async def _add(
 def _complete(
     base: UserEntry, response: Response, keys: UserKeys, organization: OrganizationEntry
 ) -> UserEntry:
-    """Add what the server gave and the user's signature, but sign nothing that does not verify."""
+    """Add the server's lines and the user's signature to an entry, after verifying the server's lines."""
     entry = base
     try:
         for line in ("Organization-Signature", "Previous-Hash"):

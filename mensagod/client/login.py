@@ -24,7 +24,7 @@ CHALLENGE_SIZE = 32
 
 @frozen
 class LoginResult:
-    """What the server said at the end of a login.
+    """The server's answer at the end of a login.
 
     :ivar key_info: the keys of the user, sealed to this device, if another device has just approved it.
     """
@@ -42,8 +42,8 @@ async def log_in(
 ) -> LoginResult:
     """Log in to a workspace.
 
-    :param organization_key: the ``Encryption-Key`` of the organization; who opens what is sealed to it is the
-        server that it should be.
+    :param organization_key: the ``Encryption-Key`` of the organization. The server proves its identity by
+        opening a challenge that is sealed to this key.
     :raises RequestRefused: if a step is refused. The statuses 105 and 101 say that another device has to
         approve this one; :func:`present_device` may then be tried again on the same connection.
     :raises ServerNotProven: if the server cannot open the challenge; the connection ends.
@@ -93,7 +93,7 @@ def _opened(response: Response, device: DeviceCredentials) -> str:
     except (BadValue, ValueError) as error:
         raise UnexpectedAnswer("The server's challenge does not open") from error
     if not fresh:
-        # A server that could have any text opened would read what others sealed to the device.
+        # Otherwise a malicious server could let the device open texts that others have sealed to it.
         raise UnexpectedAnswer("The server's challenge is not 32 random bytes")
     return text
 

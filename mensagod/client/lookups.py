@@ -1,4 +1,4 @@
-"""Finding out who somebody is (spec 04, *Identity*)."""
+"""Looking up workspace IDs and keycards (spec 04, *Identity*)."""
 
 import re
 
@@ -8,7 +8,7 @@ from mensagod.requests.identity import GetCardFields, GetWIDFields
 from mensagod.status import Status
 from mensagod.values.identity import Domain, MAddress, UserID, WAddress, WorkspaceID
 
-# A value may look like a mark; a line of its own without a colon no entry has.
+# A value may contain the text of a mark, but a line of an entry always has a colon before the value.
 _ENTRY = re.compile(r"----- BEGIN ENTRY -----\r?\n(.*?\n)----- END ENTRY -----", re.DOTALL)
 
 
@@ -17,8 +17,8 @@ async def get_workspace_id(
 ) -> WorkspaceID:
     """Find the workspace of a user of this server.
 
-    :param domain: one of the server's; its main one unless given.
-    :raises RequestRefused: with 404 if there is none.
+    :param domain: a domain of the server; default: its main one.
+    :raises RequestRefused: with 404 if there is no such user.
     """
     response = await connection.request("GETWID", GetWIDFields(user_id=user_id, domain=domain), Status.OK)
     return required(response, "Workspace-ID", WorkspaceID.from_text)
@@ -40,6 +40,6 @@ async def get_card(
     fields = GetCardFields(owner=owner, start=start, end=end)
     async with connection.turn() as turn:
         await turn.request("GETCARD", fields, Status.TRANSFER)
-        # Servers that answer the older commands say 104 once more.
+        # Servers that implement the older commands answer 104 here, too.
         response = await turn.request("TRANSFER", None, Status.OK, Status.TRANSFER)
     return _ENTRY.findall(required(response, "Card-Data", str))

@@ -1,6 +1,6 @@
-"""Passwords as the server gets them: hashed by the client (spec 04, *Logging in*).
+"""Hashing passwords in the client (spec 04, *Logging in*).
 
-The server never sees a password. What it is given in its place is hashed once more before it is stored.
+The server never gets the password. It hashes the client's hash again before storing it.
 """
 
 import os
@@ -13,7 +13,7 @@ SALT_SIZE = 16
 
 @frozen
 class Argon2Cost:
-    """What a hash costs to compute, the second profile of RFC 9106 unless given.
+    """The Argon2 parameters; the default is the second recommended option of RFC 9106.
 
     :ivar memory: in KiB.
     """
@@ -26,9 +26,9 @@ class Argon2Cost:
 def hash_password(password: str, salt: bytes | None = None, cost: Argon2Cost | None = None) -> str:
     """Hash a password with Argon2id, to the form ``$argon2id$v=19$m=..,t=..,p=..$SALT$HASH``.
 
-    This takes long on purpose and blocks; a program that does anything else beside runs it in a thread.
+    This is slow on purpose and blocks: call it in a thread if the program has other work.
 
-    :param salt: at least 8 bytes; random unless given.
+    :param salt: at least 8 bytes; default: random bytes.
     """
     cost = cost or Argon2Cost()
     hasher = PasswordHasher(cost.iterations, cost.memory, cost.parallelism)

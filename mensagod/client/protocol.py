@@ -1,4 +1,4 @@
-"""The client's end of a connection: requests out, answers in, in order (spec 01)."""
+"""The client's protocol: sends requests, and matches the answers to them in order (spec 01)."""
 
 from collections import deque
 from typing import Any, TypeVar, cast
@@ -22,15 +22,15 @@ T = TypeVar("T")
 
 
 class ClientProtocol(Protocol):
-    """Matches what the server sends to what was asked.
+    """Sends requests and matches the server's answers to them.
 
-    Requests may be sent while others wait: the server answers in order. Whatever leaves the two sides without
-    a common view of the stream (a timeout, a broken frame, bytes that nobody asked for) ends the connection
-    and fails all that wait.
+    Requests may be pipelined: the server answers in order. An event after which the two sides may disagree
+    about the state of the stream (a timeout, a malformed frame, unexpected bytes) ends the connection and
+    fails all waiting requests.
 
     :ivar greeting: fires with the server's greeting, whatever its status.
-    :param timeout: seconds for the greeting, for each answer, and for any progress of raw data.
-    :param max_answer: the size in bytes of the largest message that is taken.
+    :param timeout: seconds to wait for the greeting, for each answer, and for progress of raw data.
+    :param max_answer: the largest accepted message in bytes.
     """
 
     def __init__(self, clock: IReactorTime, timeout: float, max_answer: int):
@@ -41,13 +41,13 @@ class ClientProtocol(Protocol):
         self._line: bytes | None = b""  # the beginning of the greeting, until there is one
         self._expected: deque[Expectation[Any]] = deque()
         self._greeting_deadline = self._deadline()
-        self._closed: Failure | None = None  # why nothing can be asked any more
-        self._ended: Failure | None = None  # why nothing comes any more
+        self._closed: Failure | None = None  # why no more requests can be sent
+        self._ended: Failure | None = None  # why no more data is processed
         self._lost: list[Deferred[None]] = []
         self._connected = False
 
     def connectionMade(self) -> None:
-        """Wait for the server, which speaks first."""
+        """Wait for the server's greeting."""
         self._connected = True
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
@@ -72,21 +72,21 @@ class ClientProtocol(Protocol):
         return self._send(encode_message(request.to_bytes()), raw)
 
     def transfer(self, size: int, source: bytes | IBodyProducer) -> Deferred[Response]:
-        """Send ``size`` raw bytes, which the server asked for; the Deferred fires with its answer to them.
+        """Send ``size`` raw bytes, which the server has asked for; the Deferred fires with its answer.
 
-        An answer that comes earlier counts, but then the connection ends: the server takes what would follow
-        for the rest of the data.
+        If the answer comes before all bytes are sent, the Deferred fires, but the connection ends: the server
+        would take later requests for the rest of the data.
         """
         if isinstance(source, bytes):
             if len(source) != size:
-                return fail(WrongSize("The source has another size than announced"))
+                return fail(WrongSize(f"The source has {len(source)} bytes instead of {size}"))
             answer = Answer(self._deadline())
             answer.deadline.restart()
             return self._send(source, answer)
         return self._upload(size, source)
 
     def quit(self) -> Deferred[None]:
-        """Send QUIT; the Deferred fires once the connection has ended, at the latest after the timeout."""
+        """Send QUIT; the Deferred fires once the connection has ended, after the timeout at the latest."""
         lost = self.wait_lost()
         if self._closed is None:
             self._closed = Failure(Disconnected("The client has quit"))
@@ -97,7 +97,7 @@ class ClientProtocol(Protocol):
         return lost
 
     def wait_lost(self) -> Deferred[None]:
-        """Fire once the connection has ended, however it did."""
+        """Give a Deferred that fires once the connection has ended, for whatever reason."""
         lost: Deferred[None] = Deferred()
         self._lost.append(lost)
         if not self._connected:
@@ -105,11 +105,11 @@ class ClientProtocol(Protocol):
         return lost
 
     def abort(self, reason: ClientError | None = None) -> None:
-        """End the connection at once; what waits fails with ``reason``."""
+        """End the connection at once; waiting requests fail with ``reason``."""
         self._end(Failure(reason or Disconnected("The connection was aborted")))
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes from the server, cut anyhow."""
+        """Process bytes from the server, in pieces of any size."""
         if self._ended is not None:
             return
         try:
@@ -121,7 +121,7 @@ class ClientProtocol(Protocol):
             self._end(Failure())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Fail all that waits."""
+        """Fail all waiting requests."""
         self._connected = False
         self._end(Failure(Disconnected(f"The connection was lost: {reason.getErrorMessage()}")))
         self._tell_lost()
@@ -131,11 +131,11 @@ class ClientProtocol(Protocol):
         return cast(ITransport, self.transport)
 
     def _deadline(self) -> Deadline:
-        late = RequestTimedOut(f"Nothing came for {self._timeout:g} s")
+        late = RequestTimedOut(f"The server sent nothing for {self._timeout:g} s")
         return Deadline(self._clock, self._timeout, lambda: self.abort(late))
 
     def _send(self, data: bytes, expected: Expectation[T]) -> Deferred[T]:
-        """Send ``data`` in one write and wait for what it brings."""
+        """Send ``data`` in one write; give the Deferred of what is expected."""
         if self._closed is not None:
             expected.fail(self._closed)
             return expected.done
@@ -145,7 +145,7 @@ class ClientProtocol(Protocol):
         return expected.done
 
     def _upload(self, size: int, source: IBodyProducer) -> Deferred[Response]:
-        """Send what ``source`` produces; the time for the answer runs from the last bytes."""
+        """Send the bytes of ``source``; its last bytes start the timeout of the answer."""
         answer = Answer(self._deadline())
         answer.deadline.restart()
         done = self._send(b"", answer)
@@ -162,12 +162,12 @@ class ClientProtocol(Protocol):
         return done.addBoth(answered)
 
     def _upload_failed(self, reason: Failure, answer: Answer) -> None:
-        """Without its data the server waits in vain."""
+        """Fail the answer and end the connection: without the data the server would wait."""
         answer.fail(reason)
         self.abort()
 
     def _read_greeting(self, data: bytes) -> bytes:
-        """Read the line before all messages; give what follows it."""
+        """Read the greeting, which precedes all messages; give the bytes after it."""
         if self._line is None:
             return data
         line, end, rest = (self._line + data).partition(b"\n")
@@ -183,19 +183,19 @@ class ClientProtocol(Protocol):
         return rest
 
     def _read(self) -> None:
-        """Take from the decoder what has come of what is expected."""
+        """Read expected data from the decoder, as far as it has arrived."""
         while self._expected:
             expected = self._expected[0]
             if not expected.read(self._decoder):
                 return
-            # First out of the line: what waits for it may ask for more at once.
+            # Removed before its Deferred fires, because a callback may send another request at once.
             self._expected.popleft()
             expected.complete()
         if self._decoder.buffered and self._ended is None:
-            raise ServerViolation("The server sent what nobody asked for")
+            raise ServerViolation("The server sent data without a request")
 
     def _end(self, reason: Failure) -> None:
-        """Fail all that waits and let go of the connection."""
+        """Fail all waiting requests and end the connection."""
         if self._ended is not None:
             return
         self._ended = self._closed = reason

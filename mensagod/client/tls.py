@@ -1,4 +1,4 @@
-"""Connecting by TLS to a server that the CAs vouch for, or to one that is pinned (spec 01, *Transport*)."""
+"""TLS connections to a server with a certificate of a CA or a pinned certificate (spec 01, *Transport*)."""
 
 from OpenSSL.crypto import X509
 from OpenSSL.SSL import VERIFY_FAIL_IF_NO_PEER_CERT, VERIFY_PEER, Connection
@@ -14,7 +14,7 @@ _RECENT = {"raiseMinimumTo": TLSVersion.TLSv1_2}
 
 @implementer(IOpenSSLClientConnectionCreator)
 class PinnedCertificate:
-    """Trusts exactly one certificate, whoever signed it and whatever names and dates stand in it."""
+    """Trusts exactly one certificate, whatever its issuer, names and dates."""
 
     def __init__(self, certificate: Certificate):
         self._expected: bytes = certificate.dump()
@@ -27,7 +27,7 @@ class PinnedCertificate:
         return connection
 
     def _is_trusted(self, connection: Connection, shown: X509, error: int, depth: int, ok: int) -> bool:
-        """Tell whether a certificate of the chain may pass; only the server's own, the first, counts."""
+        """Accept a certificate of the chain; only the server's own, at depth 0, is compared."""
         return depth > 0 or Certificate(shown).dump() == self._expected
 
 
@@ -36,9 +36,9 @@ def tls_endpoint(
 ) -> IStreamClientEndpoint:
     """Give the endpoint of a server that speaks TLS from the first byte.
 
-    :param trust: the one certificate that the server must show; unless given, its certificate has to be valid
-        for ``host`` under the system's CAs.
-    :param timeout: seconds to connect.
+    :param trust: the certificate that the server must have; default: any that is valid for ``host`` under the
+        system's CAs.
+    :param timeout: the seconds that connecting may take.
     """
     options = (
         optionsForClientTLS(host, extraCertificateOptions=_RECENT)

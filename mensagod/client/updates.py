@@ -1,4 +1,4 @@
-"""What other devices and deliveries changed (spec 04, *Update notification*)."""
+"""Changes by other devices and by deliveries (spec 04, *Update notification*)."""
 
 from typing import Self
 
@@ -20,7 +20,7 @@ class UpdateRecord:
     :ivar type: ``CREATE``, ``DELETE``, ``MKDIR``, ``RMDIR``, ``MOVE`` or ``REPLACE``.
     :ivar data: a path, or two texts with a colon between them.
     :ivar time: a Unix time.
-    :ivar device: the one that made the change; the zero ID for the server.
+    :ivar device: the device that made the change; the zero ID for the server.
     """
 
     id: RandomID
@@ -31,7 +31,7 @@ class UpdateRecord:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Read a record; raise :class:`BadValue` if it is malformed."""
+        """Parse a record; raise :class:`BadValue` if it is malformed."""
         try:
             id_, type_, rest = text.split(",", 2)
             data, time, device = rest.rsplit(",", 2)
@@ -42,9 +42,9 @@ class UpdateRecord:
 
 @frozen
 class Updates:
-    """Changes in the order in which they happened.
+    """Changes, the oldest first.
 
-    :ivar remaining: how many more there are, if the server says so.
+    :ivar remaining: how many more there are; ``None`` if the server does not say.
     """
 
     records: list[UpdateRecord]
@@ -52,14 +52,14 @@ class Updates:
 
 
 async def get_updates(connection: ClientConnection, time: int, since: RandomID | None = None) -> Updates:
-    """Ask for changes.
+    """Get the changes in a workspace.
 
-    :param time: a Unix time; changes in that second are among them.
-    :param since: the last record that is known already; only what came later.
-    :raises RequestRefused: with 404 if the server does not know ``since`` any more: list all files then.
+    :param time: a Unix time; get the changes at or after it.
+    :param since: the last record that the client knows; get only later changes.
+    :raises RequestRefused: with 404 if the server no longer has ``since``: list all files then.
     """
     response = await connection.request("GETUPDATES", GetUpdatesFields(time=time, since=since), Status.OK)
     count = required(response, "UpdateCount", parse_integer)
-    # A count larger than the number of fields fails at the first that is missing.
+    # If the count is larger than the number of fields, this fails at the first missing one.
     records = [required(response, f"Update{number}", UpdateRecord.from_text) for number in range(count)]
     return Updates(records, optional(response, "Remaining", parse_integer))

@@ -1,4 +1,4 @@
-"""Raw bytes from a client to its server (spec 01, *Raw data phases*)."""
+"""Sending raw bytes to the server (spec 01, *Raw data phases*)."""
 
 from collections.abc import Callable
 
@@ -12,14 +12,15 @@ from mensagod.client.errors import ClientError
 
 
 class WrongSize(ClientError):
-    """A source gave another number of bytes than was announced to the server."""
+    """A source has more or fewer bytes than were announced to the server."""
 
 
 @implementer(IConsumer, IPushProducer)
 class Upload:
-    """Passes the bytes of a producer to the transport, and never one more than announced.
+    """Passes the bytes of a producer to the transport, at most as many as announced.
 
-    It stands between the two in both directions, so that the source is stopped once, whoever wants that.
+    It is the consumer of the source and the producer of the transport, so that the source is stopped only
+    once, by whichever side.
 
     :param progress: called whenever some bytes have been passed on.
     """
@@ -32,9 +33,10 @@ class Upload:
         self.running = False
 
     def start(self) -> Deferred[None]:
-        """Begin; the Deferred fires once all bytes are with the transport.
+        """Start; the Deferred fires once all bytes have been passed to the transport.
 
-        It fails with :class:`WrongSize` if the source has another number of bytes, and as the source fails.
+        It fails with :class:`WrongSize` if the source has another number of bytes, or with the source's
+        error.
         """
         self.running = True
         self.registerProducer(self, True)
@@ -42,22 +44,22 @@ class Upload:
         return produced.addBoth(self._ended)
 
     def stop(self) -> None:
-        """End before all bytes were given."""
+        """Stop before all bytes were sent."""
         if self.running:
             self.running = False
             self.unregisterProducer()
             self._source.stopProducing()
 
     def stopProducing(self) -> None:
-        """The transport takes no more."""
+        """Stop, because the transport accepts no more data."""
         self.stop()
 
     def pauseProducing(self) -> None:
-        """Let the source wait."""
+        """Pause the source."""
         self._source.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Let the source go on."""
+        """Resume the source."""
         self._source.resumeProducing()
 
     def write(self, data: bytes) -> None:
@@ -69,11 +71,11 @@ class Upload:
         self._progress()
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Let the transport slow down the source."""
+        """Register with the transport, which can then slow the source down."""
         IConsumer(self._transport).registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        """The transport and the source part."""
+        """Unregister from the transport."""
         IConsumer(self._transport).unregisterProducer()
 
     def _ended(self, result: Failure | None) -> Failure | None:

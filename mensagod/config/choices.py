@@ -1,4 +1,4 @@
-"""The words that some keys of the configuration choose from (spec 04 and 06)."""
+"""The values of the configuration keys that are a choice of words (spec 04 and 06)."""
 
 from enum import StrEnum
 
@@ -13,21 +13,21 @@ class Registration(StrEnum):
 
 
 class Hints(StrEnum):
-    """How the processes of one installation tell each other of changes (spec 06, *Running many*)."""
+    """How the processes of one installation notify each other of changes (spec 06, *Running many*)."""
 
     PG = "pg"
     POLL = "poll"
 
 
 class LogFormat(StrEnum):
-    """How an event of the log is written."""
+    """The format of a log event."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class LogLevel(StrEnum):
-    """The least important events that the log still has; the names are those of ``twisted.logger``."""
+    """The lowest level that is logged; the names are those of ``twisted.logger``."""
 
     DEBUG = "debug"
     INFO = "info"

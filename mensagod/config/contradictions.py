@@ -1,4 +1,4 @@
-"""What two keys of the configuration cannot say together, and what the operator should hear of (spec 06)."""
+"""Contradictions between keys of the configuration, and warnings for the operator (spec 06)."""
 
 from collections.abc import Container, Iterator
 
@@ -11,10 +11,10 @@ _INSTEAD_OF_URL = ("host", "port", "name", "user", "password")
 
 @frozen
 class Contradiction:
-    """Keys that do not fit together.
+    """Keys whose values contradict each other.
 
-    :ivar keys: ``table.key`` of each; the first that was given is the one that the fault is about.
-    :ivar sentence: what is wrong, to follow the name of that key.
+    :ivar keys: ``table.key`` of each; the fault is reported for the first of them that is set.
+    :ivar sentence: what is wrong; it follows the name of that key.
     """
 
     keys: tuple[str, ...]
@@ -22,14 +22,19 @@ class Contradiction:
 
 
 def contradictions(config: Config, given: Container[str]) -> Iterator[Contradiction]:
-    """Find all of them; ``given`` are the keys that something set."""
+    """Find all contradictions.
+
+    :param given: the keys that the file or the environment sets.
+    """
     yield from _database(config, given)
     yield from _domains(config)
     yield from _listeners(config)
     security = config.security
     if security.argon2_memory < 8 * security.argon2_parallelism:
         keys = ("security.argon2_parallelism", "security.argon2_memory")
-        yield Contradiction(keys, "needs argon2_memory to be at least eight times as large")
+        yield Contradiction(
+            keys, f"needs security.argon2_memory to be at least {8 * security.argon2_parallelism} KiB"
+        )
 
 
 def _database(config: Config, given: Container[str]) -> Iterator[Contradiction]:
@@ -38,10 +43,11 @@ def _database(config: Config, given: Container[str]) -> Iterator[Contradiction]:
         for name in _INSTEAD_OF_URL:
             if f"database.{name}" in given:
                 keys = (f"database.{name}", "database.url")
-                yield Contradiction(keys, "cannot stand together with database.url, which says it already")
+                yield Contradiction(keys, "cannot be set together with database.url; remove one of the two")
     if database.url is not None and database.embedded:
         yield Contradiction(
-            ("database.embedded", "database.url"), "cannot be true together with database.url"
+            ("database.embedded", "database.url"),
+            "cannot be true if database.url is set; remove one of the two",
         )
     if database.pool_min > database.pool_max:
         keys = ("database.pool_min", "database.pool_max")
@@ -51,23 +57,23 @@ def _database(config: Config, given: Container[str]) -> Iterator[Contradiction]:
 def _domains(config: Config) -> Iterator[Contradiction]:
     extra = config.global_.extra_domains
     if config.global_.domain in extra:
-        yield Contradiction(("global.extra_domains", "global.domain"), "must not have global.domain in it")
+        yield Contradiction(("global.extra_domains", "global.domain"), "must not contain global.domain")
     if len(set(extra)) < len(extra):
-        yield Contradiction(("global.extra_domains",), "has a domain twice")
+        yield Contradiction(("global.extra_domains",), "contains a domain twice")
     for domain in config.global_.domains:
         if domain in config.federation.blocked_domains:
             keys = ("federation.blocked_domains", "global.domain", "global.extra_domains")
-            yield Contradiction(keys, f"must not block {domain}, which is served here")
+            yield Contradiction(keys, f"must not contain {domain}, which this server serves")
 
 
 def _listeners(config: Config) -> Iterator[Contradiction]:
     network = config.network
     if len(set(network.listen)) < len(network.listen):
-        yield Contradiction(("network.listen",), "has an endpoint twice")
+        yield Contradiction(("network.listen",), "contains an endpoint twice")
     for listener in network.proxy_protocol:
         if listener not in network.endpoints:
             keys = ("network.proxy_protocol", "network.listen", "network.listen_ip", "network.port")
-            yield Contradiction(keys, f"has {listener}, which is not one of network.listen")
+            yield Contradiction(keys, f"contains {listener}, which is not in network.listen")
 
 
 NOT_YET = (
@@ -76,15 +82,18 @@ NOT_YET = (
     "metrics.listen",
     "cluster.listen_url",
 )
-"""What is checked, but has no effect before its feature comes, and might be relied on."""
+"""Keys that are checked but have no effect yet; an operator who sets one gets a warning."""
 
 
 def warnings(config: Config, given: Container[str]) -> Iterator[tuple[str, str]]:
-    """Find what does not stop the start but looks wrong: the key, and a sentence about it."""
+    """Find what looks wrong but does not stop the start; give the key and a sentence for each."""
     yield from ((key, f"{key} has no effect in this version") for key in NOT_YET if key in given)
     for listener in config.network.endpoints:
         if not listener.is_tls and not listener.is_local:
-            yield "network.listen", f"{listener} is open to other machines without TLS (spec: SHOULD be tls:)"
+            yield (
+                "network.listen",
+                f"{listener} accepts connections from other machines without TLS: use a tls: endpoint",
+            )
     if config.network.listen:
         for name in ("listen_ip", "port"):
             if f"network.{name}" in given:

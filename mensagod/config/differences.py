@@ -1,4 +1,4 @@
-"""What SIGHUP changes: which keys differ, and which of them wait for a restart (spec 06)."""
+"""The differences between two configurations, and which of them SIGHUP applies (spec 06)."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ class Difference:
     """A key whose value differs.
 
     :ivar key: ``table.key``, or ``plugins.NAME`` for the sub-table of a plugin.
-    :ivar restart: whether the new value counts only after a restart.
+    :ivar restart: whether the new value takes effect only after a restart.
     """
 
     key: str
@@ -20,7 +20,7 @@ class Difference:
 
 
 def apply_reloadable(old: Config, new: Config) -> Config:
-    """Give ``new`` with the values of ``old`` for every key that counts only after a restart."""
+    """Give ``new``, but with the values of ``old`` for every key that needs a restart."""
     kept: dict[str, dict[str, object]] = {}
     for key in KEYS.values():
         if not key.reload:

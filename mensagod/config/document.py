@@ -22,32 +22,34 @@ Configuration
 
 .. This page is made by "python -m mensagod.config.document".
 
-The configuration is a TOML file, ``{DEFAULT_PATH}`` unless ``--config`` or the
-variable ``MENSAGOD_CONFIG`` names another. A fault in it stops the start, and all faults are shown at
-once, each with its line.
+The configuration is a TOML file. The default is ``{DEFAULT_PATH}``; ``--config`` or
+the environment variable ``MENSAGOD_CONFIG`` names another file. If the file has errors, the server does
+not start. It reports all errors at once, each with its line.
 
-Relative paths count from the directory of the file. ``tls.crt``, ``tls.key`` and ``organization.key``
-are beside it. Where 0 is allowed for a limit or a delay, it stands for *off*.
+Relative paths are relative to the directory of the configuration file. ``tls.crt``, ``tls.key`` and
+``organization.key`` are in that directory by default. If 0 is allowed for a limit or a delay, it switches
+that limit or delay off.
 
 Environment
 -----------
 
-Each key can be set by a variable: ``network.port`` by ``MENSAGOD_NETWORK__PORT``. It wins over the
-file. Its text is read as TOML if that makes a value of the right kind, else as it stands; a list may be
-comma-joined. An empty text unsets a key that need not be set. A variable with two underscores that
-names no key is a fault.
+Each key can be set by an environment variable, for example ``network.port`` by
+``MENSAGOD_NETWORK__PORT``. The variable has precedence over the file. Its text is read as a TOML value;
+if that is not a value that the key allows, it is read as plain text. A list may be written as items
+separated by commas. An empty text unsets an optional key. A variable ``MENSAGOD_TABLE__KEY`` that does
+not name a key is an error.
 
 Secrets
 -------
 
-A secret (``database.password``, ``database.url``, ``cluster.listen_url``) can stand in a file of its
-own, which the key with ``_file`` behind its name gives: ``database.password_file``. It may not stand in
-both. Where neither is set, a file of that name in the directory of systemd's credentials counts:
-``LoadCredential=database.password:/etc/mensagod/database.password``. One end of line at its end does
-not count.
+A secret (``database.password``, ``database.url``, ``cluster.listen_url``) can be kept in its own file. The
+key with the suffix ``_file`` names that file, for example ``database.password_file``. Setting both keys is
+an error. If neither is set, the server reads the secret from systemd's credentials, if there is one with
+the name of the key: ``LoadCredential=database.password:/etc/mensagod/database.password``. One line end at
+the end of the file is ignored.
 
-The server warns when others than the owner can write to the configuration, or when everyone can read
-one that holds a secret. The group may read it.
+The server warns if users other than the owner can write to the configuration, or if everyone can read a
+configuration that contains a secret. The group may read it.
 
 """
 
@@ -88,11 +90,11 @@ def _default(key: Key) -> str:
 
 def _older_names() -> Iterator[str]:
     yield "Keys of the reference server\n----------------------------\n"
-    yield "These are accepted with a warning, so that a configuration of the reference server can be used.\n"
+    yield "Configurations of the reference server can be used. These of its keys cause a warning.\n"
     for name, meaning in SYNONYMS.items():
         yield f"``{name}``\n    means ``{meaning}``\n"
     for name, meaning in IGNORED.items():
-        yield f"``{name}``\n    means nothing here: {meaning}\n"
+        yield f"``{name}``\n    has no effect: {meaning}\n"
 
 
 def _indented(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: every fault at once, a line each (spec 06, *Configuration*)."""
+"""The faults of a configuration, all reported at once, one per line (spec 06, *Configuration*)."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -10,7 +10,7 @@ _LONGEST = 60
 
 
 class FaultCode(StrEnum):
-    """The stable code of each kind of fault, for programs to know it by."""
+    """The stable code of each kind of fault, for programs."""
 
     UNREADABLE = "MGD-C101"
     SYNTAX = "MGD-C102"
@@ -23,7 +23,7 @@ class FaultCode(StrEnum):
 
 @frozen
 class Place:
-    """Where a setting stands: a line of a file, a file, or a variable of the environment.
+    """The source of a setting: a line of a file, a file, or an environment variable.
 
     :ivar line: counted from 1; ``None`` if it is not known or not in a file.
     """
@@ -40,11 +40,11 @@ class Place:
 
 @frozen
 class Fault:
-    """One thing that stops the start; its text is one line for the operator.
+    """A fault that stops the start. Its ``str`` is one line for the operator.
 
-    :ivar key: ``table.key``, a table, or ``""`` where it is about a whole file.
-    :ivar value: what stands there, shortened, never a secret; ``""`` where that says nothing.
-    :ivar allowed: what is wrong or what may stand there.
+    :ivar key: ``table.key``, a table, or ``""`` if the fault is about a whole file.
+    :ivar value: the value found, shortened, never a secret; ``""`` if it does not help.
+    :ivar allowed: what is wrong, or which values are allowed.
     :ivar hint: what to do about it; ``""`` if ``allowed`` says that already.
     """
 
@@ -57,7 +57,7 @@ class Fault:
 
     @property
     def file(self) -> Path | None:
-        """The file, if the setting stands in one."""
+        """The file, if the setting is in one."""
         return self.place.file
 
     @property
@@ -72,9 +72,9 @@ class Fault:
 
 
 class ConfigFaults(Exception):
-    """A configuration that the server does not start with.
+    """The configuration has faults, and the server does not start.
 
-    :ivar faults: all that is wrong, by file and line.
+    :ivar faults: all faults, by file and line.
     """
 
     def __init__(self, faults: Iterable[Fault]):
@@ -88,7 +88,7 @@ def _order(fault: Fault) -> tuple[bool, int]:
 
 @define
 class Findings:
-    """What a load has found so far."""
+    """The faults and warnings found so far while loading a configuration."""
 
     faults: list[Fault] = Factory(list)
     warnings: list[str] = Factory(list)
@@ -96,11 +96,11 @@ class Findings:
     def add(
         self, code: FaultCode, place: Place, *, key: str = "", value: str = "", allowed: str, hint: str = ""
     ) -> None:
-        """Note a fault."""
+        """Add a fault."""
         self.faults.append(Fault(code, place, key, value, allowed, hint))
 
     def warn(self, place: Place, sentence: str) -> None:
-        """Note what does not stop the start."""
+        """Add a warning, which does not stop the start."""
         self.warnings.append(f"{place}: {sentence}")
 
     def has_fault(self, key: str) -> bool:

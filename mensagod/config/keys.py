@@ -1,4 +1,4 @@
-"""How one key of the configuration is defined: once, in the class of its table (spec 06, *Configuration*)."""
+"""The definition of a configuration key, in the class of its table (spec 06, *Configuration*)."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, cast
@@ -14,17 +14,17 @@ _KEY = "mensagod.key"
 
 @frozen
 class Key:
-    """The definition of one key, from which loading, documentation and reloading all follow.
+    """The definition of one key. Loading, documentation and reloading use it.
 
-    :ivar table: the table it stands in.
-    :ivar name: its name there.
-    :ivar kind: what it accepts.
-    :ivar default: its value if nothing sets it; ``None`` where it is then not set at all.
-    :ivar required: whether something must set it.
-    :ivar explanation: a sentence or two for the operator.
-    :ivar unit: the unit of a number, ``""`` where there is none.
-    :ivar example: what the commented configuration shows where there is no default.
-    :ivar reload: whether SIGHUP applies a change; else it needs a restart.
+    :ivar table: the table of the key.
+    :ivar name: its name in that table.
+    :ivar kind: the kind of value that it accepts.
+    :ivar default: its value if it is not set; ``None`` for an optional or a required key.
+    :ivar required: whether it must be set.
+    :ivar explanation: one or two sentences for the operator.
+    :ivar unit: the unit of a number, ``""`` if it has none.
+    :ivar example: the value that the commented configuration shows if there is no default.
+    :ivar reload: whether SIGHUP applies a change; otherwise a change needs a restart.
     :ivar attribute: the name of the attribute in the class of the table.
     """
 
@@ -41,7 +41,7 @@ class Key:
 
     @property
     def path(self) -> str:
-        """The key as an operator names it: ``table.key``."""
+        """The full name of the key: ``table.key``."""
         return f"{self.table}.{self.name}"
 
     @property
@@ -74,12 +74,12 @@ def key(
 
 
 def optional_key(kind: Kind[T], explanation: str, *, example: T, reload: bool = True) -> T | None:
-    """Define a key that may be absent; an empty text means that it is."""
+    """Define a key that need not be set; an empty text counts as not set."""
     return cast(T, _define(kind, None, explanation, example=example, reload=reload))
 
 
 def required_key(kind: Kind[T], explanation: str, *, example: T) -> T:
-    """Define a key that something must set; a change needs a restart."""
+    """Define a key that must be set; a change needs a restart."""
     definition = {"kind": kind, "explanation": explanation, "unit": "", "example": example, "reload": False}
     return cast(T, attrs.field(metadata={_KEY: {**definition, "default": None, "required": True}}))
 

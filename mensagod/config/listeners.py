@@ -1,12 +1,12 @@
 r"""Endpoint strings of ``network.listen`` and ``metrics.listen``, checked without binding anything (spec 06).
 
-The form is Twisted's: a kind and arguments, joined by colons, some of them ``name=value``; a backslash takes
-the meaning from the character after it. ``tls:PORT:interface=ADDRESS`` is ours.
+The syntax is Twisted's: a kind and arguments, separated by colons. An argument may be ``name=value``. A
+backslash escapes the next character. The kind ``tls:PORT:interface=ADDRESS`` is mensagod's own.
 
-Twisted's own parser has the last word on ``tcp``, ``tls`` and ``unix``. It reads the other kinds only where
-they can be used: ``ssl`` opens the key's file, ``systemd`` wants the inherited sockets, and ``tcp6`` is a
-plugin, which a server that has given up root may not be able to load again. Those are read here, as are the
-arguments that other modules ask for.
+This module parses the arguments of all kinds. The kinds ``tcp``, ``tls`` and ``unix`` are then checked with
+Twisted's own parser. The other kinds are not, because that parser has side effects: for ``ssl`` it opens the
+key file, for ``systemd`` it needs the inherited sockets, and for ``tcp6`` it loads a plugin, which may fail
+after the server has given up root.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,8 @@ from twisted.internet.endpoints import quoteStringArgument, serverFromString
 
 from mensagod.errors import BadValue
 
-#: The arguments of each kind; those before the stroke may stand without a name, in this order.
+#: The arguments of each kind: first those that may be given by position, in this order, then those that
+#: need a name.
 _ARGUMENTS: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "tcp": (("port", "interface", "backlog"), frozenset()),
     "tcp6": (("port", "backlog", "interface"), frozenset()),
@@ -45,9 +46,9 @@ _LONGEST: Final = 1024
 
 @frozen
 class Listener:
-    """Where the server listens.
+    """An endpoint that the server listens on.
 
-    :ivar text: the string as the operator wrote it, without blanks around; equal texts are equal listeners.
+    :ivar text: the string as the operator wrote it, stripped; listeners with equal texts are equal.
     :ivar kind: ``tcp``, ``tcp6``, ``tls``, ``ssl``, ``unix`` or ``systemd``.
     :ivar port: the TCP port (0 lets the system choose); ``None`` for ``unix`` and ``systemd``.
     :ivar interface: the address to bind to, ``""`` for all; also ``""`` for ``unix`` and ``systemd``.
@@ -65,12 +66,12 @@ class Listener:
 
     @property
     def is_tls(self) -> bool:
-        """Whether clients speak TLS here from the first byte."""
+        """Whether connections use TLS from the first byte."""
         return self.kind in {"tls", "ssl"}
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can connect; a socket from systemd counts as not known to be so."""
+        """Whether only this machine can connect; unknown for a socket from systemd, which counts as no."""
         if self.kind in {"unix", "systemd"}:
             return self.kind == "unix"
         return bool(self.interface) and (
@@ -79,17 +80,20 @@ class Listener:
 
     @property
     def inner(self) -> str:
-        """The Twisted endpoint string that binds: for ``tls`` the ``tcp`` one below it, else the text."""
+        """The Twisted endpoint string to bind: for ``tls`` a ``tcp`` endpoint, otherwise the text."""
         return f"tcp:{self.text.partition(':')[2]}" if self.kind == "tls" else self.text
 
 
 def tcp_listener(address: IPv4Address | IPv6Address, port: int) -> Listener:
-    """Make the plain listener that ``network.listen_ip`` and ``network.port`` stand for."""
+    """Make the TCP listener of ``network.listen_ip`` and ``network.port``."""
     return parse_listener(f"tcp:{port}:interface={quoteStringArgument(str(address))}")
 
 
 def parse_listener(text: str) -> Listener:
-    """Read an endpoint string; raises :class:`BadValue` that says what is wrong with it."""
+    """Parse an endpoint string.
+
+    :raises BadValue: if it is malformed; the text says what is wrong.
+    """
     text = text.strip()
     if len(text) > _LONGEST or not text.isprintable():
         raise BadValue("an endpoint string is at most 1024 printable characters")
@@ -117,15 +121,15 @@ def _check(text: str, kind: str, options: Mapping[str, str]) -> Listener:
 
 
 def _ask_twisted(listener: Listener) -> None:
-    """Make an endpoint that is thrown away: a reactor is used only when it listens."""
+    """Check a listener with Twisted's parser. It needs no reactor, because the endpoint does not listen."""
     try:
         serverFromString(None, listener.inner)
     except (TypeError, ValueError) as error:
-        raise BadValue(f"Twisted does not understand it: {error}") from None
+        raise BadValue(f"Twisted cannot parse the endpoint: {error}") from None
 
 
 def _split(text: str) -> list[tuple[str | None, str]]:
-    """Split at colons and at the first equals sign of each argument, minding backslashes."""
+    """Split at colons and at the first equals sign of each argument; a backslash escapes a character."""
     arguments: list[tuple[str | None, str]] = []
     name: str | None = None
     current = ""
@@ -134,7 +138,7 @@ def _split(text: str) -> list[tuple[str | None, str]]:
         if character == "\\":
             escaped = next(characters, None)
             if escaped is None:
-                raise BadValue("a backslash ends it, with no character to take the meaning from")
+                raise BadValue("the endpoint ends with a backslash, which must be followed by a character")
             current += escaped
         elif character == ":":
             arguments.append((name, current))
@@ -152,13 +156,13 @@ def _name(kind: str, arguments: list[tuple[str | None, str]]) -> dict[str, str]:
     named = False
     for number, (given, value) in enumerate(arguments):
         if given is None and (named or number >= len(positions)):
-            raise BadValue("too many arguments; in an IPv6 address a backslash stands before each colon")
+            raise BadValue("too many arguments; in an IPv6 address write a backslash before each colon")
         named = named or given is not None
         name = positions[number] if given is None else given
         if name not in positions and name not in others:
             raise BadValue(f"{kind} has no such argument; it has {', '.join([*positions, *sorted(others)])}")
         if name in options:
-            raise BadValue(f"{name} stands twice")
+            raise BadValue(f"{name} is given twice")
         options[name] = value
     return options
 

@@ -1,9 +1,10 @@
 """Reading the configuration (spec 06, *Configuration*).
 
-A setting comes from the first of these that has it: the variable ``MENSAGOD_TABLE__KEY``, the file, and for
-a secret a file of systemd's credentials; else the key's default holds. A secret such as ``database.password``
-can also stand in a file of its own: ``password_file`` names that, in the configuration or as the variable
-``MENSAGOD_DATABASE__PASSWORD_FILE``. systemd passes one with ``LoadCredential=database.password:/some/file``.
+The sources of a setting, in the order of precedence: the environment variable ``MENSAGOD_TABLE__KEY``, the
+configuration file, for a secret the credentials of systemd
+(``LoadCredential=database.password:/some/file``), and the default. A secret such as ``database.password`` can
+also be kept in its own file, which ``password_file`` in the configuration or the variable
+``MENSAGOD_DATABASE__PASSWORD_FILE`` names.
 """
 
 from collections.abc import Mapping
@@ -30,7 +31,8 @@ from mensagod.config.values import FilePath, Kind, parse_variable
 from mensagod.errors import BadValue
 from mensagod.values.identity import Domain
 
-#: Stands for a domain that could not be read while the rest is checked; it leaves with no configuration.
+#: A placeholder for a missing or faulty domain, so that the rest can be checked. No configuration is returned
+#: with it.
 _NO_DOMAIN = Domain.from_text("invalid")
 
 
@@ -40,11 +42,11 @@ def configuration_path(environ: Mapping[str, str], option: Path | None = None) -
 
 
 def load(path: Path, environ: Mapping[str, str], *, credentials: Path | None = None) -> Config:
-    """Read a configuration file and what the environment says beside it.
+    """Read a configuration from its file and the environment.
 
     :param environ: the environment, such as ``os.environ``.
-    :param credentials: a directory with a file ``table.key`` for each secret that it holds; without it,
-        the one that systemd names in ``CREDENTIALS_DIRECTORY``.
+    :param credentials: a directory with a file ``table.key`` for each secret; the default is
+        ``CREDENTIALS_DIRECTORY``, which systemd sets.
     :raises ConfigFaults: with every fault that was found.
     """
     path = path.absolute()
@@ -67,7 +69,11 @@ def load(path: Path, environ: Mapping[str, str], *, credentials: Path | None = N
 
 @define
 class _Loading:
-    """One load: settings by ``table.key`` become values by ``table.key``, and these a configuration."""
+    """The state of one load.
+
+    :ivar settings: the raw settings by ``table.key``.
+    :ivar values: the parsed values by ``table.key``.
+    """
 
     path: Path
     findings: Findings
@@ -75,13 +81,13 @@ class _Loading:
     values: dict[str, object] = Factory(dict)
 
     def collect(self, in_file: Mapping[str, Setting], in_environment: Mapping[str, Setting]) -> None:
-        """Bring both together under today's names; the environment wins."""
+        """Merge the settings of the file and of the environment, which has precedence; rename synonyms."""
         self.settings = self._rename(in_file)
         holds_secret = any(KEYS[key].is_secret for key in self.settings if key in KEYS)
         for sentence in open_to_others(self.path, holds_secret=holds_secret):
             self.findings.warn(Place(self.path), sentence)
         for key, setting in self._rename(in_environment).items():
-            # A secret and the file that has it are one setting: the last one said stands.
+            # KEY and KEY_file are two ways to give one secret: the environment replaces either.
             self.settings.pop(SECRET_FILES.get(key, f"{key}_file"), None)
             self.settings[key] = setting
 
@@ -89,17 +95,17 @@ class _Loading:
         renamed: dict[str, Setting] = {}
         for key, setting in source.items():
             if key in IGNORED:
-                self.findings.warn(setting.place, f"{key} means nothing here: {IGNORED[key]}")
+                self.findings.warn(setting.place, f"{key} has no effect: {IGNORED[key]}")
             elif key in SYNONYMS:
-                self.findings.warn(setting.place, f"{key} is an older name of {SYNONYMS[key]}")
+                self.findings.warn(setting.place, f"{key} is an old name: use {SYNONYMS[key]}")
                 if SYNONYMS[key] in source and source[SYNONYMS[key]].raw != setting.raw:
-                    self._contradict(key, setting, f"differs from {SYNONYMS[key]}, which means the same")
+                    self._contradict(key, setting, f"is an old name of {SYNONYMS[key]}, which differs")
                 renamed.setdefault(SYNONYMS[key], setting)
             else:
                 renamed[key] = setting
         for file_key, key in SECRET_FILES.items():
             if _is_said(renamed.get(file_key)) and _is_said(renamed.get(key)):
-                self._contradict(file_key, renamed.pop(file_key), f"cannot stand together with {key}")
+                self._contradict(file_key, renamed.pop(file_key), f"cannot be set together with {key}")
         return renamed
 
     def _contradict(self, key: str, setting: Setting, sentence: str) -> None:
@@ -107,7 +113,7 @@ class _Loading:
         self.findings.add(FaultCode.CONTRADICTION, setting.place, key=key, value=value, allowed=sentence)
 
     def read_secret_files(self, credentials: Path | None) -> None:
-        """Read what ``KEY_file`` names, then the credentials for secrets that are not set at all."""
+        """Read the files named by ``KEY_file``, and systemd's credentials for secrets that are not set."""
         for file_key, key in SECRET_FILES.items():
             setting = self.settings.pop(file_key, None)
             if setting is not None and _is_said(setting):
@@ -135,7 +141,7 @@ class _Loading:
         self.findings.add(FaultCode.SECRET_FILE, place, key=file_key, value=value, allowed=problem)
 
     def read_values(self) -> None:
-        """Turn every setting into a value of its kind; what is not allowed is a fault."""
+        """Parse every setting; a value that is not allowed is a fault."""
         for name, setting in self.settings.items():
             if name in SECRET_FILES or (KEYS[name].is_optional and not _is_said(setting)):
                 continue
@@ -144,7 +150,7 @@ class _Loading:
                 self.values[name] = value
 
     def _parse(self, name: str, kind: Kind[Any], setting: Setting) -> object:
-        """Give the value, or ``None`` for a fault."""
+        """Parse a setting; add a fault and give ``None`` if its value is not allowed."""
         try:
             if setting.from_environment:
                 return parse_variable(kind, str(setting.raw))
@@ -163,7 +169,7 @@ class _Loading:
             return None
 
     def build(self, plugins: Mapping[str, dict[str, object]]) -> Config:
-        """Make the configuration, and note what in it does not fit together."""
+        """Make the configuration, and add faults for keys that contradict each other."""
         tables: dict[str, Any] = {}
         for table, owner in TABLES.items():
             values = {key.attribute: self._value(key) for key in KEYS.values() if key.table == table}
@@ -203,12 +209,12 @@ def _is_said(setting: Setting | None) -> bool:
 
 
 def _is_there(file: Path) -> bool:
-    # Not Path.exists: since Python 3.14 that is False for a file that we may not look at.
+    # Not Path.exists: since Python 3.14 it is False for a file that this process may not stat.
     try:
         file.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        # What hinders the look hinders the reading, too, which then says so.
+        # Reading the file will fail, too, and report the error.
         pass
     return True

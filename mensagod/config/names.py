@@ -1,29 +1,29 @@
-"""The names that a configuration may use, and the nearest one to a name that it may not (spec 06)."""
+"""The known names of a configuration, and suggestions for unknown ones (spec 06)."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
 
 from mensagod.config.tree import KEYS, TABLES
 
-#: Keys of the reference that mean nothing here, with what to say about each.
+#: Keys of the reference server that have no effect here, each with the reason.
 IGNORED: Mapping[str, str] = {
     "global.workspace_dir": "the workspaces are below global.top_dir",
     "global.log_dir": "the log goes to the standard output",
     "database.engine": "the database is PostgreSQL",
-    "security.diceware_wordlist": "the word list is the EFF's long one",
-    "security.password_security": "security.argon2_memory, argon2_time and argon2_parallelism say it now",
+    "security.diceware_wordlist": "the word list is always the EFF's long one",
+    "security.password_security": "use security.argon2_memory, argon2_time and argon2_parallelism",
 }
 
-#: Keys of the reference that have another name here.
+#: Keys of the reference server that have another name here.
 SYNONYMS: Mapping[str, str] = {
     "performance.max_client_threads": "performance.max_clients",
     "database.ip": "database.host",
 }
 
-#: For each secret, the key that names a file with it.
+#: For each key that names a file with a secret, the key of that secret.
 SECRET_FILES: Mapping[str, str] = {f"{key.path}_file": key.path for key in KEYS.values() if key.is_secret}
 
-#: Every ``table.key`` that may stand in a configuration.
+#: Every ``table.key`` that a configuration may contain.
 KNOWN: frozenset[str] = frozenset({*KEYS, *IGNORED, *SYNONYMS, *SECRET_FILES})
 
 _SUGGESTED = sorted({*KEYS, *SECRET_FILES})

@@ -1,9 +1,9 @@
-"""On which line of a TOML document each key stands, which :mod:`tomllib` does not tell."""
+"""The line of each key in a TOML document, which :mod:`tomllib` does not tell."""
 
 import tomllib
 from collections.abc import Iterator
 
-#: Characters that may be parsed in all; beyond, keys have no line rather than the reader no patience.
+#: The most characters to parse in all, to bound the time; keys after that have no line.
 _BUDGET = 4_000_000
 _DEPTH = 4
 #: A statement of several lines ends in a line with one of these.

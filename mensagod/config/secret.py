@@ -7,9 +7,9 @@ HIDDEN = "(not shown)"
 
 @frozen(repr=False, str=False)
 class Secret:
-    """A password, or a text that holds one: only :meth:`reveal` gives it out.
+    """A password, or a text that contains one. Only :meth:`reveal` gives the text.
 
-    Neither ``repr`` nor ``str`` nor formatting shows the text, so that it cannot end in a log by accident.
+    Neither ``repr`` nor ``str`` nor formatting shows it, so that it cannot get into a log by accident.
     """
 
     _text: str = field()

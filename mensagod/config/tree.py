@@ -1,4 +1,4 @@
-"""The configuration as the rest of the server sees it: frozen, typed, complete (spec 06, *Configuration*)."""
+"""The complete configuration as immutable, typed values (spec 06, *Configuration*)."""
 
 from pathlib import Path
 
@@ -26,13 +26,13 @@ ORGANIZATION_KEY = "organization.key"
 
 @frozen(kw_only=True)
 class Config:
-    """Everything an operator can decide; every value is of its type and within its bounds.
+    """The configuration. Every value is of its type and within its bounds.
 
-    :func:`mensagod.config.load.load` makes it from a file. Made directly, it has the defaults, with relative
-    paths as they stand.
+    :func:`mensagod.config.load.load` makes it from a file. The constructor uses the defaults, and leaves
+    relative paths relative.
 
     :ivar path: the configuration file.
-    :ivar warnings: what the operator should hear of, a line each; does not count in comparisons.
+    :ivar warnings: warnings for the operator, a line each; ignored in comparisons.
     """
 
     global_: GlobalTable
@@ -75,7 +75,7 @@ KEYS: dict[str, Key] = {
 
 
 def attribute_of(table: str) -> str:
-    """Give the attribute of :class:`Config` that a table is; ``global`` is a word of Python itself."""
+    """Give the attribute of :class:`Config` for a table; ``global`` is a keyword of Python."""
     return "global_" if table == "global" else table
 
 

@@ -32,33 +32,36 @@ E = TypeVar("E", bound=enum.StrEnum)
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
-#: What TOML itself can hold, as far as a key of ours uses it.
+#: The TOML types that the keys use.
 Plain = bool | int | str | list["Plain"]
 
 
 class Kind(Protocol[T]):
-    """What a key accepts."""
+    """A kind of value that a key accepts."""
 
     @property
     def allowed(self) -> str:
-        """What an operator may write, as the end of the sentence "must be ..."."""
+        """The allowed values for the operator; it completes the sentence "must be ..."."""
 
     def parse(self, raw: object) -> T:
-        """Turn what TOML holds into the value; raises :class:`BadValue` for what is not allowed."""
+        """Parse a TOML value; raises :class:`BadValue` if it is not allowed."""
 
     def parse_text(self, text: str) -> T:
-        """Turn a bare text, as the environment has it, into the value; raises :class:`BadValue`."""
+        """Parse plain text from the environment; raises :class:`BadValue` if it is not allowed."""
 
     def plain(self, value: T) -> Plain:
-        """Turn the value back into what TOML can hold."""
+        """Give the TOML value for a value."""
 
 
 def check_text(raw: object) -> str:
-    """Accept a text that TOML, PostgreSQL and the operating system can all hold; raises :class:`BadValue`."""
+    """Accept a text without NUL and surrogates, which PostgreSQL or TOML cannot store.
+
+    :raises BadValue: for anything else.
+    """
     if not isinstance(raw, str):
         raise BadValue("not a text")
     if "\0" in raw or any("\ud800" <= character <= "\udfff" for character in raw):
-        raise BadValue("a text with a NUL or half a character")
+        raise BadValue("the text contains a NUL character or a lone surrogate")
     return raw
 
 
@@ -75,7 +78,7 @@ class Flag:
         return raw
 
     def parse_text(self, text: str) -> bool:
-        """Accept the two words of TOML in any case."""
+        """Accept ``true`` and ``false`` in any case."""
         words = {"true": True, "false": False}
         if text.strip().lower() not in words:
             raise BadValue("not true or false")
@@ -121,7 +124,7 @@ class Whole:
 
 
 class _Textual(ABC, Generic[T]):
-    """What every kind has in common whose value is written as one text."""
+    """The base of the kinds whose values are written as one text."""
 
     @abstractmethod
     def from_text(self, text: str) -> T:
@@ -147,9 +150,9 @@ class Text(_Textual[str]):
     allowed: str = "a text on one line, not empty"
 
     def from_text(self, text: str) -> str:
-        """Accept what is printable."""
+        """Accept printable text."""
         if not text.strip() or not text.isprintable():
-            raise BadValue("empty, or has control characters")
+            raise BadValue("the text is empty or contains control characters")
         return text
 
 
@@ -160,9 +163,9 @@ class SecretText(_Textual[Secret]):
     allowed: str = "a text, not empty"
 
     def from_text(self, text: str) -> Secret:
-        """Accept any text but the empty one."""
+        """Accept any text that is not empty."""
         if not text:
-            raise BadValue("empty")
+            raise BadValue("the text is empty")
         return Secret(text)
 
     def plain(self, value: Secret) -> Plain:
@@ -172,17 +175,17 @@ class SecretText(_Textual[Secret]):
 
 @frozen
 class ConnectionText(SecretText):
-    """How to reach a database, which is never shown."""
+    """A connection string of libpq, which is never shown."""
 
     allowed: str = 'a connection string of libpq, such as "postgresql://mensago@db.example.com/mensago"'
 
     def from_text(self, text: str) -> Secret:
-        """Accept what libpq understands."""
+        """Accept what libpq can parse."""
         try:
             psycopg2.extensions.parse_dsn(text)
         except psycopg2.ProgrammingError:
-            # libpq quotes the text, and the password with it.
-            raise BadValue("libpq does not understand it") from None
+            # The message of libpq is dropped: it quotes the text, including the password.
+            raise BadValue("libpq cannot parse it") from None
         return super().from_text(text)
 
 
@@ -218,14 +221,14 @@ class DomainName(_Textual[Domain]):
 
 @frozen
 class FilePath(_Textual[Path]):
-    """A path in the file system; a relative one counts from the directory of the configuration file."""
+    """A path; a relative one is relative to the directory of the configuration file."""
 
-    allowed: str = "a path; a relative one counts from the directory of the configuration file"
+    allowed: str = "a path, absolute or relative to the directory of the configuration file"
 
     def from_text(self, text: str) -> Path:
         """Accept a path on one line."""
         if not text.strip() or not text.isprintable():
-            raise BadValue("empty, or has control characters")
+            raise BadValue("the path is empty or contains control characters")
         return Path(text)
 
 
@@ -245,7 +248,7 @@ class Address(_Textual[IPAddress]):
 
 @frozen
 class Network(_Textual[IPNetwork]):
-    """A network of IP addresses; bits beyond the prefix are cleared, as the reference does."""
+    """A network of IP addresses; bits after the prefix are cleared, as in the reference server."""
 
     versions: frozenset[int] = frozenset({4, 6})
 
@@ -264,13 +267,13 @@ class Network(_Textual[IPNetwork]):
         except ValueError:
             raise BadValue("not a network") from None
         if network.version not in self.versions:
-            raise BadValue("a network of the other IP version")
+            raise BadValue(f"this is an IPv{network.version} network")
         return network
 
 
 @frozen
 class Nameserver:
-    """Address and port of a DNS server; as a text ``HOST:PORT``, with brackets around IPv6."""
+    """Address and port of a DNS server. Its ``str`` is ``HOST:PORT``, with an IPv6 address in brackets."""
 
     host: IPAddress
     port: int = 53
@@ -303,11 +306,11 @@ class NameserverText(_Textual[Nameserver]):
 
 @frozen
 class Endpoint(_Textual[Listener]):
-    """Where to listen: a Twisted endpoint string, or ``tls:``."""
+    """A listener: a Twisted endpoint string, or ``tls:``."""
 
     allowed: str = (
         'a Twisted endpoint string such as "tcp:2001:interface=127.0.0.1", "tls:2001:interface=192.0.2.1" '
-        'or "unix:/run/mensagod.sock" (in an IPv6 address a backslash stands before each colon)'
+        'or "unix:/run/mensagod.sock" (in an IPv6 address write a backslash before each colon)'
     )
 
     def from_text(self, text: str) -> Listener:
@@ -317,19 +320,19 @@ class Endpoint(_Textual[Listener]):
 
 @frozen
 class Many(Generic[T]):
-    """A list, each item of one kind; a comma-joined text means the same."""
+    """A list whose items are of one kind; it may be written as one text with commas between the items."""
 
     item: Kind[T]
     least: int = 0
 
     @property
     def allowed(self) -> str:
-        """Name what the items must be."""
+        """Describe the list and its items."""
         count = "a list" if not self.least else f"a list of {self.least} or more"
         return f"{count}, each item {self.item.allowed}"
 
     def parse(self, raw: object) -> tuple[T, ...]:
-        """Accept a TOML array, or a comma-joined text as the reference has it."""
+        """Accept a TOML array, or a text with commas between the items, as the reference server does."""
         if isinstance(raw, str):
             return self.parse_text(raw)
         if not isinstance(raw, list):
@@ -337,12 +340,12 @@ class Many(Generic[T]):
         return self._enough([self.item.parse(item) for item in raw])
 
     def parse_text(self, text: str) -> tuple[T, ...]:
-        """Accept items joined by commas; nothing is the empty list."""
+        """Accept items separated by commas; an empty text is the empty list."""
         items = [item.strip() for item in check_text(text).split(",")] if text.strip() else []
         return self._enough([self.item.parse_text(item) for item in items])
 
     def plain(self, value: Sequence[T]) -> Plain:
-        """Write a list of what the items are."""
+        """Give the list of the items' TOML values."""
         return [self.item.plain(item) for item in value]
 
     def _enough(self, items: list[T]) -> tuple[T, ...]:
@@ -352,12 +355,12 @@ class Many(Generic[T]):
 
 
 def parse_variable(kind: Kind[T], text: str) -> T:
-    """Read a value of the environment: as TOML if it then is of the right kind, else as a bare text."""
+    """Parse the text of an environment variable: as TOML if that is of the kind, else as plain text."""
     try:
         document = tomllib.loads(f"value = {text}")
         if document.keys() == {"value"}:
             return kind.parse(document["value"])
     except (ValueError, RecursionError):
-        # Not TOML, or TOML of another kind: a name like 2001 is a text all the same.
+        # Not TOML, or TOML of another kind: for example the database name 2001, which TOML reads as a number.
         pass
     return kind.parse_text(text)

@@ -1,4 +1,4 @@
-"""Base85 after RFC 1924, without padding (spec 02, *CryptoStrings and algorithms*)."""
+"""Base85 with the alphabet of RFC 1924, without padding (spec 02, *CryptoStrings and algorithms*)."""
 
 import base64
 import struct
@@ -13,21 +13,19 @@ _TO_DIGITS = bytes.maketrans(_CHARACTERS, bytes(range(85)))
 
 
 def encode(data: bytes) -> str:
-    """Write bytes as Base85 text; no bytes give the empty text."""
+    """Encode bytes as Base85 text."""
     return base64.b85encode(data).decode("ascii")
 
 
 def decode(text: str) -> bytes:
-    """Read Base85 text back.
+    """Decode Base85 text.
 
-    Full groups of five characters have one spelling. A last group of two to four
-    characters has several for the same bytes, as in every decoder of this code: only
-    :func:`encode`'s own is made here, all are read. Time grows with the text: the
-    caller bounds its length.
+    An incomplete last group of two to four characters has several spellings for the same bytes; all are
+    accepted. The time is proportional to the length, which the caller must limit.
 
-    :raises BadValue: on a foreign character, a length of 5n+1, or a group beyond 2^32-1.
+    :raises BadValue: on a character outside the alphabet, a length of 5n+1, or a group over 2^32-1.
     """
-    # Several times as fast as the standard library's, and every message has eight such texts decoded.
+    # Several times as fast as the standard library's; for every message eight texts are decoded.
     raw = text.encode(errors="surrogatepass")
     if raw.translate(None, _CHARACTERS):
         raise BadValue("this is not Base85 text")

@@ -1,4 +1,4 @@
-"""CryptoStrings: an algorithm's prefix and Base85 data in one text (spec 02)."""
+"""CryptoStrings: a text of a prefix for the algorithm, a colon and Base85 data (spec 02)."""
 
 import re
 from collections.abc import Iterable
@@ -15,11 +15,10 @@ _FORM = re.compile(f"({_PREFIX.pattern}):([{re.escape(base85.ALPHABET)}]+)")
 
 @frozen
 class CryptoString:
-    """``PREFIX:DATA``, kept as it was written.
+    """A text ``PREFIX:DATA``, unchanged.
 
-    That one exists proves its form only: neither that the prefix is known nor that
-    the data decodes, so that what is opaque to the server passes unread. Its
-    ``repr`` hides the data, which may be a secret.
+    Only its form has been checked. The prefix may be unknown and the data may not decode, because the server
+    passes on CryptoStrings that it does not read. The ``repr`` hides the data, which may be a secret.
 
     :ivar prefix: 1 to 24 of ``A-Z 0-9 -``.
     :ivar data: one or more characters of the Base85 alphabet.
@@ -30,7 +29,7 @@ class CryptoString:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Take ``text`` apart; raise :class:`BadValue` if it has another form."""
+        """Parse a CryptoString; raise :class:`BadValue` if it is malformed."""
         match = _FORM.fullmatch(text)
         if match is None:
             raise BadValue("a CryptoString is PREFIX:DATA with data in Base85")
@@ -38,7 +37,7 @@ class CryptoString:
 
     @classmethod
     def of(cls, prefix: str, raw: bytes) -> Self:
-        """Encode bytes under a prefix.
+        """Encode bytes with a prefix.
 
         :raises BadValue: on a malformed prefix or no bytes at all.
         """
@@ -52,15 +51,15 @@ class CryptoString:
         return base85.decode(self.data)
 
     def require(self, supported: Iterable[str]) -> None:
-        """Refuse a prefix outside ``supported`` with :class:`UnsupportedAlgorithm`, which lists those."""
+        """Check that the prefix is one of ``supported``; otherwise raise :class:`UnsupportedAlgorithm`."""
         known = list(supported)
         if self.prefix not in known:
             raise UnsupportedAlgorithm(f"Algorithm not supported; supported here: {', '.join(known)}")
 
     def exactly(self, size: int) -> bytes:
-        """Decode to ``size`` bytes; raise :class:`BadValue` if that is not their number.
+        """Decode the data; raise :class:`BadValue` if it is not ``size`` bytes.
 
-        A wrong length is seen before anything is decoded.
+        The length is checked before decoding.
         """
         if len(self.data) != (size * 5 + 3) // 4:
             raise BadValue(f"{self.prefix} data here is {size} bytes")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from mensagod.crypto.cryptostring import CryptoString
 
 OWN_ALGORITHM: Final = "BLAKE2B-256"
-"""What the server itself makes."""
+"""The algorithm of the hashes that the server makes."""
 
 
 def _blake2b(size: int) -> Callable[[], Any]:
@@ -31,7 +31,7 @@ HASH_ALGORITHMS: Final = MappingProxyType({name: int(make().digest_size) for nam
 
 
 class Hasher:
-    """A hash in the making; ``UnsupportedAlgorithm`` for an unknown algorithm."""
+    """Computes a hash of data in pieces; ``UnsupportedAlgorithm`` for an unknown algorithm."""
 
     __slots__ = ("_state", "algorithm")
 
@@ -41,31 +41,31 @@ class Hasher:
         self._state = _MAKERS[algorithm]()
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Take in the next piece."""
+        """Add the next piece of the data."""
         self._state.update(data)
 
     def digest(self) -> CryptoString:
-        """Give the hash of what has been taken in so far; more may follow."""
+        """Give the hash of the data so far; more may be added."""
         return CryptoString.of(self.algorithm, self._state.digest())
 
 
 def hash_bytes(data: bytes | bytearray | memoryview, algorithm: str = OWN_ALGORITHM) -> CryptoString:
-    """Hash data that is all there; raise ``UnsupportedAlgorithm`` for an unknown algorithm."""
+    """Hash data; raise ``UnsupportedAlgorithm`` for an unknown algorithm."""
     hasher = Hasher(algorithm)
     hasher.update(data)
     return hasher.digest()
 
 
 def hash_key(key: CryptoString) -> CryptoString:
-    """Hash a key as the protocol does: its whole text, prefix and colon included."""
+    """Hash a key as the protocol does: its complete text, including the prefix."""
     return hash_bytes(str(key).encode("ascii"))
 
 
 def parse_hash(text: str) -> CryptoString:
-    """Parse a Hash. Two of them are the same hash if and only if they are equal.
+    """Parse a Hash. Two results are equal if and only if they are the same hash.
 
     :raises UnsupportedAlgorithm: for an unknown prefix (309).
-    :raises BadValue: for another form, or data that is no digest of that algorithm (400).
+    :raises BadValue: if it is malformed, or the data is not a digest of that algorithm (400).
     """
     value = CryptoString.from_text(text)
     value.require(HASH_ALGORITHMS)

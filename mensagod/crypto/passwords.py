@@ -1,4 +1,4 @@
-"""Passwords, codes and what the server keeps of them (spec 02; spec 04, *Logging in*)."""
+"""Password hashes, registration codes and reset codes (spec 02; spec 04, *Logging in*)."""
 
 import base64
 import re
@@ -14,13 +14,13 @@ from attrs import field, frozen
 from mensagod.errors import BadValue
 
 HASH_LENGTH: Final = range(16, 129)
-"""How many code points a client's password hash may have."""
+"""The allowed lengths of a client's password hash, in code points."""
 CODE_LENGTH: Final = range(8, 129)
-"""How many code points a registration or reset code may have."""
+"""The allowed lengths of a registration or reset code, in code points."""
 CODE_WORDS: Final = range(3, 13)
-"""How many words give a code whose length is surely within :data:`CODE_LENGTH`."""
+"""The numbers of words for which the length of a code is always within :data:`CODE_LENGTH`."""
 WORDS: Final = Path(__file__).with_name("words") / "eff-long.txt"
-"""The EFF's long word list, whose licence lies beside it."""
+"""The EFF's long word list; its licence is in the same directory."""
 
 _SALT_SIZE: Final = 16
 _DIGEST_SIZE: Final = 32
@@ -31,10 +31,10 @@ _ENCODED = re.compile(
 
 
 class PasswordHasher:
-    """Argon2id with one policy, for password hashes and codes alike.
+    """Argon2id with fixed parameters, for password hashes and codes.
 
-    A call takes the time and the memory that the policy asks for: callers make it in a
-    thread. Instances are safe to share between threads.
+    Hashing and verifying block for a time that depends on the parameters: call them in a thread. Instances
+    are thread-safe.
 
     :param memory: KiB.
     :param time: passes over the memory.
@@ -50,15 +50,15 @@ class PasswordHasher:
 
     @property
     def dummy(self) -> str:
-        """A stored hash that nothing matches, to spend the same time on accounts that are not there."""
+        """A hash that matches no secret, to spend the same time on accounts that do not exist."""
         return self._dummy
 
     def hash(self, secret: str) -> str:
-        """Hash ``secret`` under the policy and a new salt, in the encoded form that names both."""
+        """Hash ``secret`` with a new salt; the encoded form contains the parameters and the salt."""
         return self._argon2.hash(_octets(secret))
 
     def verify(self, stored: str, secret: str) -> bool:
-        """Tell whether ``stored`` was made of ``secret``, whatever its parameters.
+        """Tell whether ``stored`` is a hash of ``secret``, with whatever parameters.
 
         The digests are compared in constant time. A malformed ``stored`` matches nothing.
         """
@@ -68,7 +68,7 @@ class PasswordHasher:
             return False
 
     def needs_rehash(self, stored: str) -> bool:
-        """Tell whether ``stored`` was made under another policy, or is malformed."""
+        """Tell whether ``stored`` was made with other parameters, or is malformed."""
         try:
             return self._argon2.check_needs_rehash(stored)
         except ValueError:
@@ -77,7 +77,7 @@ class PasswordHasher:
 
 @frozen
 class LoginParameters:
-    """What a client needs to make its password hash again (spec 04, *Logging in*).
+    """The parameters with which a client computes its password hash (spec 04, *Logging in*).
 
     :ivar algorithm: such as ``ARGON2ID``; empty if the client gave none.
     :ivar salt: as the client wrote it.
@@ -92,8 +92,7 @@ class LoginParameters:
 def login_parameters(hash_text: str, algorithm: str, salt: str, parameters: str) -> LoginParameters:
     """Find the parameters of a client's password hash (spec 04, *Logging in*).
 
-    If the hash is in Argon2's encoded form they are read from it; the fields beside it
-    count only for other hashes.
+    If the hash is in Argon2's encoded form, they are read from it. Otherwise they are the given ones.
     """
     match = _ENCODED.fullmatch(hash_text)
     if match is None:
@@ -112,9 +111,7 @@ def parse_code(text: str) -> str:
 
 
 def make_code(words: int) -> str:
-    """Make a code of that many random words, joined by dashes.
-
-    A word is worth 12.9 bits.
+    """Make a code of random words, joined by dashes. Each word adds 12.9 bits of entropy.
 
     :raises ValueError: if the number is not in :data:`CODE_WORDS`.
     """
@@ -125,12 +122,12 @@ def make_code(words: int) -> str:
 
 @lru_cache(maxsize=1)
 def word_list() -> tuple[str, ...]:
-    """Give the words of codes, read from disk the first time.
+    """Give the words of codes; the first call reads them from disk.
 
     A server that starts as root calls this before it changes account (spec 06, *Configuration*).
     """
     words = WORDS.read_text(encoding="ascii").split()
-    # The few words with a dash of their own would make the count of words unclear.
+    # The few words that contain a dash are left out, because dashes separate the words of a code.
     return tuple(word for word in words if word.isalpha())
 
 

@@ -19,12 +19,12 @@ _SECRET_OVERHEAD: Final = nacl.secret.SecretBox.NONCE_SIZE + nacl.secret.SecretB
 
 
 class SealBroken(BadValue):
-    """A sealed text is malformed, changed, of another algorithm or for another key: it does not open."""
+    """A sealed text cannot be opened: it is malformed, changed, of another algorithm or for another key."""
 
 
 @frozen
 class EncryptionKey:
-    """A public key that texts are sealed to.
+    """A public encryption key.
 
     :ivar public: the key as text.
     """
@@ -34,10 +34,10 @@ class EncryptionKey:
 
     @classmethod
     def from_cryptostring(cls, public: CryptoString) -> Self:
-        """Take a public key.
+        """Make one from its text.
 
         :raises UnsupportedAlgorithm: if it is not of CURVE25519.
-        :raises BadValue: if it is not 32 bytes, or one of the few points that nothing can be sealed to.
+        :raises BadValue: if it is not 32 bytes, or is a point of low order.
         """
         public.require([CURVE25519])
         raw = public.exactly(_KEY_SIZE)
@@ -48,13 +48,13 @@ class EncryptionKey:
         return str(self.public)
 
     def seal(self, plain: bytes) -> CryptoString:
-        """Seal ``plain``, which may be empty, so that only the private half opens it."""
+        """Seal ``plain``, which may be empty, so that only the private key opens it."""
         return CryptoString.of(CURVE25519, self._box.encrypt(plain))
 
 
 @frozen
 class EncryptionPair:
-    """A private key and its public half. The ``repr`` shows neither the private key nor the key object.
+    """An encryption key pair. The ``repr`` shows neither the private key nor the key object.
 
     :ivar public: the public key.
     :ivar private: the private key, which is a secret.
@@ -71,10 +71,10 @@ class EncryptionPair:
 
     @classmethod
     def from_cryptostrings(cls, public: CryptoString, private: CryptoString) -> Self:
-        """Take both halves.
+        """Make a pair from the texts of both keys.
 
         :raises UnsupportedAlgorithm: if the private key is not of CURVE25519.
-        :raises BadValue: if it is not 32 bytes, or the public key is not its own.
+        :raises BadValue: if it is not 32 bytes, or the public key does not belong to it.
         """
         private.require([CURVE25519])
         pair = cls._from_key(nacl.public.PrivateKey(private.exactly(_KEY_SIZE)))
@@ -88,18 +88,18 @@ class EncryptionPair:
         return cls(public, CryptoString.of(CURVE25519, bytes(key)), nacl.public.SealedBox(key))
 
     def open(self, box: CryptoString) -> bytes:
-        """Open what was sealed to the public half; raise :class:`SealBroken` if that cannot be."""
+        """Open a text that was sealed to the public key; raise :class:`SealBroken` if that fails."""
         return _open(self._box, box, CURVE25519, crypto_box_SEALBYTES)
 
     @property
     def encryption_key(self) -> EncryptionKey:
-        """The public half, ready to seal."""
+        """The public key as a key to seal with."""
         return EncryptionKey.from_cryptostring(self.public)
 
 
 @frozen
 class SecretKey:
-    """A key that both seals and opens. The ``repr`` shows nothing of it.
+    """A symmetric key. The ``repr`` does not show it.
 
     :ivar secret: the key as text, which is a secret.
     """
@@ -115,7 +115,7 @@ class SecretKey:
 
     @classmethod
     def from_cryptostring(cls, secret: CryptoString) -> Self:
-        """Take a key.
+        """Make one from its text.
 
         :raises UnsupportedAlgorithm: if it is not of XSALSA20.
         :raises BadValue: if it is not 32 bytes.
@@ -124,11 +124,11 @@ class SecretKey:
         return cls(secret, nacl.secret.SecretBox(secret.exactly(_KEY_SIZE)))
 
     def seal(self, plain: bytes) -> CryptoString:
-        """Seal ``plain``, which may be empty, under a fresh random nonce that goes in front."""
+        """Seal ``plain``, which may be empty, with a random nonce, which precedes the result."""
         return CryptoString.of(XSALSA20, bytes(self._box.encrypt(plain)))
 
     def open(self, box: CryptoString) -> bytes:
-        """Open what was sealed with this key; raise :class:`SealBroken` if that cannot be."""
+        """Open a text that was sealed with this key; raise :class:`SealBroken` if that fails."""
         return _open(self._box, box, XSALSA20, _SECRET_OVERHEAD)
 
 
@@ -150,7 +150,7 @@ def _open(
 
 
 def _refuse_low_order(raw: bytes) -> None:
-    """Refuse a point with which every shared secret is zero: libsodium would fail at the first seal."""
+    """Refuse a point of low order: its shared secrets are zero, and libsodium would fail when sealing."""
     try:
         crypto_scalarmult(bytes(_KEY_SIZE), raw)
     except CryptoError:

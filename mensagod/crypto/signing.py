@@ -15,10 +15,10 @@ _SIGNATURE_SIZE: Final = 64
 
 
 def parse_signature(text: str) -> CryptoString:
-    """Read a signature; its length is not looked at.
+    """Parse a signature, without checking its length.
 
     :raises UnsupportedAlgorithm: if it is not of ED25519.
-    :raises BadValue: if it is no CryptoString.
+    :raises BadValue: if it is not a CryptoString.
     """
     signature = CryptoString.from_text(text)
     signature.require([ED25519])
@@ -27,7 +27,7 @@ def parse_signature(text: str) -> CryptoString:
 
 @frozen
 class VerifyKey:
-    """The public half of a signing pair.
+    """The public key of a signing pair.
 
     :ivar public: the key as text.
     """
@@ -37,7 +37,7 @@ class VerifyKey:
 
     @classmethod
     def from_cryptostring(cls, public: CryptoString) -> Self:
-        """Take a public key.
+        """Make one from its text.
 
         :raises UnsupportedAlgorithm: if it is not of ED25519.
         :raises BadValue: if it is not 32 bytes.
@@ -46,9 +46,9 @@ class VerifyKey:
         return cls(public, nacl.signing.VerifyKey(public.exactly(_KEY_SIZE)))
 
     def verify(self, data: bytes, signature: CryptoString) -> bool:
-        """Tell whether ``signature`` was made over ``data`` with the private half.
+        """Tell whether ``signature`` is a signature of ``data`` by the private key.
 
-        What is malformed, or of another algorithm, does not verify.
+        A malformed signature, or one of another algorithm, does not verify.
         """
         if signature.prefix != ED25519:
             return False
@@ -61,7 +61,7 @@ class VerifyKey:
 
 @frozen
 class SigningPair:
-    """A private key and its public half. The ``repr`` shows neither the seed nor the key object.
+    """A signing key pair. The ``repr`` shows neither the seed nor the key object.
 
     :ivar public: the public key.
     :ivar private: the 32-byte seed, which is a secret.
@@ -78,7 +78,7 @@ class SigningPair:
 
     @classmethod
     def from_private(cls, private: CryptoString) -> Self:
-        """Take a seed and compute its public half.
+        """Make a pair from the seed.
 
         :raises UnsupportedAlgorithm: if it is not of ED25519.
         :raises BadValue: if it is not 32 bytes.
@@ -88,7 +88,7 @@ class SigningPair:
 
     @classmethod
     def from_cryptostrings(cls, public: CryptoString, private: CryptoString) -> Self:
-        """Take both halves; raise :class:`BadValue` also if they do not belong together."""
+        """Make a pair from the texts of both keys; raise :class:`BadValue` if they do not belong together."""
         pair = cls.from_private(private)
         if pair.public != public:
             raise BadValue("the public key is not that of the private key")
@@ -100,10 +100,10 @@ class SigningPair:
         return cls(public, CryptoString.of(ED25519, bytes(key)), key)
 
     def sign(self, data: bytes) -> CryptoString:
-        """Make a detached signature over ``data``."""
+        """Make a detached signature of ``data``."""
         return CryptoString.of(ED25519, self._key.sign(data).signature)
 
     @property
     def verify_key(self) -> VerifyKey:
-        """The public half, ready to verify."""
+        """The public key as a key to verify with."""
         return VerifyKey.from_cryptostring(self.public)

@@ -1,1 +1,1 @@
-"""How an installation comes to be: what `mensagod init` makes (spec 06)."""
+"""Setting up an installation, as ``mensagod init`` and ``mensagod quickstart`` do (spec 06)."""

@@ -1,4 +1,4 @@
-"""The server's TLS certificate: a self-signed one to begin with, and the pins for DNS (spec 03, *DNS*)."""
+"""TLS certificates: making a self-signed one, and the pins for DNS (spec 03, *DNS*)."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ from mensagod.installation.faults import InstallationFault
 from mensagod.organization.dns_records import host_name
 
 LIFETIME: Final = timedelta(days=825)
-"""How long a self-signed certificate is valid; longer ones are refused by some clients."""
+"""How long a self-signed certificate is valid; some clients refuse longer periods."""
 
 _SLACK: Final = timedelta(hours=1)
 _LONGEST_COMMON_NAME: Final = 64
@@ -34,14 +34,14 @@ _LONGEST_COMMON_NAME: Final = 64
 
 @frozen
 class SelfSigned:
-    """A fresh certificate and its private key, both in PEM."""
+    """A new certificate and its private key, both in PEM."""
 
     certificate: bytes
     key: bytes = field(repr=False)
 
 
 def make_self_signed(names: Iterable[str], now: datetime) -> SelfSigned:
-    """Make a certificate for host names and IP addresses, the first of which names it."""
+    """Make a certificate for host names and IP addresses; the first short enough name is the common name."""
     alternatives = [_general_name(name) for name in dict.fromkeys(names)]
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _common_name(alternatives))])
@@ -63,7 +63,7 @@ def make_self_signed(names: Iterable[str], now: datetime) -> SelfSigned:
 
 
 def certificate_names(config: Config) -> list[str]:
-    """List what the server's certificate is for: every domain, its host, and the addresses it listens on."""
+    """List the names for the server's certificate: the domains, their hosts, and the listening addresses."""
     domains = config.global_.domains
     names = [name for domain in domains for name in (host_name(domain), str(domain))]
     for listener in config.network.endpoints:
@@ -75,9 +75,9 @@ def certificate_names(config: Config) -> list[str]:
 
 
 def public_key_hash(pem: bytes) -> CryptoString:
-    """Hash a certificate's public key (DER SubjectPublicKeyInfo) as DNS has it.
+    """Compute the pin of a certificate: the hash of its public key (DER SubjectPublicKeyInfo).
 
-    :raises ValueError: if this is not a certificate in PEM.
+    :raises ValueError: if ``pem`` is not a certificate in PEM.
     """
     public = x509.load_pem_x509_certificate(pem).public_key()
     return hash_bytes(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
@@ -90,7 +90,7 @@ def certificate_files(config: Config) -> list[Path]:
 
 
 def read_pins(config: Config) -> list[CryptoString]:
-    """Hash the public key of every certificate that the server shows.
+    """Compute the pin of every certificate of the server.
 
     :raises InstallationFault: if one cannot be read.
     """
@@ -101,15 +101,17 @@ def _read_pin(path: Path) -> CryptoString:
     try:
         return public_key_hash(path.read_bytes())
     except OSError as error:
-        raise InstallationFault(f"The certificate {path} cannot be read: {error.strerror}") from error
+        raise InstallationFault(
+            f"The certificate {path} cannot be read ({error.strerror}): check its path, owner and mode"
+        ) from error
     except ValueError:
-        raise InstallationFault(f"{path} is not a certificate in PEM") from None
+        raise InstallationFault(f"{path} is not a certificate in PEM: replace the file") from None
 
 
 def _certificate_file(listener: Listener, config: Config) -> Path:
     if listener.kind == "tls":
         return config.network.tls_certificate
-    # As Twisted has it: the key's file also holds the certificate, unless another one is named.
+    # As in Twisted: the file of the key also contains the certificate, unless certKey is given.
     name = listener.options.get("certKey") or listener.options.get("privateKey") or "server.pem"
     return Path(name)
 

@@ -1,4 +1,4 @@
-"""The database of a configuration, for commands without a server (spec 06, *Database*)."""
+"""Connections to the database of a configuration, for commands that run without a server (spec 06)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,18 +20,18 @@ _SHOWN = 3
 
 @contextmanager
 def open_database(config: Config, account: UnixAccount | None) -> Iterator[Connection]:
-    """Connect to the database, with the embedded PostgreSQL started for as long as that lasts.
+    """Connect to the database until the context ends; start and stop the embedded PostgreSQL for that.
 
-    :param account: whom it runs as if we are root.
-    :raises BadChoice: if libpq does not understand ``database.url``.
-    :raises InstallationFault: if it cannot be reached or started.
+    :param account: the account that PostgreSQL runs as if this process is root.
+    :raises BadChoice: if libpq cannot parse ``database.url``.
+    :raises InstallationFault: if PostgreSQL cannot be reached or started.
     """
     if not config.database.embedded:
         with connected(describe_database(config)) as connection:
             yield connection
         return
     cluster = embedded_cluster(config, account)
-    # Its files are that account's, and root must not be led astray by a link or a number there.
+    # Root acts as the account, which owns the files: it could have placed symbolic links or wrong PIDs there.
     try:
         try:
             with acting_as(account):
@@ -47,10 +47,10 @@ def open_database(config: Config, account: UnixAccount | None) -> Iterator[Conne
 
 @contextmanager
 def connected(description: Description) -> Iterator[Connection]:
-    """Connect to a database that runs, for as long as the context lasts.
+    """Connect to a running database until the context ends.
 
-    :raises BadChoice: if libpq does not understand the description.
-    :raises InstallationFault: if it cannot be reached.
+    :raises BadChoice: if libpq cannot parse the description.
+    :raises InstallationFault: if the database cannot be reached.
     """
     try:
         connection = connect(description)
@@ -65,9 +65,9 @@ def connected(description: Description) -> Iterator[Connection]:
 
 
 def refuse_data(connection: Connection, txn: Transaction) -> None:
-    """Make sure that a database holds nothing but, perhaps, our own empty tables.
+    """Check that a database has no tables, or only the empty tables of mensagod.
 
-    :raises InstallationFault: if it does.
+    :raises InstallationFault: if it has others.
     """
     txn.execute(
         "SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
@@ -80,12 +80,12 @@ def refuse_data(connection: Connection, txn: Transaction) -> None:
     names = [table.relname for table in tables]
     if "schema_versions" not in names:
         raise InstallationFault(
-            f"The database has tables of something else ({_listed(names)}): use an empty one"
+            f"The database contains tables of another program ({_listed(names)}): use an empty database"
         )
     full = [table.relname for table in tables if _has_rows(connection, txn, table)]
     if full:
         raise InstallationFault(
-            f"The database has data of a server already ({_listed(full)}): use an empty one"
+            f"The database already contains data of a Mensago server ({_listed(full)}): use an empty database"
         )
 
 
@@ -98,7 +98,7 @@ def _has_rows(connection: Connection, txn: Transaction, table: Row) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """Give the text of an error, whose program spread it over several lines, on one."""
+    """Give the text of an error on one line."""
     return " ".join(str(error).split())
 
 

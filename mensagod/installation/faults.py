@@ -1,9 +1,9 @@
-"""Why an installation cannot be made."""
+"""The errors of setting up or using an installation."""
 
 
 class InstallationFault(Exception):
-    """What the machine or the database does not allow: one sentence for the operator, with what helps."""
+    """The machine or the database does not allow it. The text is for the operator, and says what to do."""
 
 
 class BadChoice(Exception):
-    """What the operator chose cannot be: one sentence with what is allowed."""
+    """A choice of the operator is not allowed. The text says what is."""

@@ -1,6 +1,6 @@
-"""Founding an organization: configuration, keys, schema, root keycard, administrator (spec 06, ``init``).
+"""Setting up an installation: configuration, keys, schema, root keycard, administrator (spec 06, ``init``).
 
-All of it comes to be, or nothing.
+If a step fails, everything that was made before is removed.
 """
 
 import os
@@ -44,19 +44,19 @@ ADMINISTRATOR: Final = UserID.from_text("admin")
 """The administrator's user ID, in the main domain (spec 02, *User IDs*)."""
 
 ALIASES: Final = tuple(map(UserID.from_text, ("abuse", "support")))
-"""What leads to the administrator, in every domain."""
+"""The administrator's aliases in every domain."""
 
 _OUR_DIRECTORIES: Final = ("wsp", "out", "tmp", "keys")
 
 
 @frozen(kw_only=True)
 class Choices:
-    """What the operator decides.
+    """The operator's choices.
 
-    :ivar config: the file to write.
-    :ivar top_dir: relative to that file; ``None`` for the usual one.
-    :ivar listen: none for the usual one.
-    :ivar database_url: ``None`` with ``embedded`` or where the environment says it.
+    :ivar config: the configuration file to write.
+    :ivar top_dir: absolute, or relative to that file; ``None`` for the default.
+    :ivar listen: the listeners; empty for the default.
+    :ivar database_url: ``None`` if ``embedded`` is true or the environment sets the database.
     """
 
     config: Path
@@ -70,19 +70,22 @@ class Choices:
     admin: WorkspaceID = field(factory=WorkspaceID.random)
 
     def check(self) -> None:
-        """Refuse what cannot be, before anything is made; raise :class:`BadChoice`."""
+        """Check the choices before anything is made.
+
+        :raises BadChoice: if one is not allowed.
+        """
         try:
             self.organization.encode("utf-8")
             check_client_name(self.organization)
         except (BadValue, UnicodeEncodeError) as error:
-            raise BadChoice(f"The organization's name cannot be used: {error}") from error
+            raise BadChoice(f"The organization's name is not allowed: {error}") from error
         if self.admin == SERVER_WORKSPACE:
             raise BadChoice("The administrator's workspace ID must not be all zeros")
         if self.embedded and self.database_url is not None:
-            raise BadChoice("The database is either embedded or at a URL, not both")
+            raise BadChoice("Only one of --embedded and --database-url is allowed")
 
     def document(self) -> bytes:
-        """Write the configuration; raise :class:`BadChoice` for what no configuration can hold."""
+        """Give the text of the configuration file; raise :class:`BadChoice` for a value it cannot contain."""
         try:
             text = write_configuration(
                 {
@@ -111,23 +114,23 @@ class Founded:
 
     @property
     def code(self) -> str:
-        """The code with which the administrator registers; the database has only its hash."""
+        """The administrator's registration code; the database contains only its hash."""
         return self.registration.text
 
     @property
     def records(self) -> list[Record]:
-        """What to publish in DNS."""
+        """The DNS records to publish."""
         port = public_port(self.config.network.endpoints)
         return make_records(self.entry, self.config.global_.domains, self.pins, port)
 
 
 def found(choices: Choices, environ: Mapping[str, str]) -> Founded:
-    """Make an installation; blocks, for seconds where it makes a database cluster.
+    """Set up an installation; blocks, for seconds if it creates a database cluster.
 
     :param environ: as for :func:`mensagod.config.load`.
-    :raises BadChoice: if a choice cannot be.
-    :raises mensagod.config.ConfigFaults: if choices and environment do not go together.
-    :raises InstallationFault: if machine or database do not allow it.
+    :raises BadChoice: if a choice is not allowed.
+    :raises mensagod.config.ConfigFaults: if the choices and the environment contradict each other.
+    :raises InstallationFault: if the machine or the database does not allow it.
     """
     choices.check()
     document = choices.document()
@@ -135,7 +138,7 @@ def found(choices: Choices, environ: Mapping[str, str]) -> Founded:
     try:
         return _found(choices, document, environ, files)
     except (psycopg2.Error, SchemaError) as error:
-        raise InstallationFault(f"The database refused: {one_line(error)}") from error
+        raise InstallationFault(f"The database reported an error: {one_line(error)}") from error
     except OSError as error:
         raise InstallationFault(_explained(error)) from error
     except AccountError as error:
@@ -148,7 +151,7 @@ def _explained(error: OSError) -> str:
     reason = f"{error.filename or 'The disk'}: {error.strerror or error}"
     if not isinstance(error, PermissionError):
         return reason
-    return f"{reason}: start as root, or choose other places with --config and --top-dir"
+    return f"{reason}: run the command as root, or choose other places with --config and --top-dir"
 
 
 def _found(choices: Choices, document: bytes, environ: Mapping[str, str], files: ReversibleFiles) -> Founded:
@@ -170,7 +173,7 @@ def _found(choices: Choices, document: bytes, environ: Mapping[str, str], files:
 
 
 def _establish(choices: Choices, config: Config, connection: Connection, files: ReversibleFiles) -> Founded:
-    """Write all rows in one transaction, and the key that they are encrypted with just before its end."""
+    """Write all rows in one transaction, and the file ``organization.key`` just before the commit."""
     master, keys = SecretKey.generate(), OrganizationKeys()
     admin = WAddress(choices.admin, config.global_.domain)
     contacts = dict.fromkeys(("Contact-Abuse", "Contact-Support"), str(admin))
@@ -209,13 +212,14 @@ def _add_rows(txn: Transaction, founded: Founded) -> None:
 
 
 def _make_certificate(config: Config, files: ReversibleFiles) -> None:
-    """Make what a ``tls:`` listener needs, unless it is there."""
+    """Make a self-signed certificate for ``tls:`` listeners, unless there is a certificate."""
     pair = (config.network.tls_certificate, config.network.tls_key)
     if not any(listener.kind == "tls" for listener in config.network.endpoints):
         return
     there = [path for path in pair if os.path.lexists(path)]
     if len(there) == 1:
-        raise InstallationFault(f"{there[0]} is there, but not its counterpart: put both there, or none")
+        [missing] = set(pair) - set(there)
+        raise InstallationFault(f"{there[0]} exists, but {missing} does not: provide both files, or neither")
     if not there:
         made = make_self_signed(certificate_names(config), datetime.now(UTC))
         for path, content in zip(pair, (made.certificate, made.key), strict=True):
@@ -224,15 +228,15 @@ def _make_certificate(config: Config, files: ReversibleFiles) -> None:
 
 
 def refuse_existing(path: Path) -> None:
-    """Make sure that a file is not there yet; raise :class:`InstallationFault` if it is."""
+    """Check that a file does not exist; raise :class:`InstallationFault` if it does."""
     if os.path.lexists(path):
         raise InstallationFault(
-            f"{path} is there already, and is not touched: choose another directory with --config"
+            f"{path} already exists and is not overwritten: choose another directory with --config"
         )
 
 
 def _check_top_dir(config: Config) -> None:
-    """Refuse a directory with anything in it: all in it will be the server's, and its account's."""
+    """Refuse a directory that is not empty, because everything in it will belong to the server's account."""
     top_dir = config.global_.top_dir
     if not top_dir.exists():
         return
@@ -241,10 +245,10 @@ def _check_top_dir(config: Config) -> None:
         is_empty = member.name in _OUR_DIRECTORIES and not any(member.iterdir())
         if member.name not in allowed and not is_empty:
             raise InstallationFault(
-                f"{top_dir} is not empty, it has {member.name}: give an empty directory with --top-dir"
+                f"{top_dir} is not empty, it contains {member.name}: give an empty directory with --top-dir"
             )
 
 
 def account_of(config: Config) -> UnixAccount | None:
-    """Give the account that the server becomes; ``None`` if we are not root."""
+    """Give the account that the server changes to; ``None`` if this process is not root."""
     return service_account(config.global_.user) if os.geteuid() == 0 else None

@@ -18,24 +18,24 @@ from mensagod.storage.migrations import SchemaError, installed_steps, pending
 
 @contextmanager
 def open_installation(config: Config) -> Iterator[Connection]:
-    """Connect to the database of an installation, with the embedded PostgreSQL started if it does not run.
+    """Connect to the database of an installation; start the embedded PostgreSQL if it does not run.
 
-    What keys, keycards, schema, database and disk have against what is done within becomes a fault.
+    Errors of keys, keycards, schema, database and disk within the context become :exc:`InstallationFault`.
 
-    :raises BadChoice: if libpq does not understand ``database.url``.
-    :raises InstallationFault: one sentence with what helps.
+    :raises BadChoice: if libpq cannot parse ``database.url``.
+    :raises InstallationFault: if that fails; the text says what to do.
     """
     try:
         steps = installed_steps()
         with open_database(config, account_of(config)) as connection:
             if pending(connection, steps):
                 raise InstallationFault(
-                    "The database has the schema of an older mensagod, or none: start the server once,"
-                    " which brings it up to date"
+                    "The schema of the database is older than this version of mensagod, or missing: start the"
+                    " server once, which updates it"
                 )
             yield connection
     except psycopg2.Error as error:
-        raise InstallationFault(f"The database refused: {one_line(error)}") from error
+        raise InstallationFault(f"The database reported an error: {one_line(error)}") from error
     except OSError as error:
         raise InstallationFault(f"{error.filename or 'The disk'}: {error.strerror or error}") from error
     except (AccountError, KeyringFault, Overtaken, SchemaError) as error:

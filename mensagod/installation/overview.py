@@ -1,4 +1,4 @@
-"""What an installation is like, as the database has it."""
+"""An overview of an installation, read from its database."""
 
 import os
 from pathlib import Path
@@ -20,11 +20,11 @@ from mensagod.values.identity import WorkspaceID
 
 @frozen
 class Overview:
-    """What there is to say of an installation that begins.
+    """The organization and the administrator of an installation.
 
     :ivar entry: the organization's current entry.
     :ivar admin: the administrator's workspace; ``None`` if it is archived.
-    :ivar code_hash: of the code that the administrator has not used yet; ``None`` once it was.
+    :ivar code_hash: the hash of the administrator's registration code; ``None`` after it was used.
     """
 
     entry: OrganizationEntry
@@ -32,7 +32,7 @@ class Overview:
     code_hash: str | None = field(repr=False)
 
     def unused_code(self, file: Path) -> str | None:
-        """Give the code from a file if it still is the one to register with; remove or empty it if none is.
+        """Give the registration code in a file, if it has not been used; remove or empty the file if it has.
 
         Takes as long as a password check.
         """
@@ -50,14 +50,14 @@ def _remove_or_empty(file: Path) -> None:
     try:
         file.unlink()
     except PermissionError:
-        # Its directory is root's.
+        # The directory belongs to root.
         os.truncate(file, 0)
 
 
 def read_overview(config: Config, account: UnixAccount | None = None) -> Overview:
-    """Read it from a database that runs; blocks.
+    """Read the overview from a running database; blocks.
 
-    :raises mensagod.installation.faults.InstallationFault: if it cannot be reached.
+    :raises mensagod.installation.faults.InstallationFault: if the database cannot be reached.
     """
     with connected(_describe(config, account)) as connection, connection, connection.cursor() as cursor:
         return _read(Transaction(cursor), config)

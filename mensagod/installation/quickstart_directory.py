@@ -1,4 +1,4 @@
-"""The directory of `mensagod quickstart`: filled whole, also after an interruption (spec 06)."""
+"""The directory of ``mensagod quickstart``, which is set up again after an interruption (spec 06)."""
 
 import fcntl
 import os
@@ -37,9 +37,10 @@ def _absolute(path: Path) -> Path:
 
 @frozen
 class QuickstartDirectory:
-    """A directory that holds everything of one server.
+    """A directory that contains everything of one server.
 
-    While it is being filled a mark lies in it, so that what an interruption leaves is known to be ours.
+    During the setup it contains a mark. If the setup is interrupted, the mark shows that what is in the
+    directory may be removed.
 
     :ivar config: the configuration, in this directory.
     """
@@ -53,12 +54,12 @@ class QuickstartDirectory:
 
     @property
     def code(self) -> Path:
-        """The file that keeps the administrator's registration code until it is used."""
+        """The file with the administrator's registration code, until that is used."""
         return self.directory / CODE
 
     @property
     def is_ready(self) -> bool:
-        """Whether a server was set up here."""
+        """Whether a server has been set up here completely."""
         return self.config.exists() and not self._mark.exists()
 
     @property
@@ -66,11 +67,11 @@ class QuickstartDirectory:
         return self.directory / MARK
 
     def set_up(self, choose: Callable[[], Choices], environ: Mapping[str, str]) -> bool:
-        """Set a server up here, unless there is one; blocks for seconds. Tell whether that was done.
+        """Set up a server here, unless there is one; tell whether that was done. Blocks for seconds.
 
-        :param choose: gives choices with this configuration, the top directory ``data`` and the embedded
-            PostgreSQL; may refuse.
-        :raises InstallationFault: if that cannot be, or somebody else is at it.
+        :param choose: gives the choices, which must have this configuration, the top directory ``data`` and
+            the embedded PostgreSQL; may raise an exception.
+        :raises InstallationFault: if that fails, or if another process sets up a server here.
         """
         files = ReversibleFiles()
         try:
@@ -93,24 +94,24 @@ class QuickstartDirectory:
         choices = choose()
         files.file(self._mark, b"")
         founded = found(choices, environ)
-        # From here on the mark stays until all is done, so that a failure leads to a new beginning.
+        # If anything fails after this, the mark remains, and the next start sets up the server again.
         files.keep()
         account = account_of(founded.config)
         code = f"{founded.code}\n".encode("ascii")
         ReversibleFiles().file(self.code, code, Ownership.private_to(account))
         if account is not None and not Ownership.in_directory(self.directory, account).is_roots:
-            # To remove the code in the end, and to replace organization.key.
+            # The account must be able to remove the code, and to replace organization.key.
             os.chown(self.directory, account.uid, account.gid)
         self._mark.unlink()
         sync_directory(self.directory)
         return True
 
     def _clear(self) -> None:
-        """Remove what an interruption left behind; refuse a directory with anything else in it."""
+        """Remove the files of an interrupted setup; refuse a directory that contains anything else."""
         if self._mark.exists():
             if self._mark.lstat().st_uid != os.geteuid():
                 raise InstallationFault(
-                    f"{self._mark} is another account's: remove {self.directory} yourself"
+                    f"{self.directory} contains an interrupted setup of another account: remove the directory"
                 )
             end_postgres(self.directory / TOP_DIR / "postgresql")
             for name in (self.config.name, ORGANIZATION_KEY, "tls.crt", "tls.key", CODE):
@@ -121,12 +122,12 @@ class QuickstartDirectory:
         for member in sorted(self.directory.iterdir()):
             if not member.name.startswith(".git"):
                 raise InstallationFault(
-                    f"{self.directory} has {member.name} in it, but no {self.config.name}: remove"
+                    f"{self.directory} contains {member.name}, but no {self.config.name}: remove"
                     f" {member.name}, or start in another directory"
                 )
 
     def _remove_used_code(self) -> None:
-        """Remove the file of a code that was used; a server without rights to its directory emptied it."""
+        """Remove an empty code file: a server that may not remove the file of a used code empties it."""
         with suppress(OSError):
             if self.code.lstat().st_size == 0:
                 self.code.unlink()
@@ -139,21 +140,21 @@ class QuickstartDirectory:
             yield
         except BlockingIOError:
             raise InstallationFault(
-                f"Another process sets up {self.directory}: wait until it is done"
+                f"Another process is setting up {self.directory}: wait until it has finished"
             ) from None
         finally:
             os.close(descriptor)
 
 
 def end_postgres(directory: Path) -> None:
-    """End what still runs of an embedded PostgreSQL whose owner was killed, before its files are removed."""
+    """Stop an embedded PostgreSQL whose owner was killed, before its files are removed."""
     _await_orphans(directory)
     if not (directory / "data" / "postmaster.pid").exists():
         return
     user = GlobalTable(domain=Domain("invalid")).user
     with suppress(EmbeddedError, AccountError):
         account = service_account(user) if os.geteuid() == 0 else None
-        # What lies there is that account's, and root must not be led astray by it.
+        # Root acts as the account, which owns the files and could have tampered with them.
         with acting_as(account):
             cluster = Cluster(directory)
             try:
@@ -163,10 +164,10 @@ def end_postgres(directory: Path) -> None:
 
 
 def _await_orphans(directory: Path) -> None:
-    """Wait for an ``initdb`` that outlived us: it would write into the next cluster."""
+    """Wait for an ``initdb`` of an interrupted setup: it would write into the next cluster."""
     end = time.monotonic() + _SECONDS_TO_END
     while _is_being_made(directory) and time.monotonic() < end:
-        # No reactor runs yet, and who is waited for is nobody's child of ours.
+        # Polling: no reactor runs yet, and initdb is not a child of this process.
         time.sleep(_POLL_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Files and directories of a new installation, which vanish again if it fails."""
+"""Creating the files and directories of an installation, and removing them if the setup fails."""
 
 import errno
 import os
@@ -16,9 +16,9 @@ from mensagod.process.ownership import Ownership
 
 @define
 class ReversibleFiles:
-    """What was made so far.
+    """The files and directories that were created so far.
 
-    :ivar account: who is to read the files, if we are root.
+    :ivar account: the account that reads the files if this process is root.
     """
 
     account: UnixAccount | None = None
@@ -26,7 +26,7 @@ class ReversibleFiles:
     _steps_back: list[Callable[[], None]] = field(factory=list, init=False)
 
     def directory(self, path: Path, mode: int) -> None:
-        """Make a directory and those above it, if they are missing; what was there stays as it was."""
+        """Create a directory and its missing parents; those that exist are left unchanged."""
         missing = [step for step in (path, *path.parents) if not step.exists()]
         for step in reversed(missing):
             step.mkdir()
@@ -34,10 +34,10 @@ class ReversibleFiles:
             self._steps_back.append(step.rmdir)
 
     def file(self, path: Path, content: bytes, ownership: Ownership | None = None) -> None:
-        """Make a file that only its owner and the account can read, durably.
+        """Create a file that only its owner and the account can read, durably.
 
-        :param ownership: instead of the one that :meth:`Ownership.in_directory` chooses.
-        :raises FileExistsError: if anything is there.
+        :param ownership: the owner and mode; the default is from :meth:`Ownership.in_directory`.
+        :raises FileExistsError: if the path exists.
         """
         chosen = ownership or Ownership.in_directory(path.parent, self.account)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -51,9 +51,9 @@ class ReversibleFiles:
         sync_directory(path.parent)
 
     def hand_over(self, path: Path) -> None:
-        """Give a file that was made before the account was known the owner and mode that it should have.
+        """Set the owner and mode of a file that was created before the account was known.
 
-        :raises FileExistsError: if another one has taken its place meanwhile.
+        :raises FileExistsError: if the file was replaced meanwhile.
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -64,21 +64,21 @@ class ReversibleFiles:
             os.close(descriptor)
 
     def tree(self, path: Path) -> None:
-        """Note a directory that others are about to make and to fill; one that is there is not ours."""
+        """Register a directory that other code is going to create and fill, unless it exists already."""
         if not path.exists():
             self._steps_back.append(lambda: shutil.rmtree(path, ignore_errors=True))
 
     def give(self, path: Path) -> None:
-        """Give a directory with all in it to the account."""
+        """Change the owner of a directory and its content to the account."""
         if self.account is not None:
             give([path], self.account)
 
     def keep(self) -> None:
-        """Let all of it stay."""
+        """Keep everything: :meth:`remove` removes nothing then."""
         self._steps_back.clear()
 
     def remove(self) -> None:
-        """Remove all of it, the newest first; directories only if nothing else came into them."""
+        """Remove everything, the newest first; directories only if they are empty."""
         while self._steps_back:
             with suppress(OSError):
                 self._steps_back.pop()()

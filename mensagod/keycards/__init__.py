@@ -1,8 +1,12 @@
-"""Keycards: entries, their signatures, their chains (spec 03).
+"""Keycards: entries, their signatures and their chains (spec 03). No module here does I/O or reads the time.
 
-Nothing here reads a clock of its own, a file or a socket. ``entries`` parses and composes,
-``compliance`` says whether an entry is complete, ``signatures`` what each line covers,
-``links`` whether one entry may follow another, ``organizations`` which key could sign
-for users when, ``verification`` judges whole cards, ``making`` makes new entries,
-``carddata`` frames entries for transport and ``cache`` keeps cards in memory.
+* ``entries`` parses and composes entries; ``fields`` defines their fields.
+* ``compliance`` checks that an entry is complete and its values are in range.
+* ``signatures`` makes and checks hashes and signatures.
+* ``links`` checks that one entry may follow another.
+* ``organizations`` has the history of an organization's signing keys.
+* ``verification`` verifies whole cards.
+* ``making`` makes new entries.
+* ``carddata`` and ``splitting`` read and write the transport formats.
+* ``cache`` keeps cards in memory.
 """

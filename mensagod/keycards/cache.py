@@ -1,4 +1,4 @@
-"""Keycards in memory: bounded in number and in bytes, each no longer than its Time-To-Live allows."""
+"""A cache of keycards, limited in number and in bytes; each card is kept for at most its Time-To-Live."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,13 +11,13 @@ from cachetools import TLRUCache
 from mensagod.values.identity import WorkspaceID
 
 MEAN_SIZE: Final = 8192
-"""Bytes of memory for each card that may be kept, on average."""
+"""The average number of bytes for each card that may be kept."""
 
-_ENTRY: Final = 600  # what an entry takes beside its text, generously
+_ENTRY: Final = 600  # an upper estimate of the bytes that an entry takes in addition to its text
 
 
 class CachedEntry(Protocol):
-    """What the cache wants to know of an entry."""
+    """The part of an entry that the cache uses."""
 
     @property
     def text(self) -> str:
@@ -29,10 +29,10 @@ E = TypeVar("E", bound=CachedEntry)
 
 @frozen
 class Card(Generic[E]):
-    """A card, or something to remember about it.
+    """A card in the cache, or a mark in the place of one.
 
-    :ivar entries: all of them, in order; none where only a mark is kept.
-    :ivar until: when it may no longer be kept, by the clock of the cache.
+    :ivar entries: all entries of the card, in order; empty for a mark.
+    :ivar until: the time until which it may be kept, by the clock of the cache.
     """
 
     entries: Sequence[E]
@@ -40,7 +40,7 @@ class Card(Generic[E]):
 
     @property
     def weight(self) -> int:
-        """About how many bytes it takes."""
+        """The estimated size of the card in bytes."""
         return sum(getsizeof(entry.text) + _ENTRY for entry in self.entries)
 
     def excerpt(self, start: int, end: int | None) -> Sequence[E]:
@@ -51,9 +51,9 @@ class Card(Generic[E]):
 
 
 class CardCache(Generic[E]):
-    """Cards in memory, the least recently used ones dropped first.
+    """Cards in memory; the least recently used ones are dropped first.
 
-    :param most: how many; 0 keeps none. Together they take at most :data:`MEAN_SIZE` bytes for each of these.
+    :param most: the most cards to keep; 0 keeps none. The limit of bytes is :data:`MEAN_SIZE` times this.
     :param clock: gives the time in seconds.
     """
 
@@ -68,7 +68,7 @@ class CardCache(Generic[E]):
 
     @property
     def bytes_held(self) -> int:
-        """About how many bytes the cards take."""
+        """The estimated size of all cards in bytes."""
         return int(self._cards.currsize)
 
     def find(self, owner: WorkspaceID) -> Card[E] | None:
@@ -76,17 +76,17 @@ class CardCache(Generic[E]):
         return self._cards.get(owner)
 
     def keep(self, owner: WorkspaceID, card: Card[E]) -> None:
-        """Keep a card, if there is room for one of its size at all."""
+        """Add a card, unless it is larger than the whole cache."""
         self._cards.pop(owner, None)
         if self.most == 0 or card.weight > self._cards.maxsize:
             return
-        with suppress(KeyError):  # what was counted may be over by now
+        with suppress(KeyError):  # a card that was counted may have expired by now
             while len(self._cards) >= self.most:
                 self._cards.popitem()
         self._cards[owner] = card
 
     def forget(self, owners: frozenset[WorkspaceID] | None) -> None:
-        """Forget the cards of ``owners``, or all."""
+        """Drop the cards of ``owners``; ``None`` drops all."""
         if owners is None:
             self._cards.clear()
             return

@@ -9,35 +9,36 @@ from mensagod.keycards.errors import BadKeycardData
 _LINE_END: Final = "\r\n"
 _BEGIN: Final = "----- BEGIN ENTRY -----\r\n"
 _END: Final = "----- END ENTRY -----\r\n"
-# A value may look like a mark, as a name can; a line of its own without a colon no entry has.
+# A value, such as a name, may contain the text of a mark, but a line of an entry always begins with a field
+# name and a colon.
 _LAST_LINE: Final = _LINE_END + _END
 
 
 def frame_entry(text: str) -> str:
-    """Put the marks around the text of one entry."""
+    """Add the marks before and after the text of an entry."""
     return f"{_BEGIN}{text}{_END}"
 
 
 FRAME_SIZE: Final = len(_BEGIN) + len(_END)
-"""Bytes of the marks around an entry."""
+"""The bytes of the two marks of an entry."""
 FRAME_ESCAPES: Final = 4
-"""How many of their characters JSON writes with a backslash: two line ends."""
+"""The number of characters in the marks that JSON escapes with a backslash: two line ends."""
 
 
 def framed_size(text: str) -> int:
-    """Give the bytes that the entry adds to Card-Data, so that Total-Size needs no composing."""
+    """Give the bytes that an entry takes in Card-Data, so that Total-Size is known without composing it."""
     return FRAME_SIZE + len(text.encode())
 
 
 def compose_card_data(entries: Iterable[Entry | str]) -> str:
-    """Write the entries of a card, or their texts, one after the other."""
+    """Give the Card-Data of entries or of their texts."""
     return "".join(frame_entry(entry if isinstance(entry, str) else entry.text) for entry in entries)
 
 
 def split_card_data(data: str) -> Iterator[str]:
-    """Take Card-Data apart into the texts of its entries, one at a time and not yet read.
+    """Split Card-Data into the texts of its entries, without parsing these.
 
-    :raises BadKeycardData: once something else comes than a framed entry of a bearable size.
+    :raises BadKeycardData: while iterating, if an entry is not framed by marks or is too long.
     """
     position = 0
     while position < len(data):

@@ -1,4 +1,4 @@
-"""Whether a readable entry is complete and its values in range (spec 03, *Keycards*, 412)."""
+"""Checking that a parsed entry is complete and its values are in range (spec 03, *Keycards*, 412)."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,7 +15,7 @@ MAX_TIME_TO_LIVE: Final = 30
 MAX_LIFETIME: Final = 1095
 """Days from the Timestamp to Expires (spec 03)."""
 CLOCK_SLACK: Final = timedelta(days=1)
-"""How far an entry's Timestamp may be off (spec 03, *Chain rules*; 04, ADDENTRY)."""
+"""How far an entry's Timestamp may differ from the present (spec 03, *Chain rules*; 04, ADDENTRY)."""
 
 _USER_KEYS: Final = 4
 
@@ -39,9 +39,9 @@ def check_body(entry: Entry) -> None:
 
 
 def required_authentication(entry: Entry) -> list[str]:
-    """Name the authentication lines that a complete entry like this one has (spec 03).
+    """Give the names of the authentication lines that an entry must have to be complete (spec 03).
 
-    The entry must have its Index.
+    The entry must have an Index.
     """
     absent: set[str] = set()
     if entry.index == 1 or entry.revokes is not None:
@@ -52,7 +52,7 @@ def required_authentication(entry: Entry) -> list[str]:
 
 
 def check_complete(entry: Entry) -> None:
-    """Check that an entry has all that it must have; neither hash nor signatures are computed.
+    """Check that an entry is complete; hash and signatures are not verified.
 
     :raises NoncompliantKeycard: as :func:`check_body`, and if an authentication line
         is missing, or Previous-Hash is not the Revoke value.
@@ -66,7 +66,7 @@ def check_complete(entry: Entry) -> None:
 
 
 def check_sealed(entry: Entry) -> None:
-    """Check what one entry alone can prove: complete, the right hash, signed by its own key.
+    """Check an entry without its chain: it is complete, its hash is right, its own signature verifies.
 
     :raises NoncompliantKeycard: if it is not complete, or the hash is wrong.
     :raises InvalidSignature: if its own signature does not verify.
@@ -79,11 +79,11 @@ def check_sealed(entry: Entry) -> None:
 def check_base(entry: UserEntry, *, revocation: bool = False) -> None:
     """Check the form of a ``Base-Entry`` of ADDENTRY, or of REVOKE (spec 04, *Identity*).
 
-    Whose it is, of when, and what it follows, others check.
+    Its owner, its time and its predecessor are checked elsewhere.
 
-    :param revocation: whether it must revoke; else it must not.
-    :raises BadKeycardData: if it has a line that the server or a later step adds, revokes
-        where it must not, or has a key that nothing can be sealed to.
+    :param revocation: whether it must revoke; otherwise it must not.
+    :raises BadKeycardData: if it has a line that the server or a later step adds, revokes although it must
+        not, or has an encryption key of low order.
     :raises NoncompliantKeycard: if it is incomplete or out of range.
     """
     if "Revoke" in entry.fields and not revocation:
@@ -102,9 +102,9 @@ def check_base(entry: UserEntry, *, revocation: bool = False) -> None:
 
 
 def check_time(entry: Entry, now: datetime) -> None:
-    """Check that a new entry is of the present.
+    """Check the time of a new entry.
 
-    :raises NoncompliantKeycard: if it is expired, or made more than a day from ``now``.
+    :raises NoncompliantKeycard: if it has expired, or its Timestamp is more than a day from ``now``.
     """
     if abs(entry.timestamp - now) > CLOCK_SLACK:
         raise NoncompliantKeycard("Timestamp is more than a day from the present")
@@ -113,9 +113,9 @@ def check_time(entry: Entry, now: datetime) -> None:
 
 
 def check_encryption_keys(entry: UserEntry) -> None:
-    """Refuse an encryption key that is one of the few points nothing can be sealed to.
+    """Check that the encryption keys are not points of low order, to which nothing can be sealed.
 
-    :raises BadKeycardData: naming the field.
+    :raises BadKeycardData: if one is; the text names the field.
     """
     for name, key in (
         ("Encryption-Key", entry.encryption_key),

@@ -1,4 +1,4 @@
-"""Keycard entries: text read, checked line by line and kept as it is signed (spec 03, *Keycards*)."""
+"""Keycard entries: parsing, checking each line, and keeping the text that is signed (spec 03, *Keycards*)."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -25,14 +25,13 @@ T = TypeVar("T")
 
 @frozen
 class Entry:
-    """One entry of a keycard, readable but not therefore complete, genuine or current.
+    """A parsed entry of a keycard. It may be incomplete, not genuine or not current.
 
-    Every line is known, stands where it may, and has a value of its type. A
-    required field can be missing, as can authentication lines: the accessor of a
-    line that every complete entry has raises :class:`NoncompliantKeycard` then;
-    that of another one gives None.
+    Every line is known, is in an allowed place, and has a value of its type. Required fields and
+    authentication lines can be missing. If a line is missing that every complete entry has, its accessor
+    raises :class:`NoncompliantKeycard`; the accessors of other lines give None.
 
-    :ivar text: the canonical text, byte for byte what is hashed, signed, stored and served.
+    :ivar text: the canonical text, byte for byte as it is hashed, signed, stored and sent.
     :ivar fields: the text of each value by field name, in canonical order.
     """
 
@@ -44,11 +43,11 @@ class Entry:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Read an entry; body fields may come in any order, but for Type.
+        """Parse an entry; the fields of the body may be in any order after Type.
 
-        Called on a subclass, only an entry of that type will do.
+        If this is called on a subclass, the entry must be of its type.
 
-        :raises BadKeycardData: if the text cannot be read (spec 03, 411).
+        :raises BadKeycardData: if the text is malformed (spec 03, 411).
         """
         lines = _read_lines(text)
         kind = _KINDS.get(lines[0][1]) if lines[0][0] == "Type" else None
@@ -61,7 +60,7 @@ class Entry:
 
     @classmethod
     def from_fields(cls, given: Mapping[str, str]) -> Self:
-        """Compose an entry of lines in any order; Type may be left out.
+        """Compose an entry from lines in any order; Type may be left out.
 
         :raises BadKeycardData: as :meth:`from_text`.
         """
@@ -78,13 +77,13 @@ class Entry:
         return entry
 
     def with_line(self, name: str, value: object) -> Self:
-        """Give this entry with one line more, or changed, in its canonical place."""
+        """Give a copy of this entry with one line added or changed, in canonical order."""
         return self.from_fields({**self.fields, name: str(value)})
 
     def text_before(self, line: str) -> bytes:
-        """Give what an authentication line covers: the body and all authentication lines before it.
+        """Give the text that an authentication line covers: the body and the authentication lines before it.
 
-        The line itself may be there or not (spec 03, *What each authentication line covers*).
+        The entry may have the line or not (spec 03, *What each authentication line covers*).
         """
         names = self.schema.authentication_names
         for name in names[names.index(line) :]:
@@ -211,7 +210,7 @@ class OrganizationEntry(Entry):
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The language codes, most wanted first; none if the entry names none."""
+        """The language codes in the order of preference; empty if the entry has none."""
         return self._optional("Language", tuple) or ()
 
     @property
@@ -240,12 +239,12 @@ class UserEntry(Entry):
 
     @property
     def name(self) -> str | None:
-        """The user's name, if they tell it."""
+        """The user's name, if the entry has one."""
         return self._optional("Name", str)
 
     @property
     def user_id(self) -> UserID | None:
-        """The user ID in normal form, which the text need not have."""
+        """The user ID in normal form; in the text it may have another form."""
         return self._optional("User-ID", UserID)
 
     @property
@@ -260,7 +259,7 @@ class UserEntry(Entry):
 
     @property
     def contact_verification_key(self) -> CryptoString:
-        """The key that verifies contact requests, and guards the chain."""
+        """The key that verifies contact requests, this entry, and the custody of the next one."""
         return self._required("Contact-Request-Verification-Key", CryptoString)
 
     @property
@@ -307,7 +306,7 @@ def _size(text: str) -> int:
 
 
 def _check_order(names: list[str], schema: Schema) -> None:
-    """Refuse a field given twice, and authentication lines anywhere but last and in their order."""
+    """Refuse repeated fields, and authentication lines that are not last and in their order."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -1,21 +1,21 @@
-"""The conditions that an entry can raise, each with its status (spec 03, *Keycards*)."""
+"""The errors of entries, each with its status (spec 03, *Keycards*)."""
 
 from mensagod.errors import CommandError
 from mensagod.status import Status
 
 
 class KeycardFault(CommandError):
-    """An entry is not what it should be; raised as one of the classes below only."""
+    """The base of the errors of entries; only its subclasses are raised."""
 
 
 class BadKeycardData(KeycardFault):
-    """The text cannot be read, a line stands where it must not, or a value is not of its type."""
+    """The text is malformed, a line is not allowed in its place, or a value is not of its type."""
 
     status = Status.BAD_KEYCARD_DATA
 
 
 class NoncompliantKeycard(KeycardFault):
-    """The entry is readable, but a line is missing, a value out of its range or a hash or link wrong."""
+    """The entry can be parsed, but a line is missing, a value is out of range, or a hash or link is wrong."""
 
     status = Status.NONCOMPLIANT_KEYCARD_DATA
 

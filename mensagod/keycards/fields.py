@@ -36,10 +36,10 @@ def parse_name(text: str) -> str:
 
 
 def check_client_name(text: str) -> None:
-    """Refuse an organization's Name that today's clients cannot read, whatever else it is.
+    """Check that existing clients can read an organization's Name.
 
-    :raises BadValue: if it is no Name at all, has fewer than four characters, or a
-        blank as its second last (spec 03, *Organization entry*).
+    :raises BadValue: if it is not a Name, has fewer than four characters, or has a blank as its second last
+        character (spec 03, *Organization entry*).
     """
     if text != text.strip() or not text:
         raise BadValue("a name does not begin or end with a blank")
@@ -65,16 +65,17 @@ def _is_name_character(character: str) -> bool:
 
 
 def parse_languages(text: str) -> tuple[str, ...]:
-    """Take a Language value apart: up to ten codes of two or three letters, comma-joined."""
+    """Parse a Language value: up to ten codes of two or three letters, separated by commas."""
     if _LANGUAGES.fullmatch(text) is None:
         raise BadValue("languages are up to 10 codes of 2 or 3 letters, joined by commas")
     return tuple(text.split(","))
 
 
 def _group_pattern() -> str:
-    """Give a pattern of the five Base85 characters that stand for four bytes: none beyond 2^32-1.
+    """Give a pattern for five Base85 characters that encode four bytes, that is at most 2^32-1.
 
-    Decoding the nine CryptoStrings of an entry would take longer than all else in it.
+    Matching this is faster than decoding. An entry has nine CryptoStrings, and decoding them would take most
+    of the time of parsing it.
     """
     alphabet = base85.ALPHABET
     pattern = ""
@@ -104,11 +105,11 @@ _encryption_key = _binary(CURVE25519, _KEY_SIZE)
 
 @frozen
 class FieldRule:
-    """One line of the tables of spec 03.
+    """The definition of a field, from the tables of spec 03.
 
-    :ivar parse: makes the typed value of a text, or raises ``BadValue``.
-    :ivar required: whether a complete body must have it; without meaning for an
-        authentication line, whose presence depends on the entry.
+    :ivar parse: gives the typed value for a text, or raises ``BadValue``.
+    :ivar required: whether a complete body must have it; not used for authentication lines, because which of
+        them are required depends on the entry.
     """
 
     name: str
@@ -118,10 +119,11 @@ class FieldRule:
 
 @frozen
 class Schema:
-    """The lines of one type of entry, in canonical order.
+    """The fields of one type of entry, in canonical order.
 
-    :ivar signing_key: the field of the key that signs the entry itself, and the next entry's custody.
-    :ivar own_signature: the line that this key makes.
+    :ivar signing_key: the field with the key that signs the entry itself and the Custody-Signature of the
+        next.
+    :ivar own_signature: the line with the signature of that key.
     """
 
     type_name: str
@@ -141,7 +143,7 @@ class Schema:
         return tuple(rule.name for rule in self.authentication)
 
 
-# Numbers are read with room above their ranges: what is only too large is 412, not 411.
+# Numbers are parsed with a larger range than allowed: a number that is only too large is 412, not 411.
 _LIFETIME: Final = (
     FieldRule("Time-To-Live", times.parse_long),
     FieldRule("Expires", times.parse_date),

@@ -1,4 +1,4 @@
-"""Whether one entry may follow another in a card (spec 03, *Chain rules*)."""
+"""Checking that one entry may follow another in a card (spec 03, *Chain rules*)."""
 
 from mensagod.keycards.entries import Entry, OrganizationEntry
 from mensagod.keycards.errors import BadKeycardData, NoncompliantKeycard
@@ -6,14 +6,14 @@ from mensagod.keycards.signatures import check_signature
 
 
 def check_index(entry: Entry, previous: Entry | None) -> None:
-    """Check that the Index grows by exactly one, from 1; raise :class:`NoncompliantKeycard` if not."""
+    """Check that the Index is the next one, from 1; raise :class:`NoncompliantKeycard` if not."""
     expected = 1 if previous is None else previous.index + 1
     if entry.index != expected:
         raise NoncompliantKeycard(f"Index must be {expected} here")
 
 
 def check_owner(entry: Entry, previous: Entry) -> None:
-    """Check that both entries are of one card; raise :class:`BadKeycardData` if not."""
+    """Check that both entries have the same type and owner; raise :class:`BadKeycardData` if not."""
     if entry.schema is not previous.schema or entry.owner != previous.owner:
         raise BadKeycardData("The entry is another owner's than the one before it")
 
@@ -25,7 +25,7 @@ def check_previous_hash(entry: Entry, previous: Entry) -> None:
 
 
 def check_custody(entry: Entry, previous: Entry) -> None:
-    """Check what hands over from ``previous``: the old key's signature, or the Revoke line.
+    """Check the custody: the signature of the previous entry's key, or the Revoke line.
 
     :raises InvalidSignature: if the Custody-Signature is not the old key's.
     :raises NoncompliantKeycard: if Revoke names another entry, or there is neither.
@@ -37,11 +37,11 @@ def check_custody(entry: Entry, previous: Entry) -> None:
 
 
 def check_new_keys(entry: Entry, previous: Entry) -> None:
-    """Check that the keys changed as they must: all in a revocation, else at least the signing key.
+    """Check that the keys have changed: all of them in a revocation, otherwise at least the signing key.
 
-    After a rotation an organization's old primary key is the secondary one.
+    After a rotation, the secondary key of an organization must be its old primary key.
 
-    :raises NoncompliantKeycard: if a key stayed that must not.
+    :raises NoncompliantKeycard: if a key must have changed, but has not.
     """
     if entry.revokes is not None:
         if entry.keys & previous.keys:
@@ -54,7 +54,7 @@ def check_new_keys(entry: Entry, previous: Entry) -> None:
 
 
 def check_successor(entry: Entry, previous: Entry | None) -> None:
-    """Check that ``entry`` may follow ``previous``, or begin a card; its Previous-Hash is not looked at.
+    """Check that ``entry`` may follow ``previous``, or begin a card, without checking its Previous-Hash.
 
     For a base entry, which has no Previous-Hash yet (spec 04, ADDENTRY).
 

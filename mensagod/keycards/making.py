@@ -1,4 +1,4 @@
-"""Making entries: an organization's at once, a user's in the steps of ADDENTRY (spec 03; 04, *Identity*)."""
+"""Making entries: an organization's in one step, a user's in those of ADDENTRY (spec 03; 04, *Identity*)."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,11 +16,11 @@ from mensagod.values.identity import Domain, WAddress, WorkspaceID
 from mensagod.values.times import format_date, format_timestamp
 
 ORGANIZATION_LIFETIME: Final = timedelta(days=365)
-"""How long an organization's entry is valid if nobody says otherwise."""
+"""The default validity of an organization's entry."""
 USER_LIFETIME: Final = timedelta(days=90)
-"""How long a user's entry is valid if nobody says otherwise."""
+"""The default validity of a user's entry."""
 DEFAULT_TIME_TO_LIVE: Final = 14
-"""Days a resolver may keep an entry if nobody says otherwise."""
+"""The default number of days for which a resolver may cache an entry."""
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _NOT_INHERITED: Final = frozenset({"Type", "Secondary-Verification-Key", "Revoke"})
@@ -73,7 +73,7 @@ def make_organization_root(
 ) -> OrganizationEntry:
     """Make the first entry of an organization, hashed and signed.
 
-    :param more: values of further fields, or others than the usual ones: ``Contact-Abuse``,
+    :param more: values of further fields, or instead of the defaults: ``Contact-Abuse``,
         ``Contact-Support``, ``Language``, ``Time-To-Live``, ``Expires``.
     :raises BadKeycardData: if a value is not of its type. Whether today's clients
         can read the name, ``fields.check_client_name`` says.

@@ -1,4 +1,4 @@
-"""Which key of an organization could sign users' entries, and when (spec 03, *Chain rules*)."""
+"""The history of an organization's signing keys, to verify users' entries (spec 03, *Chain rules*)."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
@@ -13,16 +13,15 @@ from mensagod.keycards.entries import OrganizationEntry, UserEntry
 from mensagod.keycards.errors import InvalidSignature, NoncompliantKeycard, RevokedOrganizationKey
 from mensagod.keycards.signatures import signature_verifies
 
-# More rotations than this within the two days of slack are no organization's, but
-# a way to make others verify signatures without end.
+# More rotations within the two days of slack are an attempt to make others verify very many signatures.
 _MOST_CANDIDATES: Final = 16
 
 
 @frozen
 class Period:
-    """One entry of an organization, as far as it matters to users' entries.
+    """The period of one signing key, from one entry of an organization.
 
-    :ivar since: when the key became current; never before the period before it.
+    :ivar since: when the key became current; never before the start of the previous period.
     :ivar revoked: whether the next entry revokes this one.
     """
 
@@ -34,7 +33,7 @@ class Period:
 
 @frozen
 class OrganizationHistory:
-    """The primary keys of one organization, each with its time.
+    """The primary keys of one organization, each with its period.
 
     :ivar periods: one for each entry, oldest first.
     """
@@ -65,7 +64,7 @@ class OrganizationHistory:
         return cls(tuple(periods))
 
     def revoked(self) -> Self:
-        """Give what the history becomes once the current key is revoked."""
+        """Give the history as it will be after the current key is revoked."""
         return type(self)((*self.periods[:-1], evolve(self.periods[-1], revoked=True)))
 
     def check_signature(self, entry: UserEntry) -> None:
@@ -108,5 +107,5 @@ def _moved(moment: datetime, by: timedelta) -> datetime:
     try:
         return moment + by
     except OverflowError:
-        # The first or last day that a Timestamp can name: only an invented entry is of it.
+        # The first or last day that a Timestamp can have: such an entry is not genuine.
         return moment

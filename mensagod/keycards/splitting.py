@@ -1,4 +1,4 @@
-"""Taking a file apart into entries: Card-Data, or bare entries one after the other."""
+"""Splitting a file into entries: it contains Card-Data, or entries one after the other."""
 
 import re
 from typing import Final
@@ -10,9 +10,9 @@ _FIRST_LINE = re.compile(r"^(?=Type:)", re.MULTILINE)
 
 
 def split_entries(text: str) -> list[str]:
-    """Split a text into those of its entries, none of them read yet.
+    """Split a text into the texts of its entries, without parsing these.
 
-    :raises BadKeycardData: if it begins as Card-Data does, but does not go on like that.
+    :raises BadKeycardData: if it begins as Card-Data does, but is malformed.
     """
     if text.startswith(_MARK):
         return list(split_card_data(text))

@@ -1,4 +1,4 @@
-"""Judging a whole card, entry by entry, with a stated time (spec 03, *Chain rules*)."""
+"""Verifying a whole card, entry by entry, at a given time (spec 03, *Chain rules*)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -16,14 +16,14 @@ from mensagod.keycards.signatures import check_hash, check_own_signature
 NamedCheck = tuple[str, Callable[[], None]]
 
 _FORM: Final = "Form"
-"""That an entry is readable and complete, its values in range."""
+"""The name of the check that an entry can be parsed, is complete, and has values in range."""
 
 
 @frozen
 class Fault:
-    """One thing that is wrong with an entry.
+    """A fault of an entry.
 
-    :ivar condition: the class of the condition, and with it the status.
+    :ivar condition: the class of the error, which has the status.
     :ivar info: a sentence for people.
     """
 
@@ -32,20 +32,20 @@ class Fault:
 
     @classmethod
     def of(cls, error: KeycardFault) -> Self:
-        """Keep what ``error`` says, without its traceback."""
+        """Make one from an exception, without its traceback."""
         return cls(type(error), error.info)
 
     def to_condition(self) -> KeycardFault:
-        """Make the condition anew, to raise."""
+        """Make the exception for this fault."""
         return self.condition(self.info)
 
 
 @frozen
 class Check:
-    """One thing that an entry must fulfil.
+    """The result of one check of an entry.
 
-    :ivar name: the line that is checked, or what it is about.
-    :ivar fault: None if the entry fulfils it.
+    :ivar name: the line that was checked, or the subject of the check.
+    :ivar fault: None if the entry passed.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Check:
 
 @frozen
 class EntryReport:
-    """What was checked of one entry of a card.
+    """The results of the checks of one entry of a card.
 
-    :ivar place: the entry's place in what was verified, from 1.
-    :ivar index: the Index that it claims; None if it cannot be read or is incomplete.
+    :ivar place: the entry's position among the verified ones, from 1.
+    :ivar index: its Index; None if the entry cannot be parsed or is incomplete.
     """
 
     place: int
@@ -66,23 +66,23 @@ class EntryReport:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """What is wrong with it."""
+        """The faults of the entry."""
         return tuple(check.fault for check in self.checks if check.fault is not None)
 
     @property
     def verifies(self) -> bool:
-        """Whether nothing is wrong with it."""
+        """Whether the entry has no faults."""
         return not self.faults
 
     @property
     def is_superseded(self) -> bool:
-        """Whether all that is wrong is that the organization revoked the key that signed it."""
+        """Whether its only fault is that the organization has revoked the key that signed it."""
         return bool(self.faults) and all(fault.condition is RevokedOrganizationKey for fault in self.faults)
 
 
 @frozen
 class Verification:
-    """The judgement on a card.
+    """The result of verifying a card.
 
     :ivar reports: one for each entry, in the order given.
     :ivar current: the last entry, if it can be read.
@@ -95,16 +95,15 @@ class Verification:
 
     @property
     def verifies(self) -> bool:
-        """Whether there are entries and nothing is wrong with any (spec 03, *A keycard verifies when*)."""
+        """Whether there are entries, and none has a fault (spec 03, *A keycard verifies when*)."""
         return bool(self.reports) and all(report.verifies for report in self.reports)
 
     @property
     def is_usable(self) -> bool:
         """Whether the current entry may be trusted and used now.
 
-        It verifies and has not expired, and nothing is wrong with those before it but
-        that the organization has since revoked the key that signed them: that is how
-        a card stands after ``org revoke`` and the user's new entry.
+        It verifies and has not expired, and the only fault of earlier entries is that the organization has
+        revoked the key that signed them. This is the state after ``org revoke`` and the user's new entry.
         """
         return (
             bool(self.reports)
@@ -115,11 +114,11 @@ class Verification:
 
     @property
     def first_fault(self) -> Fault | None:
-        """The first thing that is wrong, in the order of the entries."""
+        """The first fault, in the order of the entries."""
         return next((fault for report in self.reports for fault in report.faults), None)
 
     def require(self) -> None:
-        """Raise the first fault as a condition, if there is one.
+        """Raise the first fault, if there is one.
 
         :raises KeycardFault: also for no entries at all.
         """
@@ -153,7 +152,7 @@ class CardVerifier:
         return None if self._broken else self._previous
 
     def check(self, entry: Entry | str) -> EntryReport:
-        """Judge the next entry, also if it is a text that cannot be read."""
+        """Verify the next entry, which may be a text that cannot be parsed."""
         self._count += 1
         try:
             parsed = Entry.from_text(entry) if isinstance(entry, str) else entry
@@ -201,12 +200,12 @@ def verify_card(
     organization: OrganizationHistory | None = None,
     after: Entry | None = None,
 ) -> Verification:
-    """Judge a card; entries can be an iterator, of which only one is held at a time.
+    """Verify a card; if entries is an iterator, only one of them is in memory at a time.
 
-    Whose card it is, and that an organization's current keys are those in DNS, the
-    caller checks (spec 03, *Trust in a remote server*).
+    The caller checks the owner of the card, and that an organization's current keys are those in DNS
+    (spec 03, *Trust in a remote server*).
 
-    :param entries: entries, or texts of entries that may turn out unreadable.
+    :param entries: entries or their texts, which may be malformed.
     :param now: the time to verify at, aware.
     :param organization: see :class:`CardVerifier`; needed for a user's card.
     :param after: the entry before the first one, verified earlier, if these are not all.

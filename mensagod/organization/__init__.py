@@ -1,1 +1,1 @@
-"""The organization's own identity: its keys, its keycard, and what DNS says of them (spec 03)."""
+"""The organization's identity: its keys, its keycard and its DNS records (spec 03)."""

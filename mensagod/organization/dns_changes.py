@@ -1,4 +1,4 @@
-"""What to change in DNS after the organization's keys have changed, and when (spec 03, *DNS*)."""
+"""The operator's tasks in DNS when the organization's keys change (spec 03, *DNS*)."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,18 +11,18 @@ from mensagod.organization.keyring import KEEP_DAYS
 from mensagod.values.times import format_timestamp
 
 LONGEST_CACHED: Final = timedelta(days=1)
-"""How long other servers keep a management record at most (spec 03, *Trust in a remote server*)."""
+"""The longest time that other servers cache a management record (spec 03, *Trust in a remote server*)."""
 
 SHORT_TTL: Final = 300
-"""Seconds: a Time To Live with which a change is known soon."""
+"""The TTL, in seconds, to set before a change, so that others see the change soon."""
 
 
 @frozen
 class Task:
-    """One thing for the operator to do, or to know.
+    """A task of the operator, or something to know.
 
-    :ivar when: not before this time; ``None`` is before the change.
-    :ivar records: what to publish then; each replaces what stands under its name and type.
+    :ivar when: the earliest time; ``None`` means before the change.
+    :ivar records: the records to publish then; each replaces the one with the same name and type.
     """
 
     when: datetime | None
@@ -31,57 +31,57 @@ class Task:
 
 
 def before_rotation() -> Task:
-    """Write what makes a rotation go unnoticed."""
+    """Give the task before a rotation, which keeps other servers from refusing the new keycard."""
     return Task(
         None,
-        f"A day before: lower the TTL of the TXT records below to {SHORT_TTL} seconds, so that nobody"
-        " holds the old ones for long",
+        f"A day before the rotation: lower the TTL of the TXT records below to {SHORT_TTL} seconds, so that"
+        " other servers do not cache the old ones for long",
     )
 
 
 def after_rotation(records: Sequence[Record], now: datetime) -> list[Task]:
-    """Write what a rotation at ``now`` demands."""
+    """Give the tasks after a rotation at ``now``."""
     return [
         Task(
             now,
-            "At once: replace the TXT records (never have old and new side by side). Until their old TTL is"
-            " over, a day at most, other servers may refuse the new keycard and try again later",
+            "At once: replace the TXT records (never publish the old and the new one together). Until the old"
+            " TTL has passed, at most a day, other servers may refuse the new keycard and try again later",
             _texts(records),
         ),
-        Task(now + LONGEST_CACHED, "Then: raise the TTL of the TXT records again, if you had lowered it"),
+        Task(now + LONGEST_CACHED, "Then: raise the TTL of the TXT records again, if you lowered it"),
         Task(
             now + timedelta(days=KEEP_DAYS),
-            "Then: what is still sealed to the old encryption key opens no longer. DNS stays as it is: svk,"
-            " the key before this one, goes with the next rotation",
+            "From then on: data sealed to the old encryption key can no longer be opened. Do not change DNS:"
+            " svk, the previous signing key, is replaced at the next rotation",
         ),
     ]
 
 
 def after_revocation(records: Sequence[Record], now: datetime, *, anybody: bool) -> list[Task]:
-    """Write what a revocation at ``now`` demands.
+    """Give the tasks after a revocation at ``now``.
 
-    :param anybody: whether there is somebody who needs a new keycard entry.
+    :param anybody: whether there are users who need a new keycard entry.
     """
     renew = Task(
         now,
-        "At once: have everybody listed here make a new keycard entry; until then nobody can verify them."
-        " Others may hold the old keycards for as many days as their Time-To-Live says",
+        "At once: have every user listed here make a new keycard entry; until then nobody can verify theirs."
+        " Others may cache the old keycards for the number of days in their Time-To-Live",
     )
-    look = "look with `mensagod org show` who still has no new entry; " if anybody else ""
+    check = "check with `mensagod org show` which users still need a new entry; " if anybody else ""
     return [
         Task(
             now,
-            "At once: replace the TXT records; there is no svk in them any more. Until their old TTL is over,"
-            " a day at most, other servers refuse the new keycard: mail to and from them waits",
+            "At once: replace the TXT records; the new ones have no svk. Until the old TTL has passed, at"
+            " most a day, other servers refuse the new keycard, and messages to and from them wait",
             _texts(records),
         ),
         *([renew] if anybody else []),
-        Task(now + LONGEST_CACHED, f"Then: {look}the next rotation is due as usual, before the entry ends"),
+        Task(now + LONGEST_CACHED, f"Then: {check}rotate the keys as usual before the entry expires"),
     ]
 
 
 def as_document(task: Task) -> dict[str, object]:
-    """Write a task for a program."""
+    """Give a task as a JSON document."""
     return {
         "when": None if task.when is None else format_timestamp(task.when),
         "text": task.text,
@@ -90,12 +90,12 @@ def as_document(task: Task) -> dict[str, object]:
 
 
 def record_document(record: Record) -> dict[str, str]:
-    """Write a record for a program."""
+    """Give a record as a JSON document."""
     return {"type": record.type, "name": record.name, "value": record.value}
 
 
 def show_time(moment: datetime) -> str:
-    """Write a time for a person, in UTC."""
+    """Format a time for the operator, in UTC."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 

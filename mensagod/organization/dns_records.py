@@ -15,11 +15,11 @@ DEFAULT_PORT: Final = 2001
 
 @frozen
 class Record:
-    """One record.
+    """A DNS record.
 
     :ivar type: ``TXT`` or ``SRV``.
-    :ivar name: without a final dot.
-    :ivar value: the bare text, without quotes, final dots or the splitting of long texts.
+    :ivar name: the name, without a final dot.
+    :ivar value: the value, without quotes and final dots, and not split into strings.
     """
 
     type: str
@@ -28,21 +28,21 @@ class Record:
 
     @property
     def zone_data(self) -> str:
-        """The value as a zone file has it: a text in strings of a field each, for one ends at 255 bytes."""
+        """The value in zone file syntax. Each field of a TXT record is a string of at most 255 bytes."""
         if self.type != "TXT":
             return self.value
         return " ".join(f'"{part}"' for part in self.value.split(" "))
 
 
 def host_name(domain: Domain) -> str:
-    """Name the host of an organization's server."""
+    """Give the host name of an organization's server."""
     return f"mensago.{domain}"
 
 
 def make_records(
     entry: OrganizationEntry, domains: Sequence[Domain], pins: Iterable[CryptoString], port: int
 ) -> list[Record]:
-    """List what to publish for every domain.
+    """Make the records to publish for every domain.
 
     :param entry: the organization's current entry.
     :param domains: the main domain first.
@@ -55,13 +55,13 @@ def make_records(
     for domain in domains:
         value = text if domain == main else f"{text} org={main}"
         records.append(Record("TXT", host_name(domain), value))
-    # All lead to the one host, for whose name the certificate is.
+    # All domains point to the host of the main domain, because the certificate is for its name.
     target = f"0 0 {port} {host_name(main)}"
     return records + [Record("SRV", f"_mensago._tcp.{domain}", target) for domain in domains]
 
 
 def management_text(entry: OrganizationEntry, pins: Iterable[CryptoString]) -> str:
-    """Write the management record of the main domain."""
+    """Give the text of the main domain's management record."""
     fields = [f"pvk={entry.primary_key}", f"ek={entry.encryption_key}"]
     if entry.secondary_key is not None:
         fields.append(f"svk={entry.secondary_key}")
@@ -69,9 +69,9 @@ def management_text(entry: OrganizationEntry, pins: Iterable[CryptoString]) -> s
 
 
 def public_port(listeners: Sequence[Listener]) -> int:
-    """Choose the port to publish: of the first TLS listener, else of the first with a port.
+    """Choose the port to publish: that of the first TLS listener, or else of the first listener with a port.
 
-    Port 0 is any that is free at the start, which cannot be published.
+    Port 0 does not count: the system chooses a port at the start.
     """
     ordered = sorted(listeners, key=lambda listener: not listener.is_tls)
     return next((listener.port for listener in ordered if listener.port), DEFAULT_PORT)

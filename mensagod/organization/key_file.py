@@ -1,10 +1,10 @@
-"""The file with the key that the organization's private keys are encrypted with (spec 06, *Files*).
+"""The file ``organization.key``: the key that encrypts the organization's private keys (spec 06, *Files*).
 
-It holds an XSALSA20 key, the text of its CryptoString and a newline.
+It contains the CryptoString of an XSALSA20 key and a newline.
 
-While the key is being changed, the next one waits in ``organization.key.new``: it is on disk before the
-database is encrypted with it, and takes the place of the old one after. So at any moment one of the two
-files opens the database, and whoever starts tries both.
+To change the key, the next one is first written to ``organization.key.new``; then the private keys in the
+database are encrypted with it; then the new file replaces the old one. At any moment the key in one of the
+two files decrypts the private keys, so a start after an interruption tries both.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ _LARGEST: Final = 1024
 
 
 class OrganizationKeyFault(KeyringFault):
-    """One sentence about a file that cannot be used, and what to do about it."""
+    """The file cannot be used. The text says why, and what to do."""
 
 
 def write_organization_key(key: SecretKey) -> bytes:
@@ -39,15 +39,15 @@ def write_organization_key(key: SecretKey) -> bytes:
 def read_organization_key(path: Path) -> SecretKey:
     """Read the key.
 
-    :raises OrganizationKeyFault: if the file is missing, cannot be read, is open to others than its
-        owner or, where that is root, to others than one account, or holds something else.
+    :raises OrganizationKeyFault: if the file is missing, cannot be read, does not contain a key, or can be
+        read by more accounts than its owner (if the owner is root: than one further account).
     """
     try:
         content = _read_private(path)
     except FileNotFoundError:
         raise OrganizationKeyFault(
-            f"{path} is missing: put the file back from the backup (or run `mensagod init` for a new server);"
-            " only where it is lost for good: `mensagod org revoke --new-key`"
+            f"{path} is missing: restore it from the backup (for a new server run `mensagod init`). Only if"
+            " it is lost for good, run `mensagod org revoke --new-key`"
         ) from None
     except OSError as error:
         raise OrganizationKeyFault(
@@ -56,24 +56,22 @@ def read_organization_key(path: Path) -> SecretKey:
     try:
         return SecretKey.from_cryptostring(CryptoString.from_text(content.decode("ascii").strip()))
     except (BadValue, UnicodeDecodeError):
-        raise OrganizationKeyFault(
-            f"{path} does not hold a key of `mensagod init`: put the file back from the backup"
-        ) from None
+        raise OrganizationKeyFault(f"{path} does not contain a key: restore it from the backup") from None
 
 
 def next_path(path: Path) -> Path:
-    """Name the file in which the next key waits."""
+    """Give the path of the file with the next key."""
     return path.with_name(f"{path.name}.new")
 
 
 def read_candidates(path: Path) -> tuple[SecretKey, ...]:
-    """Read the key, and the next one if a change was interrupted: one of them opens the database.
+    """Read the key, and the next one if a change was interrupted. One of them decrypts the private keys.
 
-    :raises OrganizationKeyFault: as :func:`read_organization_key`, if not even the next one can be read.
+    :raises OrganizationKeyFault: as :func:`read_organization_key`, if neither can be read.
     """
     found: list[SecretKey] = []
     faults: list[OrganizationKeyFault] = []
-    # The next one first: so it is read, too, if it takes the place of the present one meanwhile.
+    # Read the next one first: if it replaces the present one in between, it is read from there.
     for candidate in (next_path(path), path):
         try:
             found.append(read_organization_key(candidate))
@@ -86,27 +84,29 @@ def read_candidates(path: Path) -> tuple[SecretKey, ...]:
 
 @contextmanager
 def changing(path: Path) -> Iterator[None]:
-    """Keep other processes of this machine from changing the file.
+    """Lock the file against changes by other processes of this machine.
 
-    :raises OrganizationKeyFault: if one is changing it now.
+    :raises OrganizationKeyFault: if another process holds the lock.
     """
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OrganizationKeyFault(f"{path} is being changed by another process: wait for it") from None
+            raise OrganizationKeyFault(
+                f"Another process is changing {path}: wait until it has finished, and try again"
+            ) from None
         yield
     finally:
         os.close(descriptor)
 
 
 def write_next(path: Path, key: SecretKey, like: Path | None = None) -> None:
-    """Put the next key beside the present one, durably and with the same owner.
+    """Write the next key beside the present one, durably and with the same owner.
 
-    What an interrupted change left there must not be needed any more.
+    This overwrites a next key that an interrupted change left; it must not be needed any more.
 
-    :param like: whose owner it gets instead; the present one may be lost.
+    :param like: a file whose owner is used instead, because the present key file may be lost.
     """
     target = next_path(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -122,33 +122,33 @@ def write_next(path: Path, key: SecretKey, like: Path | None = None) -> None:
 
 
 def adopt_next(path: Path) -> None:
-    """Let the next key take the place of the present one, at once and durably."""
+    """Replace the present key by the next one, atomically and durably."""
     with writing_beside(path):
         next_path(path).replace(path)
     sync_directory(path.parent)
 
 
-def _opening(path: Path, found: os.stat_result) -> str:
-    """Say to whom a file is open, and what helps."""
+def _describe_access(path: Path, found: os.stat_result) -> str:
+    """Say which access to a file is too wide, and what to do."""
     if found.st_uid != 0 or found.st_gid == 0:
-        return f"{path} is open to others than its owner: run `chmod 600 {path}`"
+        return f"{path} can be accessed by others than its owner: run `chmod 600 {path}`"
     if is_own_group(found.st_gid):
-        return f"{path} is open to others than root and the server's account: run `chmod 640 {path}`"
+        return f"{path} can be accessed by others than root and the server's account: run `chmod 640 {path}`"
     return (
-        f"{path} is open to a group with several accounts: run `chown ACCOUNT {path}` and `chmod 600 {path}`,"
-        " or give it a group that only the server's account is in"
+        f"{path} can be accessed by a group with several accounts: run `chown ACCOUNT {path}` and"
+        f" `chmod 600 {path}`, or give it a group whose only member is the server's account"
     )
 
 
 def _read_private(path: Path) -> bytes:
-    # O_NONBLOCK, so that a pipe in its place does not hold us up.
+    # O_NONBLOCK, so that opening a named pipe does not block.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise OrganizationKeyFault(f"{path} is not a file: put the file back from the backup")
+            raise OrganizationKeyFault(f"{path} is not a regular file: restore it from the backup")
         if stat.S_IMODE(found.st_mode) & 0o077 and not is_shared_safely(found):
-            raise OrganizationKeyFault(_opening(path, found))
+            raise OrganizationKeyFault(_describe_access(path, found))
         return os.read(descriptor, _LARGEST)
     finally:
         os.close(descriptor)

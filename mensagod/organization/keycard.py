@@ -1,7 +1,8 @@
-"""The organization's own keycard and keys: how they change (spec 03, *Chain rules*, *The server's duties*).
+"""Changes of the organization's keycard and keys (spec 03, *Chain rules*, *The server's duties*).
 
-Each change is one transaction under one lock. A change names the entry that its maker saw as the current
-one, so that of two at once the second hears that it came too late, instead of changing what it never saw.
+Each change is one transaction under one lock. The caller names the entry that it expects to be the current
+one. So of two concurrent changes the second fails, instead of changing an entry that its caller has never
+seen.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,18 +26,18 @@ from mensagod.storage.keycards import ORGANIZATION, StoredEntry
 from mensagod.storage.rows import Transaction
 
 WARNING_DAYS: Final = 30
-"""From how many days before its end the organization's entry is warned of (spec 03)."""
+"""How many days before the organization's entry expires the warnings begin (spec 03)."""
 
 _BATCH: Final = 500
 
 
 class Overtaken(Exception):
-    """Somebody else changed the organization's keycard meanwhile; nothing was changed now."""
+    """The organization's keycard was changed by another process meanwhile; this change was not made."""
 
     def __init__(self) -> None:
         super().__init__(
-            "Somebody else has changed the organization's keycard meanwhile: look at `mensagod org show`,"
-            " and begin again if you still want to"
+            "Another process has changed the organization's keycard meanwhile: check `mensagod org show`, and"
+            " run the command again if the change is still needed"
         )
 
 
@@ -45,7 +46,7 @@ class Replacement:
     """A change of the organization's keycard.
 
     :ivar before: the entry that was current.
-    :ivar entry: the one that is now.
+    :ivar entry: the new current entry.
     """
 
     before: OrganizationEntry
@@ -53,7 +54,7 @@ class Replacement:
 
 
 ReplacementStep = Callable[[Transaction, Sequence[SecretKey], CryptoString, datetime], Replacement]
-"""What :func:`rotate` and :func:`revoke` are."""
+"""The type of :func:`rotate` and :func:`revoke`."""
 
 
 def current_entry(txn: Transaction) -> OrganizationEntry:
@@ -63,12 +64,12 @@ def current_entry(txn: Transaction) -> OrganizationEntry:
     """
     entries = keycards.list_entries(txn, ORGANIZATION, 0, None)
     if not entries:
-        raise KeyringFault("the database holds no keycard of the organization: run `mensagod init`")
+        raise KeyringFault("the database contains no keycard of the organization: run `mensagod init`")
     return OrganizationEntry.from_text(entries[0].text)
 
 
 def read_history(txn: Transaction) -> OrganizationHistory:
-    """Collect which of the organization's keys could sign when."""
+    """Read the history of the organization's signing keys."""
     entries = keycards.list_entries(txn, ORGANIZATION, 1, None)
     return OrganizationHistory.from_entries(OrganizationEntry.from_text(entry.text) for entry in entries)
 
@@ -76,14 +77,14 @@ def read_history(txn: Transaction) -> OrganizationHistory:
 def rotate(
     txn: Transaction, masters: Sequence[SecretKey], expected: CryptoString, now: datetime
 ) -> Replacement:
-    """Give the organization new keys; the old one goes on opening what was sealed to it, for 30 days.
+    """Give the organization new keys. The old encryption key is kept for 30 days.
 
-    The private signing key is erased: nothing but the new entry is ever signed with it again.
+    The old private signing key signs the new entry, and is erased.
 
-    :param masters: keys of which one opens the private keys.
+    :param masters: keys of which one decrypts the private keys.
     :param expected: the hash of the entry that the caller saw as the current one.
     :raises Overtaken: if another entry is the current one.
-    :raises KeyringFault: if none of ``masters`` opens the private keys.
+    :raises KeyringFault: if none of ``masters`` decrypts the private keys.
     """
     before = _begin(txn, expected)
     stored = keys.usable_keys(txn, 0)
@@ -100,20 +101,21 @@ def rotate(
 def revoke(
     txn: Transaction, masters: Sequence[SecretKey], expected: CryptoString, now: datetime
 ) -> Replacement:
-    """Revoke the organization's current entry; no key that it ever had is used again, or kept.
+    """Revoke the organization's current entry and all keys; their private keys are erased.
 
-    Those rotated out before are revoked with it: whoever came by the current ones found these beside them.
+    Keys that were rotated out are revoked, too: they were stored together with the current ones, so a thief
+    has them as well.
 
     :raises Overtaken: as :func:`rotate`.
-    :raises KeyringFault: as :func:`rotate`: what is made now must open with the file that is there.
+    :raises KeyringFault: as :func:`rotate`. The new keys must be encrypted with the present file's key.
     """
     return revoke_anew(txn, choose_master(keys.usable_keys(txn, 0), masters), expected, now)
 
 
 def revoke_anew(txn: Transaction, master: SecretKey, expected: CryptoString, now: datetime) -> Replacement:
-    """Revoke as :func:`revoke` does, and encrypt the new keys with ``master``, whatever the old ones were.
+    """Revoke as :func:`revoke` does, and encrypt the new keys with ``master``.
 
-    None of the old private keys is needed for it: this is how an organization goes on that has lost them.
+    This does not need the old private keys, so it works even if they are lost.
 
     :raises Overtaken: as :func:`rotate`.
     """
@@ -126,11 +128,11 @@ def revoke_anew(txn: Transaction, master: SecretKey, expected: CryptoString, now
 
 
 def reencrypt(txn: Transaction, old: SecretKey, new: SecretKey) -> None:
-    """Encrypt all private keys that are kept with ``new``.
+    """Encrypt all private keys that are not erased with ``new``.
 
-    The caller holds the lock, and does nothing more in the transaction (:func:`mensagod.storage.events.add`).
+    The caller holds the lock, and ends the transaction after this (:func:`mensagod.storage.events.add`).
 
-    :raises KeyringFault: if ``old`` does not open them.
+    :raises KeyringFault: if ``old`` does not decrypt them.
     """
     for key in keys.live_keys(txn):
         choose_master([key], [old])
@@ -139,9 +141,9 @@ def reencrypt(txn: Transaction, old: SecretKey, new: SecretKey) -> None:
 
 
 def lacking_entries(txn: Transaction, *, after_revocation: bool = False) -> Iterator[Holder]:
-    """List the workspaces whose current entry was signed with a key that was revoked since (spec 03).
+    """Find the workspaces whose current entry was signed with a key that is revoked now (spec 03).
 
-    :param after_revocation: whether to list what that would be after the current key is revoked.
+    :param after_revocation: whether to assume that the current key is revoked, too.
     """
     history = read_history(txn)
     if after_revocation:
@@ -155,22 +157,22 @@ def lacking_entries(txn: Transaction, *, after_revocation: bool = False) -> Iter
 
 
 def days_left(entry: OrganizationEntry, now: datetime) -> int:
-    """Count the days until the last one on which an entry may be used; negative once it is over."""
+    """Count the days until the last day on which an entry is valid; negative after it."""
     return (entry.expires - now.astimezone(UTC).date()).days
 
 
 def expiry_warning(entry: OrganizationEntry, now: datetime) -> str | None:
-    """Write what the operator must know of the end of an entry, from 30 days before it."""
+    """Give a warning for the operator, from 30 days before an entry expires; ``None`` before that."""
     if days_left(entry, now) > WARNING_DAYS:
         return None
     return f"the organization's keycard {describe_end(entry, now)}: run `mensagod org rotate`"
 
 
 def describe_end(entry: OrganizationEntry, now: datetime) -> str:
-    """Write when an entry ends, or has ended."""
+    """Say when an entry expires or has expired."""
     days = days_left(entry, now)
     if days < 0:
-        return f"has expired on {entry.expires}"
+        return f"expired on {entry.expires}"
     how_soon = {0: "today", 1: "tomorrow"}.get(days, f"in {days} days")
     return f"expires on {entry.expires}, {how_soon}"
 
@@ -181,7 +183,7 @@ def _is_superseded(holder: Holder, history: OrganizationHistory) -> bool:
     except RevokedOrganizationKey:
         return True
     except KeycardFault:
-        # Wrong in another way, which is not the revocation's doing.
+        # The entry has another fault, which a revocation does not cause.
         return False
     return False
 
@@ -197,7 +199,8 @@ def _begin(txn: Transaction, expected: CryptoString) -> OrganizationEntry:
 def _signing_pair(keyring: Keyring, entry: OrganizationEntry) -> SigningPair:
     if keyring.signing.public != entry.primary_key:
         raise KeyringFault(
-            "the current signing key in the database is not that of the organization's keycard"
+            "the current signing key in the database is not the one in the organization's keycard: restore"
+            " the database from a backup, or run `mensagod org revoke`"
         )
     return keyring.signing
 

@@ -1,4 +1,4 @@
-"""The organization's private keys in memory, and how they are kept on disk (spec 03 and 06, *Files*)."""
+"""The organization's private keys in memory, and their encryption for the database (spec 03; 06, *Files*)."""
 
 from collections.abc import Sequence
 
@@ -10,25 +10,25 @@ from mensagod.crypto.signing import SigningPair
 from mensagod.storage.keys import StoredKey
 
 KEEP_DAYS = 30
-"""How long a key that was rotated out still opens what was sealed to it (spec 03, *The server's duties*)."""
+"""How many days an encryption key is kept after it was rotated out (spec 03, *The server's duties*)."""
 
-_NO_KEYS = "the database holds no keys of the organization: run `mensagod init`"
+_NO_KEYS = "the database contains no keys of the organization: run `mensagod init`"
 _WRONG_MASTER = (
-    "organization.key does not open the organization's private keys in the database: put back"
-    " the file that belongs to this database"
+    "organization.key does not decrypt the organization's private keys in the database: restore the file that"
+    " belongs to this database"
 )
 
 
 class KeyringFault(Exception):
-    """One sentence about keys that cannot be used, and what to do about it."""
+    """The organization's keys cannot be used. The text says why, and what to do."""
 
 
 @frozen
 class Keyring:
-    """The keys that the server signs and opens with.
+    """The organization's key pairs in decrypted form.
 
-    :ivar signing: the current pair.
-    :ivar encryption: the pairs that open, the current one first.
+    :ivar signing: the current signing pair.
+    :ivar encryption: the encryption pairs that may still be used, the current one first.
     """
 
     signing: SigningPair = field(repr=False)
@@ -40,9 +40,9 @@ class Keyring:
     ) -> "Keyring":
         """Decrypt stored keys with the key from ``organization.key``.
 
-        :param masters: keys of which one opens them.
-        :param known: a keyring whose pairs are taken over where they are stored still, without decryption.
-        :raises KeyringFault: if there are none, or no key is theirs.
+        :param masters: keys of which one decrypts them.
+        :param known: an earlier keyring, whose pairs are reused without decryption if they are still stored.
+        :raises KeyringFault: if there are no stored keys, or none of ``masters`` decrypts them.
         """
         signing: SigningPair | None = None
         encryption: list[EncryptionPair] = []
@@ -68,11 +68,11 @@ class Keyring:
 
     @property
     def public_encryption_key(self) -> CryptoString:
-        """What clients and other servers seal to now."""
+        """The current public key, to which clients and other servers seal."""
         return self.encryption[0].public
 
     def open(self, box: CryptoString) -> bytes:
-        """Open what was sealed to a current or recent encryption key.
+        """Open a sealed text, with the current or an earlier encryption key.
 
         :raises SealBroken: if none of them opens it.
         """
@@ -85,13 +85,13 @@ class Keyring:
 
 
 def protect(pair: SigningPair | EncryptionPair, master: SecretKey) -> StoredKey:
-    """Encrypt a fresh pair for the database, as the current one of its purpose."""
+    """Encrypt a new pair for the database, as the current one of its purpose."""
     purpose = "signing" if isinstance(pair, SigningPair) else "encryption"
     return StoredKey(pair.public, purpose, master.seal(str(pair.private).encode("ascii")), "current")
 
 
 def choose_master(keys: Sequence[StoredKey], masters: Sequence[SecretKey]) -> SecretKey:
-    """Find the key that private keys are encrypted with; all of them always are with one.
+    """Find the key that the private keys are encrypted with; it is the same for all of them.
 
     :raises KeyringFault: if it is none of ``masters``, or there are no private keys.
     """

@@ -1,7 +1,8 @@
-"""A new ``organization.key``: the private keys encrypted anew, and the file replaced (spec 06, *Files*).
+"""Changing the key in ``organization.key`` (spec 06, *Files*).
 
-In this order: the next key goes to disk beside the present one; one transaction encrypts all private keys
-with it; it takes the place of the present one. Wherever that stops, one of the two files opens the database.
+The steps: the next key is written to disk beside the present one; one transaction encrypts all private keys
+with it; its file replaces the present one. After an interruption at any point, the key in one of the two
+files decrypts the private keys.
 """
 
 from contextlib import suppress
@@ -21,9 +22,10 @@ from mensagod.storage.transactions import transaction
 
 
 def rekey(config: Config, connection: Connection) -> bool:
-    """Replace the key; tell whether that was done, or else an interrupted change was brought to its end.
+    """Change the key, or complete a change that was interrupted.
 
-    :raises KeyringFault: if the file cannot be used, or is another database's.
+    :returns: whether the key was changed; false if an interrupted change was completed.
+    :raises KeyringFault: if the file cannot be used, or does not belong to this database.
     :raises OSError: if the file cannot be written; nothing is changed then.
     """
     path = config.organization_key
@@ -43,14 +45,16 @@ def rekey(config: Config, connection: Connection) -> bool:
 def revoke_with_new_key(
     config: Config, connection: Connection, expected: CryptoString, now: datetime
 ) -> Replacement:
-    """Revoke the organization's keys, and replace ``organization.key`` also where it is lost.
+    """Revoke the organization's keys and change ``organization.key``, even if that file is lost.
 
-    :param expected: as for :func:`mensagod.organization.keycard.revoke`, whose :class:`Overtaken` is raised.
+    :param expected: the hash of the entry that the caller saw as the current one.
+    :raises mensagod.organization.keycard.Overtaken: if another entry is the current one.
     :raises OSError: if the file cannot be written; nothing is changed then.
     """
     path = config.organization_key
     with changing(path):
-        # If this is interrupted, what an earlier change left may be all that opens the database.
+        # Complete an earlier change first: its next key, which is overwritten below, may be the only one that
+        # decrypts the private keys if this is interrupted.
         with suppress(KeyringFault):
             finish(config, connection)
         with transaction(connection) as txn:
@@ -62,9 +66,9 @@ def revoke_with_new_key(
 
 
 def is_unfinished(config: Config, connection: Connection) -> bool:
-    """Tell whether only the key that waits beside the present one opens the database.
+    """Tell whether a change was interrupted: only the next key decrypts the private keys.
 
-    :raises KeyringFault: if neither does.
+    :raises KeyringFault: if neither key does.
     """
     path = config.organization_key
     with transaction(connection) as txn:
@@ -77,7 +81,7 @@ def is_unfinished(config: Config, connection: Connection) -> bool:
 
 
 def finish(config: Config, connection: Connection) -> bool:
-    """Bring an interrupted change to its end; tell whether there was one."""
+    """Complete an interrupted change; tell whether there was one."""
     if not is_unfinished(config, connection):
         return False
     adopt_next(config.organization_key)

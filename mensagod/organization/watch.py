@@ -1,7 +1,7 @@
-"""The organization's keys in a running server: loaded, followed, watched (spec 03, *The server's duties*).
+"""The organization's keys in a running server (spec 03, *The server's duties*).
 
-The follower says when they have changed. They are looked at now and then all the same, for nobody changes
-anything on the day on which an old key has to go.
+The server reloads the keys when the follower reports a change. It also reads them periodically, because there
+is no change to report when the retention period of an old key ends.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,25 +29,25 @@ from mensagod.storage.keys import StoredKey
 from mensagod.values.identity import WorkspaceID
 
 REFRESH_SECONDS = 15
-"""How often the stored keys are looked at without being told to."""
+"""The interval in seconds at which the stored keys are read without a reported change."""
 
 RETRY_SECONDS = 0.5
-"""How often they are looked at while that fails, or while there are none that may be used."""
+"""The interval in seconds at which they are read while reading fails, or while there are no usable keys."""
 
 WARN_SECONDS = 24 * 3600
-"""How often the end of the organization's entry is looked at."""
+"""The interval in seconds at which the expiry of the organization's entry is checked."""
 
 
 @define(eq=False)
 class KeyWatch(Service):
-    """Keeps the keys of one process as the database has them.
+    """Keeps the keys of one process equal to those in the database.
 
-    :ivar changes: tells that the organization's card or keys changed, and is told when this process changes
-        them.
-    :ivar masters: the keys that ``organization.key`` has, and those it had since the start.
-    :ivar read_masters: reads it again; blocks, and raises :class:`KeyringFault` if it cannot be used.
-    :ivar keyring: what the process works with; ``None`` until it is loaded, and while there is none that
-        may be used.
+    :ivar changes: reports changes of the organization's card or keys, and is told of those that this process
+        makes.
+    :ivar masters: the present key in ``organization.key``, and those that it contained since the start.
+    :ivar read_masters: reads ``organization.key``; blocks, and raises :class:`KeyringFault` if it cannot be
+        used.
+    :ivar keyring: the keys in use; ``None`` until they are loaded, and while there are no usable ones.
     """
 
     reactor: IReactorTime
@@ -68,7 +68,7 @@ class KeyWatch(Service):
     _log = Logger(namespace="mensagod.keys")
 
     def __attrs_post_init__(self) -> None:
-        complaint = "the organization's keys could not be looked at"
+        complaint = "the organization's keys cannot be read from the database"
         self._following = Periodic(self.reactor, RETRY_SECONDS, self._follow, complaint)
         self._warning = Periodic(self.reactor, WARN_SECONDS, self.warn, complaint)
         self.changes.watch(self._hear)
@@ -76,16 +76,16 @@ class KeyWatch(Service):
     async def load(self) -> None:
         """Load the keys for the first time.
 
-        :raises KeyringFault: if ``organization.key`` does not open them.
+        :raises KeyringFault: if ``organization.key`` does not decrypt them.
         """
         stored = await self.database.read(keys.usable_keys, KEEP_DAYS)
         self.keyring, self._stored = Keyring.from_stored(stored, *self.masters), stored
 
     async def refresh(self) -> None:
-        """Take over what has changed in the database.
+        """Reload the keys if they have changed in the database.
 
-        Sessions go on. A keyring whose current keys are not to be had any more is given up rather than
-        used: clients are told 303 until the right ``organization.key`` is there.
+        Sessions continue. If the current keys cannot be decrypted, the old ones are no longer used, and
+        clients are answered 303 until the right ``organization.key`` is there.
         """
         async with self._turn:
             await self._refresh()
@@ -107,26 +107,27 @@ class KeyWatch(Service):
         return None if self.keyring is used else self.keyring
 
     async def apply(self, step: ReplacementStep, expected: CryptoString) -> Replacement:
-        """Rotate or revoke here, and work with the new keys at once.
+        """Rotate or revoke the keys from this process, and use the new ones at once.
 
-        What was done stands, so a database that goes away right after it does not spoil the answer.
+        If the database becomes unavailable after the commit, the change still succeeds.
 
-        :param step: :func:`mensagod.organization.keycard.rotate` or ``revoke``; what they raise is raised.
-        :param expected: the hash of the entry that is to be followed.
+        :param step: :func:`mensagod.organization.keycard.rotate` or ``revoke``; their exceptions are passed
+            on.
+        :param expected: the hash of the entry that the caller saw as the current one.
         """
         now = datetime.now(UTC)
         try:
             change = await self.database.run(step, self.masters, expected, now)
         finally:
-            # Somebody else may have been faster, or nobody knows whether it was done.
+            # Also after a failure: another process may have made a change, or the commit may have succeeded.
             self.changes.tell(frozenset({ORGANIZATION}))
         await self._following.run()
         return change
 
     async def warn(self) -> None:
-        """Log what the operator must know: that the entry ends soon, or that organization.key is lost.
+        """Warn the operator if the entry expires soon, or if ``organization.key`` cannot be used.
 
-        This daily turn also erases the private keys whose time is over, should nobody have done it.
+        This also erases the private keys whose retention period is over. It runs daily.
         """
         entry = await self.database.read(keycard.current_entry)
         warning = keycard.expiry_warning(entry, datetime.now(UTC))
@@ -139,33 +140,33 @@ class KeyWatch(Service):
         await self.database.run(keys.erase_retired, KEEP_DAYS)
 
     def startService(self) -> None:
-        """Begin to follow the database; the keys are loaded already."""
+        """Start to follow the database; the keys must be loaded."""
         super().startService()
         self._following.startService()
         self._warning.startService()
 
     def stopService(self) -> None:
-        """Follow it no longer."""
+        """Stop to follow the database."""
         super().stopService()
         self._following.stopService()
         self._warning.stopService()
 
     def _hear(self, owners: frozenset[WorkspaceID] | None) -> None:
-        """Look at the stored keys if they may have changed."""
+        """Read the stored keys if the organization's card or keys may have changed."""
         if owners is None or ORGANIZATION in owners:
             self._is_behind = True
             if self.running:
                 Deferred.fromCoroutine(self._following.run())
 
     async def _follow(self) -> None:
-        """Look at them if there is a reason to."""
+        """Read the stored keys if a change was reported, if the interval is over, or if there are none."""
         async with self._turn:
             is_due = self.reactor.seconds() - self._looked >= REFRESH_SECONDS
             if self._is_behind or is_due or self.keyring is None:
                 await self._refresh()
 
     async def _refresh(self) -> None:
-        # Cleared first: what changes while the keys are read may or may not be among what is read.
+        # Cleared before reading: a change that is reported meanwhile may not be in what is read.
         self._is_behind = False
         self._readings += 1
         try:
@@ -184,7 +185,8 @@ class KeyWatch(Service):
         except KeyringFault as error:
             self.keyring = None
             self._complain(
-                "keys", f"the organization's keys have changed, and cannot be used: {fault or error}"
+                "keys",
+                f"the organization's keys in the database have changed and cannot be used: {fault or error}",
             )
             return
         self._complain("keys", None)
@@ -194,9 +196,9 @@ class KeyWatch(Service):
         await self.database.run(keys.erase_retired, KEEP_DAYS)
 
     async def _read_masters_again(self, stored: Sequence[StoredKey]) -> KeyringFault | None:
-        """Read ``organization.key`` anew, and give what would let the next start fail with it.
+        """Read ``organization.key`` again, and give the fault with which the next start would fail.
 
-        What is wrong with it does not take away what was read before.
+        After a fault, the keys that were read before stay in use.
         """
         try:
             found = await deferToThread(self.read_masters)
@@ -207,11 +209,11 @@ class KeyWatch(Service):
         return None
 
     def _tell_of_file(self, fault: KeyringFault | None) -> None:
-        complaint = f"the server goes on, but could not start again: {fault}"
+        complaint = f"the server keeps running, but its next start would fail: {fault}"
         self._complain("file", None if fault is None else complaint)
 
     def _complain(self, kind: str, complaint: str | None) -> None:
-        """Log a complaint, unless the last one of its kind was the same; ``None`` settles it."""
+        """Log a complaint, unless it repeats the last one of its kind; ``None`` if there is none any more."""
         if complaint is None:
             self._complaints.pop(kind, None)
         elif self._complaints.get(kind) != complaint:

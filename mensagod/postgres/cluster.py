@@ -1,7 +1,7 @@
-"""A PostgreSQL cluster of our own: made, started, waited for and stopped, in plain blocking code.
+"""An embedded PostgreSQL cluster: create, start, wait for and stop it, in blocking code.
 
-The command line uses it as it is; :mod:`mensagod.postgres.embedded` runs it in threads and watches it for a
-running server (spec 06, *Database*, *Embedded*).
+The command line uses this module directly. For a running server, :mod:`mensagod.postgres.embedded` runs it in
+threads and monitors the cluster (spec 06, *Database*, *Embedded*).
 """
 
 import threading
@@ -19,10 +19,10 @@ from mensagod.process.accounts import UnixAccount
 from mensagod.storage.connections import connect
 
 START_LIMIT: Final = 600.0
-"""Seconds to wait for the server, which may have to recover from a crash first."""
+"""The most seconds to wait for the server, which may have to recover from a crash first."""
 
 SPARE_CONNECTIONS: Final = 20
-"""Connections beyond the pool's: for hints, for the command line, for the superuser."""
+"""Connections in addition to the pool's: for hints, for the command line, for the superuser."""
 
 _SPAWNS = 6
 _POLL = 0.05
@@ -31,16 +31,16 @@ _POLL = 0.05
 class Cluster:
     """The cluster of one directory, and its server.
 
-    Who holds the lock of the directory owns the server: starts it, restarts it when it dies, and
-    stops it in the end. One that survived the sudden death of its owner is taken over, and
-    stopped like any other; one that a living process owns is used and left alone.
+    The process that holds the lock of the directory owns the server: it starts the server, restarts it when
+    it dies, and stops it in the end. A server whose owner was killed is taken over. A server that another
+    living process owns is used, but not stopped.
 
-    All but :meth:`interrupt` is called by one thread at a time.
+    Methods other than :meth:`interrupt` must be called by one thread at a time.
 
     :param path: ``TOP_DIR/postgresql``.
     :param binaries: ``database.embedded_binaries``, if it is set.
-    :param account: whom to run as if we are root; we may become it later.
-    :param pool_max: the connections to be had, to which some are added.
+    :param account: the account to run PostgreSQL as if this process is root; the process may become it later.
+    :param pool_max: the size of the connection pool; :data:`SPARE_CONNECTIONS` are added to it.
     """
 
     def __init__(
@@ -59,31 +59,31 @@ class Cluster:
 
     @property
     def connection(self) -> dict[str, Any]:
-        """How to reach the database, in keywords of libpq; true before the start, too."""
+        """The connection parameters of the database for libpq; valid before the start, too."""
         return self._directory.parameters()
 
     def start(self) -> None:
-        """Make the cluster if there is none, start its server, and return once it answers; blocks.
+        """Create the cluster if it does not exist, start its server, and wait until it answers; blocks.
 
-        :raise EmbeddedError: it cannot be; the text says why and what helps.
+        :raise EmbeddedError: if that fails; the text says why and what to do.
         """
         try:
             self._set_up()
         except OSError as error:
             place = error.filename or self._directory.path
             raise EmbeddedError(
-                f"{place}: {error.strerror or error}: {self._directory.path} and all in it must belong to"
-                " the account that PostgreSQL runs as, on a disk with room"
+                f"{place}: {error.strerror or error}: check that {self._directory.path} and all in it belong"
+                " to the account that PostgreSQL runs as, and that the disk is not full"
             ) from error
 
     def is_alive(self) -> bool:
-        """Tell whether the server runs; cheap."""
+        """Tell whether the server process exists; cheap."""
         return self._server.is_alive()
 
     def bring_up(self) -> None:
-        """Wait until a server answers, and start one whenever there is none; blocks.
+        """Wait until the server answers; start it if it does not run. Blocks.
 
-        :raise EmbeddedError: it does not start, or does not answer.
+        :raise EmbeddedError: if it does not start, or does not answer.
         """
         deadline = time.monotonic() + START_LIMIT
         spawns = 0
@@ -93,29 +93,29 @@ class Cluster:
             if self._server.claim() and not self._server.is_there():
                 if spawns == _SPAWNS:
                     raise EmbeddedError(self._directory.last_words("does not start"))
-                # The processes of one that was killed need a moment to end.
+                # The processes of a server that was killed need a moment to end.
                 self._interrupted.wait(spawns * 0.2)
                 self._spawn()
                 spawns += 1
             if time.monotonic() > deadline:
                 raise EmbeddedError(self._directory.last_words("does not answer"))
             self._interrupted.wait(_POLL)
-        raise EmbeddedError("Stopped before PostgreSQL had started")
+        raise EmbeddedError("The start of PostgreSQL was interrupted")
 
     def interrupt(self) -> None:
-        """Let whoever waits for the server, or is going to, give up; for another thread."""
+        """Make present and later calls that wait for the server fail, from another thread."""
         self._interrupted.set()
 
     def resume(self) -> None:
-        """Take back an interruption."""
+        """Undo :meth:`interrupt`."""
         self._interrupted.clear()
 
     def stop(self) -> None:
-        """Stop the server if it is ours: connections end at once, what was committed is on disk; blocks."""
+        """Stop the server, if this process owns it: close connections, keep committed data; blocks."""
         self._server.stop()
 
     def disown(self) -> None:
-        """Leave the server running, for whoever starts the next one for the directory."""
+        """Leave the server running; the next process that uses the directory takes it over."""
         self._server.disown()
 
     def _set_up(self) -> None:

@@ -1,9 +1,8 @@
-"""The directory of an embedded cluster: where its files lie, how they are made, who owns them.
+"""The directory of an embedded cluster: its files, their creation and their owner.
 
-Connections are trusted without a password. That is safe because there is no way to the
-server but its Unix socket, and the socket lies in a directory of mode 0700: nobody but
-the account that owns the cluster, and root, can open it. ``peer`` would lock out root,
-who sets the server up before it changes its account.
+Connections need no password (authentication method ``trust``). That is safe because the server listens only
+on its Unix socket, in a directory of mode 0700, which only the account that owns the cluster and root can
+open. The method ``peer`` would refuse root, which connects before it changes to that account.
 """
 
 import os
@@ -36,15 +35,15 @@ _INITDB = (
     "--locale=C",
     "--data-checksums",
 )
-_ACCESS = "# No way in but the socket, whose directory is private.\nlocal all all trust\n"
+_ACCESS = "# The server listens only on its Unix socket, in a private directory.\nlocal all all trust\n"
 _DEFAULTS = """
-# What follows was written by mensagod once, when it made the cluster; change it as you like.
+# mensagod wrote these settings when it created the cluster; you can change them.
 shared_buffers = 48MB
 max_wal_size = 256MB
 log_checkpoints = off
 """
-# Statements and details of errors hold values: hashes, keys, codes.
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TZ")
+# Statements and error details are not logged, because they contain hashes, keys and codes.
 _FIXED = {
     "listen_addresses": "",
     "port": str(PORT),
@@ -63,8 +62,8 @@ def _absolute(path: Path) -> Path:
 class ClusterDirectory:
     """An embedded cluster on disk.
 
-    :ivar path: ``TOP_DIR/postgresql``; made if it is not there.
-    :ivar account: whose all this is, if we are root; else it is ours.
+    :ivar path: ``TOP_DIR/postgresql``; created if it does not exist.
+    :ivar account: the owner of the files if this process is root; otherwise they belong to its own user.
     """
 
     path: Path = field(converter=_absolute)
@@ -77,19 +76,19 @@ class ClusterDirectory:
 
     @property
     def log(self) -> Path:
-        """What PostgreSQL prints."""
+        """The file with the output of PostgreSQL."""
         return self.path / "postgresql.log"
 
     @property
     def socket_directory(self) -> Path:
-        """Where the socket lies: beside the data, or in ``/tmp`` where that path is too long."""
+        """The directory of the socket: ``path``, or one in ``/tmp`` if that path is too long for a socket."""
         if len(os.fsencode(_socket_in(self.path))) <= _LONGEST_SOCKET_PATH:
             return self.path
         digest = sha256(os.fsencode(self.path)).hexdigest()[:16]
         return Path("/tmp") / f"mensagod-{digest}"  # noqa: S108
 
     def major(self) -> int | None:
-        """Read which major version made the cluster; ``None`` if there is none yet."""
+        """Read the major version of the cluster; ``None`` if it does not exist."""
         try:
             return int((self.data / "PG_VERSION").read_text())
         except FileNotFoundError:
@@ -98,7 +97,7 @@ class ClusterDirectory:
             raise EmbeddedError(f"{self.data} is not a PostgreSQL cluster: {error}") from error
 
     def find_binaries(self, configured: str | None) -> Binaries:
-        """Find programs that fit the cluster, and that the account can run."""
+        """Find programs of the cluster's version that the account can run."""
         binaries = find_binaries(configured, major=self.major(), fits=self._can_run)
         if not self._can_run(binaries):
             raise NoBinaries(self._unreachable(binaries.directory))
@@ -108,7 +107,7 @@ class ClusterDirectory:
         """Make our own directories private and the account's."""
         if self.path.is_symlink():
             raise EmbeddedError(
-                f"{self.path} is a symbolic link, which is not followed: mount the disk there"
+                f"{self.path} is a symbolic link, which is not allowed: mount the disk at {self.path} instead"
             )
         if self._obstacle(self.path.parent) is not None:
             raise EmbeddedError(self._unreachable(self.path))
@@ -122,7 +121,7 @@ class ClusterDirectory:
             self._make_socket_directory()
 
     def initialize(self, binaries: Binaries) -> None:
-        """Make the cluster if there is none: whole, or not at all; blocks for a second or two."""
+        """Create the cluster, completely or not at all, if it does not exist; blocks for a second or two."""
         if self.major() is not None:
             return
         fresh = self.path / "data.new"
@@ -136,7 +135,7 @@ class ClusterDirectory:
         fresh.rename(self.data)
 
     def run(self, command: list[str]) -> subprocess.CompletedProcess[bytes]:
-        """Run a program of PostgreSQL to its end; blocks."""
+        """Run a program of PostgreSQL and wait until it ends; blocks."""
         return subprocess.run(  # noqa: S603
             command,
             stdin=subprocess.DEVNULL,
@@ -147,7 +146,7 @@ class ClusterDirectory:
         )
 
     def spawn(self, binaries: Binaries, max_connections: int) -> subprocess.Popen[bytes]:
-        """Start the server, in a session of its own: Ctrl-C is for us, who end it in good order."""
+        """Start the server in its own session, so that it does not get the SIGINT of Ctrl-C."""
         fixed = {
             **_FIXED,
             "unix_socket_directories": str(self.socket_directory),
@@ -177,40 +176,42 @@ class ClusterDirectory:
             return True
 
     def server_pid(self) -> int | None:
-        """Read which process serves the cluster, or did when it ended without a word."""
+        """Read the process ID of the server from its PID file, which remains after a crash."""
         try:
             return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
         except (OSError, ValueError):
             return None
 
     def owns(self, pid: int) -> bool:
-        """Tell whether a process is the account's; what a file says may be the number of anybody's."""
+        """Tell whether a process belongs to the account; the PID in a file may be that of any process."""
         try:
             return Path(f"/proc/{pid}").stat().st_uid == self._owner[0]
         except FileNotFoundError:
             return False
 
     def open_lock(self) -> BinaryIO:
-        """Open the file whose lock tells who owns the server."""
+        """Open the file whose lock the owner of the server holds."""
         path = self.path / "owner.lock"
         lock = _open(path, os.O_CREAT)
         self.own(path)
         return lock
 
     def last_words(self, complaint: str) -> str:
-        """Say what is wrong with PostgreSQL, and what it printed last."""
+        """Give a message about PostgreSQL, with the last lines of its output."""
         try:
             lines = self.log.read_text(errors="replace")[-_TAIL:].strip().splitlines()
         except OSError:
             lines = []
-        return f"PostgreSQL {complaint}: see {self.log}, which ends with: {' | '.join(lines[-_LAST_LINES:])}"
+        return (
+            f"PostgreSQL {complaint}: see {self.log}; its last lines are: {' | '.join(lines[-_LAST_LINES:])}"
+        )
 
     def parameters(self, database: str = DATABASE) -> dict[str, Any]:
-        """Say how to reach a database of the cluster, in keywords of libpq."""
+        """Give the connection parameters of a database of the cluster for libpq."""
         return {"host": str(self.socket_directory), "port": PORT, "user": USER, "dbname": database}
 
     def own(self, path: Path) -> None:
-        """Give one file of ours to the account, which is to open it later."""
+        """Change the owner of a file to the account, which opens it later."""
         if self._is_root:
             os.chown(path, *self._owner, follow_symlinks=False)
 
@@ -225,7 +226,7 @@ class ClusterDirectory:
         return os.geteuid(), os.getegid()
 
     def _environment(self) -> dict[str, Any]:
-        """Give what every program of PostgreSQL runs with: nothing of ours but the path."""
+        """Give the arguments of :mod:`subprocess` for the programs of PostgreSQL: a minimal environment."""
         kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         account = child_arguments()
         if self.account is not None and os.geteuid() == 0:
@@ -233,16 +234,15 @@ class ClusterDirectory:
         return {"env": {**kept, "LC_ALL": "C"}, "cwd": "/", "umask": 0o077, **account}
 
     def _give(self) -> None:
-        """Give the directory to the account, if we may."""
+        """Change the owner of the directory to the account, if this process is root."""
         if self.account is None or not self._is_root:
             raise EmbeddedError(
-                f"{self.path} belongs to another account: give it to the one that the server serves as"
-                " (chown -R)"
+                f"{self.path} belongs to another account: give it to the server's account with chown -R"
             )
         give([self.path], self.account)
 
     def _obstacle(self, path: Path) -> Path | None:
-        # Also where root only acts as the account: what that cannot reach is better told than tried.
+        # Also if root acts as the account now: the message is better than that of a failed call.
         return can_reach(path, self.account) if self.account is not None and os.getuid() == 0 else None
 
     def _can_run(self, binaries: Binaries) -> bool:
@@ -251,8 +251,8 @@ class ClusterDirectory:
     def _unreachable(self, path: Path) -> str:
         name = "" if self.account is None else self.account.name
         return (
-            f"The account {name} cannot reach {path}: {self._obstacle(path)} is closed to it. Put it below a"
-            " directory that is open, such as /srv, or start as an ordinary user"
+            f"The account {name} cannot reach {path}: it has no access to {self._obstacle(path)}. Use a place"
+            " below a directory with access for all, such as /srv, or start the server as an ordinary user"
         )
 
     def _make_socket_directory(self) -> None:
@@ -265,7 +265,10 @@ class ClusterDirectory:
             self._owner[0],
             0o700,
         ):
-            raise EmbeddedError(f"{path}, needed for the socket, is there and not private to the server")
+            raise EmbeddedError(
+                f"{path}, the directory for PostgreSQL's socket, exists and does not belong to the server's"
+                " account with mode 0700: remove it"
+            )
 
     def _open_log(self) -> BinaryIO:
         with suppress(FileNotFoundError):
@@ -277,7 +280,7 @@ class ClusterDirectory:
 
 
 def _open(path: Path, flags: int = 0) -> BinaryIO:
-    """Open for appending, as root perhaps, in a directory that another account can write to."""
+    """Open a file for appending, without following symbolic links: others may control the directory."""
     flags |= os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.fdopen(os.open(path, flags, 0o600), "ab")
 

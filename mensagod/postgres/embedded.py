@@ -1,7 +1,4 @@
-"""A PostgreSQL of our own in a running server: started, watched and stopped with it.
-
-(spec 06, *Database*, *Embedded*)
-"""
+"""The embedded PostgreSQL of a running server: starting, monitoring, stopping (spec 06, *Database*)."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -22,7 +19,7 @@ _LONGEST_DELAY = 30.0
 
 
 class EmbeddedPostgres:
-    """Runs a cluster in the reactor's threads, and starts its server again when that dies."""
+    """Runs a cluster in the reactor's threads, and restarts its server when it dies."""
 
     _log = Logger()
 
@@ -38,34 +35,34 @@ class EmbeddedPostgres:
 
     @property
     def connection(self) -> dict[str, Any]:
-        """How to reach the database, in keywords of libpq; true before the start, too."""
+        """The connection parameters of the database for libpq; valid before the start, too."""
         return self._cluster.connection
 
     def start(self) -> Deferred[dict[str, Any]]:
-        """Make the cluster if there is none, start it, and fire with :attr:`connection` once it answers.
+        """Create the cluster if it does not exist, start it, and give :attr:`connection` once it answers.
 
-        :raise EmbeddedError: it cannot be; the text says why and what helps.
+        :raise EmbeddedError: if that fails; the text says why and what to do.
         """
         self._is_stopped = False
         self._cluster.resume()
         return Deferred.fromCoroutine(self._start())
 
     def stop(self) -> Deferred[None]:
-        """Stop the server if it is ours: connections end at once, what was committed is on disk."""
+        """Stop the server if this process owns it. Its connections are closed; committed data is kept."""
         self._is_stopped = True
         self._cluster.interrupt()
         self._end_watch()
         return Deferred.fromCoroutine(self._stop())
 
     def disown(self) -> None:
-        """Leave the server running, for whoever starts the next one for the directory."""
+        """Leave the server running; the next process that uses the directory takes it over."""
         self._end_watch()
         self._cluster.disown()
 
     async def _start(self) -> dict[str, Any]:
         await self._in_thread(self._cluster.start)
         if self._is_stopped:
-            raise EmbeddedError("Stopped when PostgreSQL had just started")
+            raise EmbeddedError("The start of PostgreSQL was interrupted")
         self._watch.start(_TICK, now=False)
         return self.connection
 
@@ -81,22 +78,22 @@ class EmbeddedPostgres:
     def _look(self) -> Deferred[None] | None:
         if self._cluster.is_alive() or self._reactor.seconds() < self._not_before:
             return None
-        self._log.warn("The embedded PostgreSQL has died", event="embedded_died")
+        self._log.warn("The embedded PostgreSQL has died; restarting it", event="embedded_died")
         return self._in_thread(self._cluster.bring_up).addCallbacks(self._is_back, self._is_not_back)
 
     def _is_back(self, _: None) -> None:
         self._failures = 0
-        self._log.info("The embedded PostgreSQL is back", event="embedded_back")
+        self._log.info("The embedded PostgreSQL runs again", event="embedded_back")
 
     def _is_not_back(self, failure: Failure) -> None:
         if self._is_stopped:
             return
         self._failures += 1
         self._not_before = self._reactor.seconds() + min(_LONGEST_DELAY, 2.0**self._failures)
-        self._log.failure("The embedded PostgreSQL does not come back", failure, event="embedded_lost")
+        self._log.failure("The embedded PostgreSQL cannot be restarted", failure, event="embedded_lost")
 
     def _in_thread(self, work: Callable[[], T]) -> Deferred[T]:
-        """Run blocking work, one piece at a time; :meth:`stop` waits for its end."""
+        """Run blocking work in a thread, one call at a time; :meth:`stop` waits for its end."""
         result: Deferred[T] = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
         done: Deferred[None] = Deferred()
         self._work = done

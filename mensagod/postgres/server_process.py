@@ -1,4 +1,4 @@
-"""The process of an embedded PostgreSQL, and the lock that tells whose it is."""
+"""The process of an embedded PostgreSQL, and the lock that decides which process owns it."""
 
 import fcntl
 import os
@@ -11,13 +11,13 @@ from mensagod.postgres.binaries import Binaries
 from mensagod.postgres.directory import ClusterDirectory
 
 STOP_LIMIT: Final = 60.0
-"""Seconds that a fast shutdown may take before an immediate one."""
+"""The most seconds to wait for a fast shutdown before an immediate one."""
 
 _POLL = 0.05
 
 
 class ServerProcess:
-    """The server process, ours by birth or taken over, or another's; and the lock that tells."""
+    """The server process, which this process has started or taken over, or which another one owns."""
 
     def __init__(self, directory: ClusterDirectory):
         self._directory = directory
@@ -25,7 +25,7 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def claim(self) -> bool:
-        """Own the cluster, unless a living process does already."""
+        """Become the owner of the cluster, unless another living process is; tell whether this one is now."""
         if self._lock is not None:
             return True
         lock = self._directory.open_lock()
@@ -42,20 +42,20 @@ class ServerProcess:
         self._process = self._directory.spawn(binaries, max_connections)
 
     def is_there(self) -> bool:
-        """Tell whether there is a server, be it only on its way up or down."""
+        """Tell whether there is a server process, even if it is starting or stopping."""
         if self._process is not None and self._process.poll() is None:
             return True
         return self._directory.is_listening()
 
     def is_alive(self) -> bool:
-        """Tell whether the server runs; cheap."""
+        """Tell whether the server process exists; cheap."""
         if self._process is not None:
             return self._process.poll() is None
         pid = self._directory.server_pid()
         return pid is not None and _exists(pid)
 
     def stop(self) -> None:
-        """End the server if we own it, and give up the ownership; blocks."""
+        """Stop the server if this process owns it, and give up the ownership; blocks."""
         if self._lock is None:
             return
         pid = self._pid()
@@ -73,7 +73,7 @@ class ServerProcess:
     def _pid(self) -> int | None:
         if self._process is not None and self._process.poll() is None:
             return self._process.pid
-        # A number in a file that was left behind, or forged, may be anybody's by now.
+        # The PID file may be stale or forged, so that its PID belongs to another process.
         pid = self._directory.server_pid() if self._directory.is_listening() else None
         return pid if pid is not None and self._directory.owns(pid) else None
 
@@ -94,7 +94,7 @@ class ServerProcess:
         while _exists(pid):
             if time.monotonic() > deadline:
                 return False
-            # In a thread; a server that was taken over is no child of ours that could be waited for.
+            # Polling, in a thread: a server that was taken over is not a child of this process.
             time.sleep(_POLL)
         return True
 
@@ -108,7 +108,7 @@ def _send(pid: int, what: signal.Signals) -> None:
 
 def _exists(pid: int) -> bool:
     try:
-        # Orphans are ours to bury where we are the first process of a container.
+        # If this is the first process of a container, orphaned processes become its children.
         if os.waitpid(pid, os.WNOHANG)[0] == pid:
             return False
     except ChildProcessError:

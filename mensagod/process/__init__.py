@@ -1,1 +1,1 @@
-"""The process on its machine: accounts and privileges, trusted configuration, open files, the log."""
+"""The server as a Unix process: accounts and privileges, trusted configuration, open files, the log."""

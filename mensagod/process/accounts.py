@@ -1,4 +1,4 @@
-"""The Unix account that the server serves as, and how root becomes it (spec 06, *Configuration*)."""
+"""The server's Unix account, and changing from root to it (spec 06, *Configuration*)."""
 
 import grp
 import os
@@ -12,13 +12,13 @@ from typing import Any, Final
 from attrs import frozen
 
 FALLBACK: Final = "nobody"
-"""The account to serve as where the configured one does not exist."""
+"""The account that is used if the configured one does not exist."""
 
 PRIVATE_UMASK: Final = 0o077
 
 
 class AccountError(Exception):
-    """There is no account that the server can serve as, or it cannot be taken on."""
+    """An account is missing or not suitable, or has wrong rights. The text says what to do."""
 
 
 @frozen
@@ -31,7 +31,7 @@ class UnixAccount:
 
     @property
     def groups(self) -> list[int]:
-        """All groups of the account, its own among them."""
+        """All groups of the account, including its primary one."""
         return os.getgrouplist(self.name, self.gid)
 
     def subprocess_arguments(self) -> dict[str, Any]:
@@ -43,9 +43,9 @@ ROOT: Final = UnixAccount("root", 0, 0)
 
 
 def service_account(name: str) -> UnixAccount:
-    """Find the account to serve as: ``name`` if there is one, else ``nobody``.
+    """Find the server's account: ``name`` if it exists, otherwise ``nobody``.
 
-    :raise AccountError: it is root, or there is not even ``nobody``.
+    :raise AccountError: if it is root, or if neither exists.
     """
     for candidate in (name, FALLBACK):
         try:
@@ -53,25 +53,29 @@ def service_account(name: str) -> UnixAccount:
         except KeyError:
             continue
         if entry.pw_uid == 0:
-            raise AccountError(f"The server never serves as {candidate}, which is root: set global.user")
+            raise AccountError(
+                f"The server never runs as root: set global.user to an account other than {candidate}"
+            )
         return UnixAccount(candidate, entry.pw_uid, entry.pw_gid)
-    raise AccountError(f"There is no account {name}, and no {FALLBACK} either: set global.user")
+    raise AccountError(
+        f"Neither the account {name} nor {FALLBACK} exists: set global.user to an account that exists"
+    )
 
 
 def owner_account(uid: int) -> UnixAccount:
-    """Find the account with this number.
+    """Find the account with this user ID.
 
-    :raise AccountError: there is none.
+    :raise AccountError: if there is none.
     """
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        raise AccountError(f"There is no account with the number {uid}") from None
+        raise AccountError(f"There is no account with the user ID {uid}") from None
     return UnixAccount(entry.pw_name, uid, entry.pw_gid)
 
 
 def is_own_group(gid: int) -> bool:
-    """Tell whether a group has one account in it, or none, as far as this machine knows."""
+    """Tell whether a group has at most one member, as far as this machine knows."""
     try:
         listed = grp.getgrgid(gid).gr_mem
     except KeyError:
@@ -82,21 +86,22 @@ def is_own_group(gid: int) -> bool:
 
 
 def fallback_warning(configured: str, account: UnixAccount | None) -> str | None:
-    """Say what is wrong with serving as ``nobody`` because the configured account does not exist."""
+    """Give a warning if the server runs as ``nobody`` because the configured account does not exist."""
     if account is None or account.name == configured:
         return None
     return (
-        f"there is no account {configured}, so the server serves as {account.name}: whatever else runs as"
-        f" {account.name} can read all that the server can; make an account: useradd --system {configured}"
+        f"the account {configured} (global.user) does not exist, so the server runs as {account.name}: other"
+        f" programs that run as {account.name} can read the server's files; create the account with"
+        f" `useradd --system --user-group {configured}`"
     )
 
 
 @contextmanager
 def acting_as(account: UnixAccount | None) -> Iterator[None]:
-    """Have the rights of ``account`` and no others, until the context ends; ``None`` changes nothing.
+    """Take the effective user and groups of ``account`` until the context ends; ``None`` changes nothing.
 
-    For a process that is root, or acts as somebody else for a while. Programs started meanwhile need
-    :func:`child_arguments`, or they could take root's rights back.
+    The process must be root, or root that acts as another account. Programs that are started meanwhile need
+    :func:`child_arguments`, otherwise they could become root again.
     """
     if account is None:
         yield
@@ -110,7 +115,7 @@ def acting_as(account: UnixAccount | None) -> Iterator[None]:
 
 
 def child_arguments() -> dict[str, Any]:
-    """Give the arguments with which :mod:`subprocess` makes a program what we only act as, for good."""
+    """Give the arguments with which :mod:`subprocess` runs a program as the effective user, permanently."""
     if os.getuid() == os.geteuid():
         return {}
     return {"user": os.geteuid(), "group": os.getegid()}
@@ -124,7 +129,7 @@ def _take_effect(uid: int, gid: int, groups: list[int]) -> None:
 
 
 def give(paths: Iterable[Path], account: UnixAccount) -> None:
-    """Give files, and directories with all in them, to ``account``; symbolic links are not followed."""
+    """Change the owner of files, and of directories with their content, without following symbolic links."""
     for path in paths:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
         for _, directories, files, descriptor in os.fwalk(path, follow_symlinks=False):
@@ -133,9 +138,10 @@ def give(paths: Iterable[Path], account: UnixAccount) -> None:
 
 
 def can_reach(path: Path, account: UnixAccount) -> Path | None:
-    """Find what keeps ``account`` from ``path``: the first component that it may not pass or read.
+    """Check whether ``account`` can reach ``path``.
 
-    ``None`` means that the account reaches it. What does not exist keeps nobody.
+    :returns: the first component that it may not enter or read; ``None`` if the account can reach the path,
+        or if a component does not exist.
     """
     groups = frozenset(account.groups)
     target = path.resolve()
@@ -151,9 +157,9 @@ def can_reach(path: Path, account: UnixAccount) -> Path | None:
 
 
 def drop_privileges(account: UnixAccount) -> None:
-    """Become ``account`` for good, if this is root; make new files private in any case.
+    """Change to ``account`` permanently, if this process is root; make new files private in any case.
 
-    :raise AccountError: root could be had back.
+    :raise AccountError: if the process could become root again.
     """
     os.umask(PRIVATE_UMASK)
     if os.geteuid() != 0:
@@ -165,11 +171,11 @@ def drop_privileges(account: UnixAccount) -> None:
         os.setuid(0)
     except PermissionError:
         return
-    raise AccountError(f"Became {account.name}, but root could be had back")
+    raise AccountError(f"Root privileges could not be given up permanently while changing to {account.name}")
 
 
 def _permits(found: os.stat_result, wanted: int, uid: int, groups: frozenset[int]) -> bool:
-    """Tell whether the mode grants ``wanted``, a bit for others, to the class the account falls in."""
+    """Tell whether a mode grants ``wanted`` (given as the bit for others) to an account."""
     if found.st_uid == uid:
         return bool(found.st_mode & (wanted << 6))
     if found.st_gid in groups:

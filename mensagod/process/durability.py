@@ -1,4 +1,4 @@
-"""What outlasts a failure of the power."""
+"""Changes of directories that survive a power failure."""
 
 import os
 from pathlib import Path

@@ -13,7 +13,7 @@ from mensagod.config.choices import LogFormat
 from mensagod.config.tables import LogTable
 
 CONTEXT = ("session", "request", "workspace", "device", "incident", "message")
-"""The fields that a line shows where an event has them."""
+"""The fields of an event that its line shows, if the event has them."""
 
 _LEVELS = (LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical)
 _IMPORTANCE = {level.name: importance for importance, level in enumerate(_LEVELS)}
@@ -23,9 +23,9 @@ _IMPORTANCE = {level.name: importance for importance, level in enumerate(_LEVELS
 class LineObserver:
     """Writes each event as one line.
 
-    :param settings: gives the table of the configuration that is in force.
-    :param stream: where to; what is the standard output now, unless given. ``twistd`` puts a stream in its
-        place later whose lines become events, each of which would be written to it again.
+    :param settings: gives the log table of the present configuration.
+    :param stream: the stream to write to; the default is the present standard output. ``twistd`` replaces
+        that later by a stream that turns each line into an event, which would be written there again.
     """
 
     def __init__(self, settings: Callable[[], LogTable], stream: TextIO | None = None):
@@ -33,7 +33,7 @@ class LineObserver:
         self._stream = stream or sys.stdout
 
     def __call__(self, event: LogEvent) -> None:
-        """Write one event, unless it is less important than the configuration asks for."""
+        """Write one event, unless its level is below the configured one."""
         settings = self._settings()
         level = event.get("log_level") or LogLevel.info
         if _IMPORTANCE[level.name] < _IMPORTANCE[settings.level.value]:
@@ -49,7 +49,7 @@ def _moment(event: LogEvent) -> str:
 
 
 def _context(event: LogEvent) -> dict[str, str]:
-    # Twisted has a tuple under "message" for observers of its old kind.
+    # Twisted adds a tuple "message" for legacy observers.
     return {name: str(event[name]) for name in CONTEXT if not isinstance(event.get(name), tuple | None)}
 
 
@@ -59,7 +59,7 @@ def _traceback(event: LogEvent) -> str:
 
 
 def _as_text(event: LogEvent, level: str) -> str:
-    """Write an event for a person; the lines of a traceback are joined by a bar."""
+    """Write an event as text; the lines of a traceback are separated by vertical bars."""
     line = f"{_moment(event)} {level:<8} {event.get('log_namespace', '-')}: {formatEvent(event)}"
     shown = "".join(f" {name}={value}" for name, value in _context(event).items())
     trace = _traceback(event)
@@ -67,7 +67,7 @@ def _as_text(event: LogEvent, level: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Keep a line a line, whatever a client sent into it."""
+    """Replace line ends and control characters, which may come from a client."""
     joined = " | ".join(text.expandtabs(1).splitlines())
     if joined.isprintable():
         return joined
@@ -75,7 +75,7 @@ def _one_line(text: str) -> str:
 
 
 def _as_json(event: LogEvent, level: str) -> str:
-    """Write an event for a program."""
+    """Write an event as JSON."""
     line: dict[str, str] = {
         "time": _moment(event),
         "level": level,

@@ -1,4 +1,4 @@
-"""Open files: how many this process may have, and how many clients that allows (spec 06, *Configuration*)."""
+"""The limit of open files, and the number of clients that it allows (spec 06, *Configuration*)."""
 
 import errno
 import resource
@@ -7,13 +7,13 @@ from typing import Final
 from mensagod.config import Config
 
 RESERVE: Final = 200
-"""Descriptors beyond those of clients and of the database: files, listeners, resolvers, deliveries."""
+"""File descriptors reserved for files, listeners, resolvers and deliveries."""
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def raise_limit() -> tuple[int, int]:
-    """Raise the soft limit to the hard one; give what it was and what it is."""
+    """Raise the soft limit to the hard limit; give the old and the new soft limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -21,7 +21,7 @@ def raise_limit() -> tuple[int, int]:
 
 
 def usable_clients(config: Config) -> int:
-    """Give ``performance.max_clients``, or how many clients the limit of open files allows if that is less.
+    """Give ``performance.max_clients``, or the number of clients that the limit of open files allows if less.
 
     0 is no limit, as in the configuration.
     """

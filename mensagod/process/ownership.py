@@ -1,7 +1,7 @@
-"""Whose the files are that the server reads, again and again, but must not change.
+"""The owner of files that the server's account must read, but must not change.
 
-They are root's where that is possible, and the account's group may read them. So whoever takes the server
-over cannot decide what root reads and does at the next start
+If possible they belong to root, and the account's group may read them. So an attacker who takes over the
+account cannot control what root reads and does at the next start
 (``docs/decisions/configuration-owned-by-root.rst``).
 """
 
@@ -20,7 +20,7 @@ _PRIVATE = 0o600
 
 @frozen
 class Ownership:
-    """The owner, the group and the mode of a file; -1 leaves owner or group as it is."""
+    """The owner, the group and the mode of a file; -1 leaves the owner or the group unchanged."""
 
     uid: int
     gid: int
@@ -33,9 +33,9 @@ class Ownership:
 
     @classmethod
     def in_directory(cls, directory: Path, account: UnixAccount | None) -> "Ownership":
-        """Choose for a new file: root's, unless others could read it then or change the directory.
+        """Choose the ownership of a new file: root, unless others could read it then or change the directory.
 
-        :param account: who reads the file, if we are root; ``None`` where all is our own.
+        :param account: the account that reads the file if this process is root; otherwise ``None``.
         """
         is_alone = account is not None and account.name != FALLBACK and is_own_group(account.gid)
         if account is not None and is_alone and is_roots_alone(directory):
@@ -44,23 +44,23 @@ class Ownership:
 
     @classmethod
     def private_to(cls, account: UnixAccount | None) -> "Ownership":
-        """Let only the account read and change a file, or us, if it is ``None``."""
+        """Choose an ownership that lets only the account access a file; ``None`` is this user."""
         return cls(-1, -1, _PRIVATE) if account is None else cls(account.uid, account.gid, _PRIVATE)
 
     @classmethod
     def of(cls, file: Path) -> "Ownership":
-        """Choose for a file that takes the place of another one, or lies beside it."""
+        """Choose the ownership of a file that replaces ``file`` or belongs to it."""
         found = file.stat()
         return cls(found.st_uid, found.st_gid, _SHARED if is_shared_safely(found) else _PRIVATE)
 
     def apply(self, descriptor: int) -> None:
-        """Give an open file away, and let it be read by its group only then."""
+        """Set owner and group of an open file, and then its mode."""
         os.fchown(descriptor, self.uid, self.gid)
         os.fchmod(descriptor, self.mode)
 
 
 def is_shared_safely(found: os.stat_result) -> bool:
-    """Tell whether a file is root's and readable for a group, in which there is nobody but one account."""
+    """Tell whether a file belongs to root, and only a group with at most one member may read it."""
     mode = stat.S_IMODE(found.st_mode)
     return (
         found.st_uid == 0

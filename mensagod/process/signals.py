@@ -1,4 +1,4 @@
-"""The signals that a server obeys (spec 06, ``run``)."""
+"""The signals that the server handles (spec 06, ``run``)."""
 
 import signal
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 
 def obey(reactor: IReactorFromThreads, end: Callable[[], None], hang_up: Callable[[], None]) -> None:
-    """Have SIGTERM and SIGINT call ``end``, and SIGHUP ``hang_up``, in the reactor.
+    """Make SIGTERM and SIGINT call ``end``, and SIGHUP ``hang_up``, in the reactor's thread.
 
-    The reactor must run already, for it sets its own when it begins.
+    The reactor must be running, because it installs its own signal handlers when it starts.
     """
     for number, work in ((signal.SIGTERM, end), (signal.SIGINT, end), (signal.SIGHUP, hang_up)):
         signal.signal(number, lambda *_, work=work: reactor.callFromThread(work))

@@ -1,8 +1,9 @@
-"""Whose the configuration is, and how root reads one that is not root's alone (spec 06, *Configuration*).
+"""How root reads a configuration that others can change (spec 06, *Configuration*).
 
-What the server reads again after it has ceased to be root belongs to its account. So that account, or whoever
-takes it over, decides what the next start reads. Root must not lend its rights to that: it reads such a
-configuration, and the files that it names, with the rights of the owner, and serves as nobody else.
+A configuration may belong to the server's account. Then that account, or an attacker who takes it over,
+controls what the next start reads. Root must not use its own rights for that. It reads such a configuration,
+and the files that the configuration names, with the rights of the owner, and changes to no other account than
+the owner.
 """
 
 import os
@@ -25,16 +26,17 @@ from mensagod.process.accounts import (
 from mensagod.process.root_paths import find_opening, is_roots_alone
 
 _READ_OR_MADE_AS_ROOT: Final = {
-    "unix": "root would have to make its socket",
-    "ssl": "root would have to read its files; tls: does the same",
+    "unix": "root would have to create its socket",
+    "ssl": "root would have to read its files; use tls: instead",
 }
 
 
 @frozen
 class Loaded:
-    """A configuration, and with whose rights it was read.
+    """A configuration, and the account with whose rights it was read.
 
-    :ivar reader: who must read all that it names, too; ``None`` where we may as what we are.
+    :ivar reader: the account with whose rights to read the files that it names; ``None`` for this process's
+        own.
     """
 
     config: Config
@@ -42,10 +44,10 @@ class Loaded:
 
 
 def load_guarded(path: Path, environ: Mapping[str, str]) -> Loaded:
-    """Read a configuration, with the rights of its owner where we are root and others can change it.
+    """Read a configuration; with the rights of its owner, if this process is root and others can change it.
 
     :raises mensagod.config.ConfigFaults: as :func:`mensagod.config.load`.
-    :raises AccountError: if root cannot obey it safely; one sentence with what to do.
+    :raises AccountError: if root cannot use it safely; the text says what to do.
     """
     if os.geteuid() != 0:
         return Loaded(load(path, environ), None)
@@ -54,7 +56,7 @@ def load_guarded(path: Path, environ: Mapping[str, str]) -> Loaded:
     with acting_as(reader):
         config = load(path, environ)
     if not was_there:
-        raise AccountError(f"{path} has appeared just now: start again")
+        raise AccountError(f"{path} was created during the start: start again")
     if reader is not None:
         _check_account(config, reader)
         _check_listeners(config)
@@ -62,9 +64,10 @@ def load_guarded(path: Path, environ: Mapping[str, str]) -> Loaded:
 
 
 def reader_of(path: Path) -> UnixAccount | None:
-    """Tell with whose rights to read a configuration: its owner's, if we are root and it is not root's alone.
+    """Give the account with whose rights root must read a configuration: its owner, if others can change it.
 
-    :raises AccountError: if it is root's, but others can change it.
+    :returns: ``None`` if this process is not root, or if only root can change the configuration.
+    :raises AccountError: if it belongs to root, but others can change it.
     """
     if os.geteuid() != 0:
         return None
@@ -74,15 +77,15 @@ def reader_of(path: Path) -> UnixAccount | None:
     owner = path.stat().st_uid
     if owner == 0:
         raise AccountError(
-            f"{path} is root's, but {opening} can be changed by others: make that root's alone"
-            f" (chown root, chmod go-w), or give {path} to the account in global.user"
+            f"{path} belongs to root, but others can change {opening}: run `chown root {opening}` and"
+            f" `chmod go-w {opening}`, or give {path} to the account in global.user"
         )
     return owner_account(owner)
 
 
 @contextmanager
 def writing_beside(file: Path) -> Iterator[None]:
-    """Have root's rights again where we only act as somebody else, if the directory is root's alone."""
+    """Become root again for a while, if root acts as another account and the directory is only root's."""
     with acting_as(ROOT if _is_acting() and is_roots_alone(file.parent) else None):
         yield
 
@@ -95,9 +98,9 @@ def _check_account(config: Config, reader: UnixAccount) -> None:
     account = service_account(config.global_.user)
     if account.uid != reader.uid:
         raise AccountError(
-            f"{config.path} belongs to {reader.name}, but the server is to serve as {account.name}"
-            f' (global.user): set global.user = "{reader.name}", give that file to {account.name} (chown),'
-            " or make it and its directory root's alone"
+            f"{config.path} belongs to {reader.name}, but the server's account (global.user) is"
+            f' {account.name}: set global.user = "{reader.name}", or run `chown {account.name}'
+            f" {config.path}`, or let only root change the file and its directory"
         )
 
 
@@ -108,7 +111,7 @@ def _check_listeners(config: Config) -> None:
     for listener in listeners:
         if listener.kind in _READ_OR_MADE_AS_ROOT:
             raise AccountError(
-                f"{config.path} is not root's alone, and has {listener}, which cannot be when the start is"
-                f" root's: {_READ_OR_MADE_AS_ROOT[listener.kind]}. Start as the account itself, or make the"
-                " file and its directory root's alone"
+                f"{config.path} can be changed by others than root, and has the endpoint {listener}, which is"
+                f" not allowed then: {_READ_OR_MADE_AS_ROOT[listener.kind]}. Start the server as its account,"
+                " or let only root change the file and its directory"
             )

@@ -1,1 +1,1 @@
-"""What the server keeps: the database, its schema and the files of workspaces."""
+"""Storage: the database, its schema, and the files of workspaces."""

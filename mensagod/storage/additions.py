@@ -1,4 +1,4 @@
-"""Adding an entry to a user's card: what it builds on, and the change of state (spec 04, ADDENTRY)."""
+"""Adding an entry to a user's keycard: what it depends on, and the transaction (spec 04, ADDENTRY)."""
 
 from datetime import timedelta
 from typing import Final
@@ -15,19 +15,20 @@ from mensagod.storage.workspaces import HeldName, WorkspaceStatus
 from mensagod.values.identity import Domain, UserID, WorkspaceID
 
 MOST_ENTRIES: Final = 60
-"""How many entries a card may grow by within :data:`ENTRIES_WINDOW`."""
+"""The most entries that may be added to a card within :data:`ENTRIES_WINDOW`."""
 MORE_REVOCATIONS: Final = 10
-"""How many revocations may come on top: who adds too much may be a thief."""
+"""The most further entries that revoke, so that a thief who reaches the limit cannot prevent a revocation."""
 ENTRIES_WINDOW: Final = timedelta(hours=1)
+"""The period of the two limits."""
 
 
 @frozen
 class Basis:
-    """What a new entry is checked against.
+    """The state of the database that a new entry was checked against.
 
     :ivar organization: the organization's current entry.
-    :ivar previous: the user's; ``None`` if there is none.
-    :ivar holder: who has the name that the entry asks for.
+    :ivar previous: the user's current entry; ``None`` if there is none.
+    :ivar holder: the holder of the user ID in the new entry; ``None`` if there is none.
     """
 
     organization: StoredEntry | None
@@ -36,7 +37,7 @@ class Basis:
 
 
 def read_basis(txn: Transaction, workspace: WorkspaceID, user_id: UserID | None, domain: Domain) -> Basis:
-    """Read what a new entry of ``workspace`` is checked against; all may change until it is added."""
+    """Read what a new entry of ``workspace`` is checked against; it may change before the entry is added."""
     return Basis(
         keycards.current_entry(txn, keycards.ORGANIZATION),
         keycards.current_entry(txn, workspace),
@@ -45,11 +46,11 @@ def read_basis(txn: Transaction, workspace: WorkspaceID, user_id: UserID | None,
 
 
 def add_user_entry(txn: Transaction, entry: UserEntry, stored: StoredEntry, basis: Basis) -> None:
-    """Add a complete entry, and let the workspace's name follow it.
+    """Add a complete entry, and rename the workspace to the entry's user ID.
 
-    :raises NoncompliantKeycard: if somebody else changed the card, or the organization's, since ``basis``.
-    :raises mensagod.storage.workspaces.Taken: if somebody else has the name meanwhile.
-    :raises LimitReached: if the card grew too much lately, or the workspace had too many names.
+    :raises NoncompliantKeycard: if the card, or the organization's, has changed since ``basis`` was read.
+    :raises mensagod.storage.workspaces.Taken: if another workspace holds the user ID.
+    :raises LimitReached: if too many entries were added recently, or the workspace has too many former names.
     """
     status = workspaces.lock(txn, entry.workspace)
     if status in {None, WorkspaceStatus.ARCHIVED}:

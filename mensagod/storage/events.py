@@ -1,9 +1,9 @@
-"""The log of what every process must hear of within a second (spec 06, *Running many*).
+"""The log of events: changes that every process must learn of within a second (spec 06, *Running many*).
 
-An event gets its number from the only row of ``event_counter``, in the transaction that it tells of. That row
-stays locked until the commit, so events become visible in the order of their numbers, and the numbers have no
-gap: who knows all events up to a number asks for those after it, and misses none. Who finds fewer than the
-counter has given out since knows that the others are forgotten.
+An event gets its number from the single row of ``event_counter``, in the transaction that makes the change.
+The row stays locked until the commit. Therefore events become visible in the order of their numbers, and the
+numbers have no gaps. A process that has read all events up to a number reads those after it, and misses none.
+If it finds fewer events than the counter has counted since, the missing ones were deleted.
 """
 
 from uuid import UUID
@@ -14,14 +14,14 @@ from mensagod.storage.rows import Row, Transaction, many, one
 from mensagod.values.identity import DeviceID, WorkspaceID
 
 KEEP_SECONDS = 3600
-"""How long an event is remembered."""
+"""How many seconds an event is kept."""
 
 
 @frozen
 class CardChange:
-    """A keycard changed.
+    """A keycard has changed.
 
-    :ivar owner: whose; of the organization the card changed, or its keys, or both.
+    :ivar owner: its owner; for the organization, its card, its keys or both have changed.
     """
 
     owner: WorkspaceID
@@ -29,10 +29,10 @@ class CardChange:
 
 @frozen
 class Ending:
-    """Sessions of a workspace were ended by somebody else.
+    """Sessions of a workspace were ended from outside these sessions.
 
-    :ivar device: whose sessions; ``None`` for those of all devices.
-    :ivar spare: the row of the session that goes on.
+    :ivar device: the device whose sessions end; ``None`` for all devices.
+    :ivar spare: the ID of a session that continues, if any.
     :ivar reason: a sentence for their clients and for the log.
     """
 
@@ -44,7 +44,7 @@ class Ending:
 
 @frozen
 class Event:
-    """What happened, and its place among all events."""
+    """An event and its number."""
 
     number: int
     subject: CardChange | Ending
@@ -61,10 +61,10 @@ class Event:
 
 @frozen
 class Reading:
-    """What the log has for somebody who reads it.
+    """The result of reading the log.
 
-    :ivar last: the number of the newest event that ever was.
-    :ivar events: those after the number that was asked for, in order, as far as they are not forgotten.
+    :ivar last: the number of the newest event, even if it has been deleted.
+    :ivar events: the events after the given number, in order, without those that have been deleted.
     """
 
     last: int
@@ -72,10 +72,10 @@ class Reading:
 
 
 def add(txn: Transaction, subject: CardChange | Ending) -> int:
-    """Put down what the transaction does; give the event's number.
+    """Add an event; give its number.
 
-    This belongs at the end of a transaction: until it commits nobody else can add an event, so it must not
-    wait for anybody after this.
+    Call this at the end of a transaction. Until the commit no other transaction can add an event, so the
+    transaction must not wait for another lock after this.
     """
     txn.execute(
         "INSERT INTO event_counter AS counter (last) VALUES (1)"
@@ -102,7 +102,10 @@ def newest(txn: Transaction) -> int:
 
 
 def read_after(txn: Transaction, number: int | None) -> Reading:
-    """Give the events after ``number``; ``None`` for those that will come after the newest one."""
+    """Read the events after ``number``.
+
+    :param number: ``None`` reads no events, only the number of the newest one.
+    """
     txn.execute(
         "SELECT counted.last, number, kind, workspace, device, spare, reason"
         " FROM (SELECT coalesce(max(last), 0) AS last FROM event_counter) AS counted"
@@ -114,7 +117,7 @@ def read_after(txn: Transaction, number: int | None) -> Reading:
 
 
 def forget_old(txn: Transaction) -> None:
-    """Remove the events that are older than :data:`KEEP_SECONDS`, or were made by a clock that ran ahead."""
+    """Delete the events that are older than :data:`KEEP_SECONDS`, or dated as far in the future."""
     txn.execute(
         "DELETE FROM events WHERE at < now() - %(keep)s * interval '1 second'"
         " OR at > now() + %(keep)s * interval '1 second'",

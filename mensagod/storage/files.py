@@ -1,4 +1,4 @@
-"""Files of workspaces, as the database knows them: the truth about which exist (spec 04, *Files*)."""
+"""The files of workspaces in the database, which decides which files exist (spec 04, *Files*)."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from mensagod.values.paths import FileName, ServerPath
 def list_files(txn: Transaction, directory: ServerPath, since: int, most: int) -> list[str] | None:
     """Give the first ``most`` names of a directory's files, sorted; ``None`` if there is no such directory.
 
-    :param since: Unix seconds; files whose name tells an earlier time are left out.
+    :param since: Unix seconds; files with an earlier time in their name are left out.
     """
     txn.execute(
         "SELECT files.name FROM folders LEFT JOIN files"
@@ -40,40 +40,40 @@ def file_exists(txn: Transaction, path: ServerPath) -> bool:
 
 @frozen
 class Arrival:
-    """A file that comes to stand in a workspace's ``new``."""
+    """A file that is delivered to the ``new`` directory of a workspace."""
 
     workspace: WorkspaceID
     name: FileName
 
     @property
     def directory(self) -> ServerPath:
-        """The directory that it will be in."""
+        """The directory that the file is delivered to."""
         return ServerPath.new_messages(self.workspace)
 
     @property
     def path(self) -> ServerPath:
-        """What it will be."""
+        """The path of the file after the delivery."""
         return self.directory.child(self.name)
 
 
 def add_delivered(txn: Transaction, arrivals: Sequence[Arrival], device: DeviceID) -> None:
-    """Make files live, with usage and update records (spec 05, *Local delivery*).
+    """Add delivered files, their usage and their update records (spec 05, *Local delivery*).
 
-    The workspaces' mailboxes must be locked.
+    The caller holds the locks of the workspaces' mailboxes.
     """
     added = _add(txn, arrivals)
-    homeless = [arrival for arrival in arrivals if arrival.name.text not in added]
-    if homeless:
-        for workspace in {arrival.workspace for arrival in homeless}:
+    without_folder = [arrival for arrival in arrivals if arrival.name.text not in added]
+    if without_folder:
+        for workspace in {arrival.workspace for arrival in without_folder}:
             folders.ensure_top(txn, workspace)
-        _add(txn, homeless)
+        _add(txn, without_folder)
     _add_usage(txn, arrivals)
     changes = [NewUpdate(arrival.workspace, "CREATE", str(arrival.path)) for arrival in arrivals]
     updates.record(txn, changes, device)
 
 
 def _add(txn: Transaction, arrivals: Sequence[Arrival]) -> set[str]:
-    """Make files live whose directories are there; give their names."""
+    """Add the files whose directories exist; give the names of those files."""
     txn.execute(
         "INSERT INTO files (folder, name, workspace, time, size)"
         " SELECT id, new.name, workspace, new.time, new.size"
@@ -90,7 +90,7 @@ def _add(txn: Transaction, arrivals: Sequence[Arrival]) -> set[str]:
 
 
 def _add_usage(txn: Transaction, arrivals: Sequence[Arrival]) -> None:
-    """Count new files in their mailboxes."""
+    """Add the sizes and the number of new files to the usage of their mailboxes."""
     txn.execute(
         "UPDATE mailboxes SET used = used + bytes, files = files + number FROM ("
         "  SELECT workspace, sum(size)::bigint AS bytes, count(*) AS number"

@@ -1,4 +1,4 @@
-"""Directories of workspaces, as the database knows them."""
+"""The directories of workspaces in the database."""
 
 from attrs import frozen
 
@@ -21,7 +21,7 @@ class Folder:
 
 
 def top_directories(workspace: WorkspaceID) -> tuple[ServerPath, ServerPath, ServerPath]:
-    """Give the three directories that a workspace always has, the containing one first."""
+    """Give the three directories that a workspace always has, the parent of the others first."""
     return (
         ServerPath.workspace_root(workspace),
         ServerPath.new_messages(workspace),
@@ -30,7 +30,7 @@ def top_directories(workspace: WorkspaceID) -> tuple[ServerPath, ServerPath, Ser
 
 
 def ensure_top(txn: Transaction, workspace: WorkspaceID) -> None:
-    """Make the three top directories of a workspace where they are missing."""
+    """Create the three top directories of a workspace, except those that exist."""
     for path in top_directories(workspace):
         txn.execute(
             "INSERT INTO folders (workspace, path, parent)"

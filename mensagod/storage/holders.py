@@ -1,4 +1,4 @@
-"""Who has a keycard."""
+"""The workspaces that have a keycard."""
 
 from attrs import frozen
 
@@ -22,9 +22,9 @@ class Holder:
 
 
 def holders_after(txn: Transaction, last: WorkspaceID, count: int) -> list[Holder]:
-    """Give up to ``count`` workspaces with a keycard, in the order of their IDs, without archived ones.
+    """Give up to ``count`` workspaces with a keycard, ordered by ID, without archived ones.
 
-    :param last: the ID that they come after; zero to begin with.
+    :param last: give the workspaces after this ID; the zero ID for the first ones.
     """
     txn.execute(
         "SELECT DISTINCT ON (entries.owner) entries.owner, workspaces.domain, names.user_id, entries.text"

@@ -1,4 +1,4 @@
-"""What the server asks of a database, and of a store of contents (spec 06, *Database* and *Files*)."""
+"""The interfaces of the database and of the mailbox store (spec 06, *Database* and *Files*)."""
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
@@ -33,25 +33,28 @@ class Interactions(Protocol):
 
 
 class IMailboxStore(Interface):
-    """Where the content of files is kept. Every method blocks, and belongs into a thread.
+    """Stores the content of files. Every method blocks: call it in a thread.
 
-    What a method promises is durable when it returns.
+    When a method returns, its changes are durable.
     """
 
     def write(path: ServerPath, content: bytes) -> None:
-        """Make the file ``path``; ``FileExistsError`` if there is one, and no file after any error."""
+        """Create the file ``path``.
+
+        After an error the file does not exist, except after ``FileExistsError``.
+        """
 
     def move(moves: Sequence[tuple[ServerPath, ServerPath]]) -> list[OSError | None]:
-        """Move files, each from its first path to its second; done already is as good.
+        """Move files, each from its first path to its second; a file that was moved before counts as moved.
 
-        :returns: for each what went wrong, if anything did; ``FileNotFoundError`` if it is at neither place.
+        :returns: the error of each move, or ``None``; ``FileNotFoundError`` if the file is at neither path.
         """
 
     def remove(path: ServerPath) -> None:
-        """Remove a file; one that is not there is as good."""
+        """Remove a file, if it exists."""
 
     def open(path: ServerPath) -> StoredFile:
-        """Open a file to read; ``FileNotFoundError`` if there is none."""
+        """Open a file for reading; ``FileNotFoundError`` if there is none."""
 
     def read_head(path: ServerPath, size: int) -> bytes:
         """Give the first bytes of a file, at most ``size``."""
@@ -60,4 +63,4 @@ class IMailboxStore(Interface):
         """Give the files below ``out`` that are older than ``seconds``, at most ``most`` at a time."""
 
     def free_percent() -> float:
-        """Tell how much of the space is free."""
+        """Give the free space of the file system in percent."""

@@ -1,4 +1,4 @@
-"""Keycard entries as they were signed, byte for byte (spec 03)."""
+"""Keycard entries in the database, byte for byte as they were signed (spec 03)."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
@@ -25,7 +25,7 @@ _MOST_ENTRIES = CACHEABLE // 64  # no entry is shorter
 
 @frozen
 class StoredEntry:
-    """An entry and what is looked up of it without reading it."""
+    """An entry, and the values of it that are columns of their own."""
 
     number: int
     text: str
@@ -40,19 +40,19 @@ class StoredEntry:
 
     @classmethod
     def of(cls, entry: Entry) -> "StoredEntry":
-        """Take a complete entry."""
+        """Make one from a complete entry."""
         expires = datetime.combine(entry.expires, time(), UTC)
         return cls(entry.index, entry.text, str(entry.hash), entry.timestamp, expires)
 
 
 @frozen
 class Extent:
-    """How much some entries of a card are, without their texts.
+    """The extent of a range of entries of a card, without their texts.
 
-    :ivar first: the number of the first one.
-    :ivar last: the number of the last one.
-    :ivar size: bytes of all their texts.
-    :ivar escapes: how many of their characters JSON writes with a backslash, see the schema.
+    :ivar first: the number of the first entry.
+    :ivar last: the number of the last entry.
+    :ivar size: the bytes of all their texts.
+    :ivar escapes: how many of their characters JSON escapes with a backslash, see the schema.
     """
 
     first: int
@@ -62,7 +62,7 @@ class Extent:
 
     @property
     def count(self) -> int:
-        """How many entries they are; a card has no gaps."""
+        """The number of entries; a card has no gaps."""
         return self.last - self.first + 1
 
     @classmethod
@@ -72,10 +72,10 @@ class Extent:
 
 
 def add_entry(txn: Transaction, owner: WorkspaceID, entry: StoredEntry) -> None:
-    """Append an entry, and have all processes forget the card that they know.
+    """Add an entry to a card, and an event by which all processes drop the card from their caches.
 
-    The second of two with one number violates ``keycard_entries_pkey``. This adds an event, and so belongs at
-    the end of a transaction, see :func:`mensagod.storage.events.add`.
+    If there is an entry with this number, ``keycard_entries_pkey`` is violated. Call this at the end of a
+    transaction, see :func:`mensagod.storage.events.add`.
     """
     workspace = None if owner == ORGANIZATION else owner.uuid
     txn.execute(
@@ -87,10 +87,10 @@ def add_entry(txn: Transaction, owner: WorkspaceID, entry: StoredEntry) -> None:
 
 
 def list_entries(txn: Transaction, owner: WorkspaceID, start: int, end: int | None) -> list[StoredEntry]:
-    """Give the entries from number ``start`` to ``end``, in order, however many they are.
+    """Give the entries from number ``start`` to ``end``, in order, without a limit.
 
     :param start: 0 or less means the newest entry only.
-    :param end: ``None`` means to the end.
+    :param end: ``None`` means the last entry.
     """
     if start <= 0:
         newest = current_entry(txn, owner)
@@ -114,7 +114,7 @@ def current_entry(txn: Transaction, owner: WorkspaceID) -> StoredEntry | None:
 
 
 def has_grown(txn: Transaction, owner: WorkspaceID, count: int, window: timedelta) -> bool:
-    """Tell whether a card got ``count`` entries or more within ``window``; it looks at one of them."""
+    """Tell whether ``count`` or more entries were added to a card within ``window``; reads one row only."""
     txn.execute(
         "SELECT 1 FROM keycard_entries WHERE owner = %(owner)s AND created > now() - %(window)s"
         " AND number = (SELECT max(number) FROM keycard_entries WHERE owner = %(owner)s) - %(count)s + 1",
@@ -124,7 +124,7 @@ def has_grown(txn: Transaction, owner: WorkspaceID, count: int, window: timedelt
 
 
 def has_held(txn: Transaction, owner: WorkspaceID, keys: Iterable[CryptoString], count: int) -> bool:
-    """Tell whether any of ``keys`` stands in the last ``count`` entries of a card."""
+    """Tell whether the last ``count`` entries of a card contain any of ``keys``."""
     txn.execute(
         "SELECT 1 FROM keycard_entries, unnest(%(keys)s::text[]) AS key WHERE owner = %(owner)s"
         " AND number > (SELECT max(number) FROM keycard_entries WHERE owner = %(owner)s) - %(count)s"
@@ -135,9 +135,9 @@ def has_held(txn: Transaction, owner: WorkspaceID, keys: Iterable[CryptoString],
 
 
 def hold_organization(txn: Transaction) -> StoredEntry | None:
-    """Give the organization's current entry, and keep it the current one until the transaction ends.
+    """Give the organization's current entry, and prevent another one until the transaction ends.
 
-    Who adds another one takes the same lock, on the root entry, for itself alone.
+    This takes a shared lock on the root entry; :func:`lock_organization` takes the exclusive one.
     """
     txn.execute(
         "SELECT 1 FROM keycard_entries WHERE owner = %s AND number = 1 FOR SHARE", (ORGANIZATION.uuid,)
@@ -146,10 +146,10 @@ def hold_organization(txn: Transaction) -> StoredEntry | None:
 
 
 def lock_organization(txn: Transaction) -> None:
-    """Keep everybody else from changing the organization's card or keys until the transaction ends.
+    """Lock the organization's card and keys against changes by others until the transaction ends.
 
-    All wait for the root entry, which never changes. Who only needs them to stay as they are takes
-    :func:`hold_organization`.
+    The lock is an exclusive one on the row of the root entry, which never changes. To prevent changes without
+    making one, use :func:`hold_organization`.
     """
     txn.execute(
         "SELECT number FROM keycard_entries WHERE owner = %s AND number = 1 FOR UPDATE", (ORGANIZATION.uuid,)
@@ -158,9 +158,9 @@ def lock_organization(txn: Transaction) -> None:
 
 
 def read_card(txn: Transaction, owner: WorkspaceID) -> list[StoredEntry]:
-    """Give all entries of a card, in order; none if they are more than :data:`CACHEABLE` bytes.
+    """Give all entries of a card, in order; none if they have more than :data:`CACHEABLE` bytes.
 
-    Finding that out costs no more for a card of any length than for one of a thousand entries.
+    The cost is bounded: at most about a thousand entries are read, however long the card is.
     """
     txn.execute(
         "SELECT number, text, hash, signed, expires FROM keycard_entries WHERE owner = %(owner)s"
@@ -173,9 +173,9 @@ def read_card(txn: Transaction, owner: WorkspaceID) -> list[StoredEntry]:
 
 
 def measure(txn: Transaction, owner: WorkspaceID, start: int, end: int | None) -> Extent | None:
-    """Tell how much the entries from number ``start`` to ``end`` are; ``None`` if there are none.
+    """Give the extent of the entries from number ``start`` to ``end``; ``None`` if there are none.
 
-    :param end: ``None`` means to the end.
+    :param end: ``None`` means the last entry.
     """
     txn.execute(
         "SELECT min(number) AS first, max(number) AS last, sum(size)::bigint AS size,"
@@ -187,7 +187,7 @@ def measure(txn: Transaction, owner: WorkspaceID, start: int, end: int | None) -
 
 
 def list_texts(txn: Transaction, owner: WorkspaceID, first: int, last: int) -> list[str]:
-    """Give the texts of some entries, in order."""
+    """Give the texts of the entries from number ``first`` to ``last``, in order."""
     txn.execute(
         "SELECT text FROM keycard_entries WHERE owner = %s AND number BETWEEN %s AND %s ORDER BY number",
         (owner.uuid, first, last),

@@ -1,7 +1,7 @@
-"""The organization's keys as they are stored: the private ones only encrypted (spec 06, *Files*).
+"""The organization's key pairs in the database, with encrypted private keys (spec 06, *Files*).
 
-A private key is erased as soon as nothing is to be done with it any more: a signing key when it ceases to be
-current, an encryption key when it is revoked, or some time after it was rotated out.
+A private key is erased as soon as it is no longer needed: a signing key when it is no longer current, an
+encryption key when it is revoked, or some time after it was rotated out.
 """
 
 from datetime import datetime
@@ -14,9 +14,9 @@ from mensagod.storage.rows import Row, Transaction, many
 
 @frozen
 class StoredKey:
-    """A key pair of the organization, whose private key is not erased.
+    """A key pair of the organization whose private key is not erased.
 
-    :ivar private: a secret box over the private key's text.
+    :ivar private: the private key's text in a secret box.
     """
 
     public: CryptoString
@@ -41,7 +41,7 @@ def add_key(txn: Transaction, key: StoredKey) -> None:
 
 
 def usable_keys(txn: Transaction, days: int) -> list[StoredKey]:
-    """Give the current keys, and those that open still and were current ``days`` ago, newest first."""
+    """Give the current keys, and the not erased ones that were retired within ``days`` days, newest first."""
     txn.execute(
         "SELECT public, purpose, private, status FROM organization_keys WHERE status = 'current'"
         " OR (private IS NOT NULL AND retired > now() - %s * interval '1 day')"
@@ -52,7 +52,7 @@ def usable_keys(txn: Transaction, days: int) -> list[StoredKey]:
 
 
 def live_keys(txn: Transaction) -> list[StoredKey]:
-    """Give every key pair whose private key is not erased, however old it is."""
+    """Give every key pair whose private key is not erased."""
     txn.execute(
         "SELECT public, purpose, private, status FROM organization_keys WHERE private IS NOT NULL"
         " ORDER BY created, public"
@@ -61,9 +61,9 @@ def live_keys(txn: Transaction) -> list[StoredKey]:
 
 
 def retire_current(txn: Transaction) -> None:
-    """Make room for new current keys: those until now open what was sealed to them, for a while.
+    """Retire the current keys, before new ones are added.
 
-    The private signing key is erased.
+    The private signing key is erased. The private encryption key is kept until :func:`erase_retired`.
     """
     txn.execute(
         "UPDATE organization_keys SET status = 'previous', retired = now(),"
@@ -72,7 +72,7 @@ def retire_current(txn: Transaction) -> None:
 
 
 def revoke_all(txn: Transaction) -> None:
-    """Make room for new current keys: those until now are never used again, and erased."""
+    """Revoke all keys and erase their private keys, before new ones are added."""
     txn.execute(
         "UPDATE organization_keys SET status = 'revoked', retired = coalesce(retired, now()), private = NULL"
         " WHERE status <> 'revoked'"
@@ -80,7 +80,7 @@ def revoke_all(txn: Transaction) -> None:
 
 
 def erase_retired(txn: Transaction, days: int) -> None:
-    """Erase the private keys that :func:`usable_keys` gives no more."""
+    """Erase the private keys that were retired ``days`` days ago or earlier."""
     txn.execute(
         "UPDATE organization_keys SET private = NULL"
         " WHERE private IS NOT NULL AND retired <= now() - %s * interval '1 day'",
@@ -89,7 +89,7 @@ def erase_retired(txn: Transaction, days: int) -> None:
 
 
 def replace_private(txn: Transaction, public: CryptoString, private: CryptoString) -> None:
-    """Store a private key anew, encrypted otherwise than before; one that was erased meanwhile stays so."""
+    """Store another encryption of a private key, unless the key has been erased meanwhile."""
     txn.execute(
         "UPDATE organization_keys SET private = %s WHERE public = %s AND private IS NOT NULL",
         (str(private), str(public)),
@@ -98,9 +98,9 @@ def replace_private(txn: Transaction, public: CryptoString, private: CryptoStrin
 
 @frozen
 class KeyState:
-    """What the operator may know of a key pair.
+    """The public part of a key pair and its state, for the operator.
 
-    :ivar retired: when it ceased to be current; ``None`` if it is.
+    :ivar retired: when it was retired; ``None`` if it is current.
     """
 
     public: CryptoString
@@ -115,7 +115,7 @@ class KeyState:
 
 
 def list_states(txn: Transaction) -> list[KeyState]:
-    """Give the state of every key pair there ever was, the newest first."""
+    """Give the state of all key pairs, including erased ones, the newest first."""
     txn.execute(
         "SELECT public, purpose, status, retired FROM organization_keys"
         " ORDER BY retired DESC NULLS FIRST, purpose DESC, public"

@@ -1,4 +1,4 @@
-"""The change of state that a login is, in one transaction (spec 04, *Logging in*)."""
+"""The transaction of a login (spec 04, *Logging in*)."""
 
 from uuid import UUID, uuid4
 
@@ -14,10 +14,10 @@ _ADMITTED = frozenset({WorkspaceStatus.ACTIVE, WorkspaceStatus.APPROVED})
 
 
 class NotAdmitted(Exception):
-    """What was true when the login began is so no more.
+    """The workspace or the device may no longer log in.
 
-    :ivar status: the workspace's status; an admitted one if it is the device that is not, or the password was
-        changed.
+    :ivar status: the workspace's status; if the workspace may log in, the device may not, or the password was
+        changed during the login.
     """
 
     def __init__(self, status: WorkspaceStatus):
@@ -27,9 +27,9 @@ class NotAdmitted(Exception):
 
 @frozen
 class Admission:
-    """A device of a workspace that proved itself.
+    """A device that has proved that it has its key, and the session that it is going to have.
 
-    :ivar password: what was stored of the password when it was found right.
+    :ivar password: what was stored of the password when it was checked.
     """
 
     workspace: WorkspaceID
@@ -40,12 +40,12 @@ class Admission:
 
 @frozen
 class LoggedIn:
-    """What a session begins with.
+    """The state that a session starts with.
 
     :ivar last_update: the number of the newest update record.
-    :ivar last_event: the number of the newest event when the login began: what ended sessions later ends this
-        one, too.
-    :ivar elsewhere: the addresses at which the same device is logged in too.
+    :ivar last_event: the number of the newest event when the login began; an
+        :class:`~mensagod.storage.events.Ending` after it ends this session, too.
+    :ivar elsewhere: the addresses of the device's other sessions.
     """
 
     is_admin: bool
@@ -55,18 +55,18 @@ class LoggedIn:
 
 
 def log_in(txn: Transaction, login: Admission, process: UUID, main_domain: Domain) -> LoggedIn:
-    """Register or recognise the device, make what the workspace must have, and note the session.
+    """Check the device, or register a first one; create missing top directories; add the session.
 
     :raises NotAdmitted: if the workspace or the device may not log in any more, or its password was changed.
     """
-    # Before anything is checked: who changes that later, and ends sessions for it, ends this one too.
+    # Read before the checks: a later change of what they check ends this session by a later event.
     last_event = events.newest(txn)
     workspace = workspaces.find_workspace(txn, login.workspace)
     if workspace is None or workspace.status not in _ADMITTED:
         raise NotAdmitted(workspace.status if workspace else WorkspaceStatus.ARCHIVED)
     if workspace.credentials is None or workspace.credentials.hash != login.password:
         raise NotAdmitted(workspace.status)
-    # Of two first devices at once the lock lets one be first.
+    # The lock keeps two devices from being registered as the first one at the same time.
     mailbox = mailboxes.lock(txn, login.workspace)
     if mailbox is None:
         raise NotAdmitted(WorkspaceStatus.ARCHIVED)

@@ -1,4 +1,4 @@
-"""The state of a workspace's files as a whole: its quota, its usage, and the order of its changes."""
+"""Mailboxes: quota and usage of a workspace, and the lock that orders its changes."""
 
 from collections.abc import Collection
 
@@ -11,11 +11,11 @@ from mensagod.values.identity import WorkspaceID
 
 @frozen
 class Mailbox:
-    """A workspace's row, locked until the end of the transaction.
+    """A workspace's row in ``mailboxes``, locked until the end of the transaction.
 
     :ivar quota: bytes that the workspace may use; 0 is no limit.
-    :ivar used: bytes of its live files.
-    :ivar files: their number.
+    :ivar used: bytes of its files.
+    :ivar files: the number of its files.
     :ivar last_update: the number of its newest update record.
     """
 
@@ -31,13 +31,13 @@ class Mailbox:
 
 
 def create(txn: Transaction, workspace: WorkspaceID, quota: int) -> None:
-    """Give a new workspace its mailbox and the three directories that it always has."""
+    """Create the mailbox of a new workspace, and its top directories."""
     txn.execute("INSERT INTO mailboxes (workspace, quota) VALUES (%s, %s)", (workspace.uuid, quota))
     folders.ensure_top(txn, workspace)
 
 
 def lock(txn: Transaction, workspace: WorkspaceID) -> Mailbox | None:
-    """Lock a workspace's mailbox: what else changes it waits until this transaction has ended."""
+    """Lock a workspace's mailbox until the transaction ends; other changes of it wait."""
     txn.execute(
         "SELECT quota, used, files, last_update FROM mailboxes WHERE workspace = %s FOR UPDATE",
         (workspace.uuid,),
@@ -46,7 +46,7 @@ def lock(txn: Transaction, workspace: WorkspaceID) -> Mailbox | None:
 
 
 def lock_free(txn: Transaction, workspaces: Collection[WorkspaceID]) -> dict[WorkspaceID, Mailbox]:
-    """Lock those mailboxes that nobody else holds; it waits for none, so one never holds up the others."""
+    """Lock the mailboxes that are not locked by another transaction, without waiting for the others."""
     txn.execute(
         "SELECT workspace, quota, used, files, last_update FROM mailboxes WHERE workspace = ANY(%s)"
         " FOR UPDATE SKIP LOCKED",
@@ -56,7 +56,7 @@ def lock_free(txn: Transaction, workspaces: Collection[WorkspaceID]) -> dict[Wor
 
 
 def list_missing(txn: Transaction, workspaces: Collection[WorkspaceID]) -> set[WorkspaceID]:
-    """Tell which workspaces have no mailbox, be it held or not."""
+    """Give the workspaces that have no mailbox; a locked mailbox counts as one."""
     if not workspaces:
         return set()
     txn.execute(

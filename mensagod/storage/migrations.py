@@ -1,7 +1,7 @@
-"""The schema, brought to the program's version by numbered SQL files (spec 06, *Database*).
+"""Migrations of the schema by numbered SQL files (spec 06, *Database*).
 
-Each file, and the row that records it, are one transaction under a lock: of two
-processes at once one applies, the other waits and finds nothing to do.
+Each file is applied and recorded in one transaction, under a lock. If two processes migrate at the same time,
+one applies the files; the other waits, and then finds nothing to do.
 """
 
 import re
@@ -31,15 +31,15 @@ CREATE TABLE IF NOT EXISTS schema_versions (
 
 
 class SchemaError(Exception):
-    """The schema cannot be brought to the program's version."""
+    """The schema cannot be migrated to the version of this program."""
 
 
 class BadSteps(SchemaError):
-    """The numbered files are not an unbroken row from 0001."""
+    """The files are not numbered without gaps from 0001."""
 
 
 class SchemaTooNew(SchemaError):
-    """The database was migrated by a newer program than this one.
+    """The database was migrated by a newer version of mensagod.
 
     :ivar found: the version of the database.
     :ivar known: the newest version that the program knows.
@@ -47,18 +47,21 @@ class SchemaTooNew(SchemaError):
 
     def __init__(self, found: int, known: int):
         super().__init__(
-            f"The database has schema version {found}, but this program knows"
-            f" versions up to {known} only: use a newer mensagod"
+            f"The database has schema version {found}, but this version of mensagod supports only versions up"
+            f" to {known}: install a newer mensagod"
         )
         self.found = found
         self.known = known
 
 
 class StepChanged(SchemaError):
-    """A file was changed after it had been applied."""
+    """A file differs from the one that was applied to the database."""
 
     def __init__(self, step: "Step"):
-        super().__init__(f"{step.file_name} is not the file that was applied to this database")
+        super().__init__(
+            f"The schema file {step.file_name} differs from the one that was applied to this database:"
+            " install an unmodified mensagod"
+        )
         self.step = step
 
 
@@ -78,7 +81,7 @@ class Step:
 
     @classmethod
     def from_file(cls, path: Path) -> "Step":
-        """Read a file whose name tells version and name, else raise :exc:`BadSteps`."""
+        """Read a file; raise :exc:`BadSteps` if its name is not like ``0001_name.sql``."""
         match = _NAME.fullmatch(path.name)
         if match is None:
             raise BadSteps(f"{path.name} is not named like 0001_name.sql")
@@ -97,34 +100,34 @@ class _Applied:
 
 
 def read_steps(directory: Path) -> list[Step]:
-    """Read all steps in order; :exc:`BadSteps` if a number is missing or there twice."""
+    """Read all steps in order; :exc:`BadSteps` if a number is missing or used twice."""
     steps = [Step.from_file(path) for path in sorted(directory.glob("*.sql"))]
     for expected, step in enumerate(steps, start=1):
         if step.version != expected:
-            fault = "there twice" if step.version < expected else f"without its {expected:04}"
-            raise BadSteps(f"{step.file_name} is {fault}")
+            fault = "has a number twice" if step.version < expected else f"comes without {expected:04}"
+            raise BadSteps(f"{step.file_name} {fault}")
     return steps
 
 
 @cache
 def installed_steps() -> tuple[Step, ...]:
-    """Give the steps of this program, read from disk the first time.
+    """Give the steps of this program; the first call reads them from disk.
 
-    Who is about to lose the right to read the program calls this before.
+    A process calls this before it gives up the rights to read the program's files.
     """
     return tuple(read_steps(schema.DIRECTORY))
 
 
 def migrate(connection: Connection, directory: Path) -> list[Step]:
-    """Apply what is missing, and return it; blocks, for as long as the steps take.
+    """Apply the missing steps in ``directory``, and return them; blocks while they run.
 
-    :param connection: one of our own (:func:`mensagod.storage.connections.connect`), not in a transaction.
+    :param connection: from :func:`mensagod.storage.connections.connect`, not in a transaction.
     """
     return apply_all(connection, read_steps(directory))
 
 
 def apply_all(connection: Connection, steps: Sequence[Step]) -> list[Step]:
-    """Like :func:`migrate`, with steps that were read before."""
+    """Apply the missing ones of some steps, and return them; blocks while they run."""
     applied = []
     while (step := _in_transaction(connection, steps)) is not None:
         applied.append(step)
@@ -132,14 +135,14 @@ def apply_all(connection: Connection, steps: Sequence[Step]) -> list[Step]:
 
 
 def pending(connection: Connection, steps: Sequence[Step]) -> list[Step]:
-    """Tell what :func:`apply_all` would apply, and change nothing."""
+    """Give the steps that :func:`apply_all` would apply, without applying them."""
     with connection, connection.cursor() as cursor:
         return _missing(Transaction(cursor), steps)
 
 
 def apply_next(txn: Transaction, steps: Sequence[Step]) -> Step | None:
-    """Apply the first step that is missing, as an interaction; ``None`` if none is."""
-    # The lock ends with the transaction, so that it works through a pooler.
+    """Apply the first missing step, as an interaction, and return it; ``None`` if none is missing."""
+    # A lock of the transaction, because one of the session does not work through a pooler.
     txn.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
     missing = _missing(txn, steps)
     if not missing:
@@ -170,8 +173,8 @@ def _missing(txn: Transaction, steps: Sequence[Step]) -> list[Step]:
 
 
 def _applied(txn: Transaction) -> list[_Applied]:
-    txn.execute("SELECT to_regclass('schema_versions') IS NOT NULL AS is_there")
-    if not one(lambda row: row.is_there, txn):
+    txn.execute("SELECT to_regclass('schema_versions') IS NOT NULL AS has_table")
+    if not one(lambda row: row.has_table, txn):
         return []
     txn.execute("SELECT version, checksum FROM schema_versions ORDER BY version")
     return many(_Applied.from_row, txn)

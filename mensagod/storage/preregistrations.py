@@ -1,4 +1,4 @@
-"""Workspaces that the administrator or ``mensagod init`` made and whose owners have not come yet."""
+"""Preregistered workspaces: made by the administrator or ``mensagod init``, not registered yet."""
 
 from attrs import field, frozen
 
@@ -11,7 +11,7 @@ from mensagod.values.identity import Domain, UserID, WorkspaceID
 
 @frozen
 class Preregistration:
-    """A workspace that waits, and Argon2id of the code that opens it."""
+    """A preregistered workspace, and the Argon2id hash of its registration code."""
 
     workspace: WorkspaceID
     domain: Domain
@@ -30,9 +30,9 @@ def preregister(
     domain: Domain,
     code_hash: str,
 ) -> None:
-    """Make a workspace, with its name and code, in one go (spec 04, PREREG).
+    """Create a preregistered workspace, with its user ID and code (spec 04, PREREG).
 
-    :raises mensagod.storage.workspaces.Taken: if an ID is not free.
+    :raises mensagod.storage.workspaces.Taken: if the workspace ID or the user ID is taken.
     """
     workspaces.add_preregistered(txn, workspace, domain)
     if user_id is not None:
@@ -45,7 +45,10 @@ def preregister(
 def find_by_workspace(
     txn: Transaction, workspace: WorkspaceID, domain: Domain | None
 ) -> Preregistration | None:
-    """Find what waits under a workspace ID; ``domain`` must be its own if it is given."""
+    """Find a preregistration by its workspace ID.
+
+    :param domain: its domain must be this one; ``None`` allows any.
+    """
     txn.execute(
         "SELECT workspace, domain, code_hash FROM preregistrations"
         " JOIN workspaces ON workspaces.id = workspace WHERE workspace = %s",
@@ -56,7 +59,7 @@ def find_by_workspace(
 
 
 def find_by_name(txn: Transaction, user_id: UserID, domain: Domain) -> Preregistration | None:
-    """Find what waits under a name."""
+    """Find a preregistration by its user ID."""
     txn.execute(
         "SELECT preregistrations.workspace, names.domain, code_hash FROM preregistrations"
         " JOIN names ON names.workspace = preregistrations.workspace AND names.kind = 'current'"
@@ -72,7 +75,8 @@ def complete(
     """Turn a preregistration into an account with a mailbox and a device (spec 04, REGCODE).
 
     :param quota: bytes; 0 is no limit.
-    :returns: its name, or the ID's text where it has none; ``None`` if somebody was faster.
+    :returns: its user ID, or the text of the workspace ID if it has none; ``None`` if the preregistration was
+        completed or replaced meanwhile.
     """
     txn.execute(
         "DELETE FROM preregistrations WHERE workspace = %s AND code_hash = %s",

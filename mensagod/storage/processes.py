@@ -1,28 +1,29 @@
-"""Server processes that share the database."""
+"""The server processes that share the database."""
 
 from uuid import UUID
 
 from mensagod.storage.rows import Transaction, changed
 
 DEAD_SECONDS = 60
-"""After this silence a process counts as dead, and its sessions as ended."""
+"""Seconds without a heartbeat after which a process counts as dead, and its sessions as ended."""
 
 
 def enroll(txn: Transaction, process: UUID, name: str) -> bool:
-    """Make a process known, or note that it still lives; forget those that do not.
+    """Record the heartbeat of a process, and add its row if it is missing; delete the rows of dead processes.
 
-    Who could not speak for a while itself, because the database was away, first lets the others speak.
+    Dead processes are deleted only if this process's own heartbeat is recent. If it is not, the database was
+    probably unavailable, and the others get time for their heartbeats first.
 
     :param name: not empty.
-    :returns: whether it was known already. One that was taken for dead is not, and the rows of its sessions
-        are gone.
+    :returns: whether the process had a row. If it counted as dead, its row was deleted with those of its
+        sessions.
     """
     txn.execute(
         "DELETE FROM processes WHERE seen < now() - %(dead)s * interval '1 second' AND EXISTS ("
         "SELECT FROM processes WHERE id = %(process)s AND seen >= now() - %(dead)s * interval '1 second')",
         {"process": process, "dead": DEAD_SECONDS},
     )
-    # A login that made the row again does not know the name.
+    # A row that a login added has an empty name, and does not count as known.
     txn.execute("UPDATE processes SET seen = now() WHERE id = %s AND name = %s", (process, name))
     if changed(txn):
         return True
@@ -35,5 +36,5 @@ def enroll(txn: Transaction, process: UUID, name: str) -> bool:
 
 
 def dismiss(txn: Transaction, process: UUID) -> None:
-    """Forget a process that ends, and its sessions."""
+    """Delete the row of a process that ends, and those of its sessions."""
     txn.execute("DELETE FROM processes WHERE id = %s", (process,))

@@ -1,7 +1,7 @@
-"""The table of accepted messages (spec 05, *The queue*).
+"""The queue of messages in the database (spec 05, *The queue*).
 
-A row belongs to the worker that holds its lease. Every change names the lease that it relies on, so that a
-worker that lost it changes nothing.
+The worker that holds the lease of a row owns it. Every change of a row requires its lease, so a worker whose
+lease was lost changes nothing.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,22 +20,22 @@ from mensagod.values.identity import SERVER_WORKSPACE, DeviceID, Domain, Workspa
 from mensagod.values.paths import FileName, ServerPath
 
 LEASE_SECONDS = 10
-"""How many seconds a claim holds unless it is renewed."""
+"""How many seconds a lease is valid unless it is renewed."""
 
 WRITING_SECONDS = 600
-"""How many seconds the content of a message may take to reach the disk before it is accepted."""
+"""How many seconds a client's message may take from :func:`reserve` to :func:`accept`."""
 
 
 class LeaseLost(Exception):
-    """Another worker has the message now; nothing was changed."""
+    """The lease is no longer valid: another worker may have the message. Nothing was changed."""
 
 
 @frozen
 class Cause:
     """Why a message was not delivered.
 
-    :ivar status: the code in the report to its sender.
-    :ivar reason: a sentence about it.
+    :ivar status: the code for the report to its sender.
+    :ivar reason: a sentence that explains it.
     """
 
     status: Status
@@ -44,13 +44,13 @@ class Cause:
 
 @frozen
 class Queued:
-    """A message on its way.
+    """A message that a worker has claimed.
 
-    :ivar lease: the claim under which its worker has it.
-    :ivar attempts: how often it was claimed for delivery, this time included.
-    :ivar accepted: since when it is to be delivered.
-    :ivar target: the workspace in whose mailbox its file is or will be, once that is decided.
-    :ivar target_name: the name that its file has or will have there; decided together with the target.
+    :ivar lease: the worker's lease.
+    :ivar attempts: how often it was claimed for delivery, including this time.
+    :ivar accepted: when it was accepted, or its send time if that is later.
+    :ivar target: the workspace to whose mailbox its file is moved; ``None`` until :func:`aim`.
+    :ivar target_name: the name of the file there; ``None`` until :func:`aim`.
     """
 
     id: UUID
@@ -87,17 +87,17 @@ class Queued:
 
     @property
     def arrival(self) -> Arrival:
-        """The file in the mailbox, once target and name are decided."""
+        """The file in the mailbox; ``ValueError`` if there is no target yet."""
         if self.target is None or self.target_name is None:
-            raise ValueError("The target is not decided yet")
+            raise ValueError("The message has no target yet")
         return Arrival(self.target, self.target_name)
 
 
 @frozen
 class Submission:
-    """What a client hands in.
+    """A message that a client submits.
 
-    :ivar due: not to be delivered before this time.
+    :ivar due: the earliest time of its delivery; ``None`` for now.
     """
 
     id: UUID
@@ -126,11 +126,12 @@ class Submission:
         }
 
 
-_HASTE = "SET LOCAL synchronous_commit TO off; "
-"""Commits without waiting for the disk, for a row that only says what to clean up after a crash.
+_NO_SYNC = "SET LOCAL synchronous_commit TO off; "
+"""Lets the transaction commit without waiting for the disk.
 
-If PostgreSQL crashes before the row is on the disk, its file stays until :func:`list_forgotten` finds that no
-row names it. Waiting would double the time of every SEND.
+A pending row is only needed to clean up after a crash. If PostgreSQL crashes before the row is on the disk,
+the file of the message remains until :func:`list_forgotten` finds it. Waiting would double the time of every
+SEND.
 """
 
 _INSERT = (
@@ -140,9 +141,9 @@ _INSERT = (
     " coalesce(%(due)s, now()), %(lease)s, now() + %(seconds)s * interval '1 second'"
 )
 _HAS_NO_QUOTA = "NOT EXISTS (SELECT FROM mailboxes WHERE workspace = %(sender)s AND quota > 0)"
-_RESERVE = _HASTE + _INSERT + " WHERE " + _HAS_NO_QUOTA
+_RESERVE = _NO_SYNC + _INSERT + " WHERE " + _HAS_NO_QUOTA
 _RESERVE_AND_COUNT = (
-    _HASTE
+    _NO_SYNC
     + "WITH counted AS ("
     + devices.COUNT_SEND
     + " AND "
@@ -154,14 +155,14 @@ _RESERVE_AND_COUNT = (
 
 
 def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
-    """Make the row of a message whose file is about to be written; nothing is promised yet.
+    """Add the pending row of a message, before its file is written; the message is not accepted yet.
 
-    This is one statement, so that it takes one round trip. It makes no row if the workspace has a quota,
-    which one statement cannot check, or if the device has handed in as many messages as it may. In both cases
-    call :func:`reserve_within_quota`, which tells them apart.
+    This takes one round trip. It adds no row if the workspace has a quota, which one statement cannot check,
+    or if the device has reached its limit. In both cases call :func:`reserve_within_quota`, which adds the
+    row or raises the error.
 
-    :param rate: messages that the device may hand in within 60 seconds; 0 is no limit.
-    :returns: whether the row is made.
+    :param rate: messages that the device may submit within 60 seconds; 0 is no limit.
+    :returns: whether the row was added.
     """
     if rate:
         txn.execute(_RESERVE_AND_COUNT, message.columns | {"rate": rate})
@@ -173,11 +174,11 @@ def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
 def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> None:
     """Like :func:`reserve`, for any workspace.
 
-    :raises LimitReached: if the device has handed in as many as it may.
-    :raises QuotaExceeded: if the workspace has no room.
+    :raises LimitReached: if the device has reached its limit.
+    :raises QuotaExceeded: if the message does not fit into the workspace's quota.
     """
-    txn.execute(_HASTE)
-    # Lock the mailbox before the device, as a login does, else the two could deadlock.
+    txn.execute(_NO_SYNC)
+    # Lock the mailbox before the device, in the same order as a login, to avoid deadlocks.
     mailbox = mailboxes.lock(txn, message.sender)
     devices.note_send(txn, message.sender, message.device, rate)
     if mailbox is not None and mailbox.quota:
@@ -188,9 +189,9 @@ def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> No
 
 
 def accept(txn: Transaction, message: UUID, lease: UUID) -> None:
-    """Promise delivery of a message whose file is written and synced.
+    """Accept a message for delivery, after its file was written and synced.
 
-    :raises LeaseLost: if the message was taken for abandoned.
+    :raises LeaseLost: if it took so long that the message counted as abandoned.
     """
     txn.execute(
         "UPDATE queue SET state = 'queued', accepted = greatest(now(), due), lease = NULL, lease_until = NULL"
@@ -201,7 +202,7 @@ def accept(txn: Transaction, message: UUID, lease: UUID) -> None:
 
 
 def withdraw(txn: Transaction, message: UUID, lease: UUID) -> None:
-    """Remove the row of a message that was not accepted, once its file is gone."""
+    """Remove the row of a message that was not accepted, after its file was removed."""
     txn.execute(
         "DELETE FROM queue WHERE id = %s AND lease = %s AND state = 'pending'",
         (message, lease),
@@ -209,7 +210,7 @@ def withdraw(txn: Transaction, message: UUID, lease: UUID) -> None:
 
 
 def claim_abandoned(txn: Transaction) -> list[Queued]:
-    """Take messages whose writer died before they were accepted, for their removal."""
+    """Claim pending messages that were not accepted in time, to remove them."""
     txn.execute(
         "UPDATE queue SET lease = gen_random_uuid(), lease_until = now() + %s * interval '1 second'"
         " WHERE state = 'pending' AND lease_until < now()"
@@ -222,8 +223,8 @@ def claim_abandoned(txn: Transaction) -> list[Queued]:
 def list_forgotten(txn: Transaction, files: Sequence[ServerPath]) -> list[ServerPath]:
     """Give those of some files below ``out`` that belong to no message.
 
-    Only files of workspaces that are in this database, and the server's own, are given: if the database is
-    empty or another installation's, no file counts as forgotten.
+    Files of workspaces that are not in this database never count as forgotten, so that none is lost with an
+    empty database or with that of another installation. Files of the server's own workspace may count.
     """
     named = [(file.workspace.uuid, file.name) for file in files if file.workspace is not None]
     txn.execute(
@@ -241,13 +242,13 @@ def list_forgotten(txn: Transaction, files: Sequence[ServerPath]) -> list[Server
 
 
 def claim(txn: Transaction, limit: int, domains: DomainSet = ALL_DOMAINS) -> list[Queued]:
-    """Take messages for ``domains`` that are due and that nobody works on, the longest due first.
+    """Claim messages for ``domains`` that are due and have no valid lease, the longest due first.
 
     Each claim has a new lease, so that a worker that lost its lease changes nothing even if its own process
     claimed the message again. A lease that ends more than a minute from now was made before the clock was set
     back, and counts as ended.
     """
-    # The array is made once. A subquery after IN may be evaluated again for each row, and then gives more
+    # ARRAY() is evaluated once. A subquery with IN may be evaluated again for each row, and then gives more
     # rows than the limit.
     txn.execute(
         "UPDATE queue SET lease = gen_random_uuid(), lease_until = now() + %s * interval '1 second',"
@@ -264,8 +265,8 @@ def claim(txn: Transaction, limit: int, domains: DomainSet = ALL_DOMAINS) -> lis
 
 
 def renew(txn: Transaction, leases: Sequence[UUID]) -> None:
-    """Have claims hold for another :data:`LEASE_SECONDS`."""
-    # A locked row is being changed by its worker right now; to wait for it could end in a deadlock.
+    """Renew leases for another :data:`LEASE_SECONDS`."""
+    # A locked row is being changed by its worker right now; waiting for it could cause a deadlock.
     txn.execute(
         "UPDATE queue SET lease_until = now() + %s * interval '1 second' WHERE id = ANY(ARRAY("
         "  SELECT id FROM queue WHERE lease = ANY(%s) AND state = 'queued' FOR UPDATE SKIP LOCKED))",
@@ -274,14 +275,14 @@ def renew(txn: Transaction, leases: Sequence[UUID]) -> None:
 
 
 def aim(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:
-    """Record the targets of messages before their files move there.
+    """Record the targets of messages, before their files are moved there.
 
-    A target is recorded once, because it tells later workers where the file may be; only :func:`forget_aim`
-    takes it back. The mailbox of a target with a quota must be locked, so that nobody else relies on the sum
-    of :func:`claimed_bytes` meanwhile.
+    A recorded target is not changed, because it tells later workers where the file may be; only
+    :func:`forget_aim` removes it. If a target has a quota, the caller must hold the lock of its mailbox, so
+    that :func:`claimed_bytes` stays true.
 
     :param messages: with their targets and names.
-    :returns: the IDs of those whose leases still hold; the others are unchanged.
+    :returns: the IDs of the messages whose leases are valid; the others are unchanged.
     """
     txn.execute(
         "UPDATE queue SET target = aimed.target, target_name = aimed.name"
@@ -298,7 +299,7 @@ def aim(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:
 
 
 def forget_aim(txn: Transaction, messages: Sequence[Queued]) -> None:
-    """Take the targets of messages back; their files must not have moved."""
+    """Remove the targets of messages; their files must not have been moved."""
     txn.execute(
         "UPDATE queue SET target = NULL, target_name = NULL"
         " FROM unnest(%s::uuid[], %s::uuid[]) AS missed (id, lease)"
@@ -310,7 +311,7 @@ def forget_aim(txn: Transaction, messages: Sequence[Queued]) -> None:
 def finish(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:
     """Remove the rows of delivered messages, in the transaction that delivers them.
 
-    :returns: the IDs of those whose leases still held; the others must not be delivered by this transaction.
+    :returns: the IDs of the messages whose leases were valid; this transaction must not deliver the others.
     """
     txn.execute(
         "DELETE FROM queue USING unnest(%s::uuid[], %s::uuid[]) AS done (id, lease)"
@@ -321,9 +322,9 @@ def finish(txn: Transaction, messages: Sequence[Queued]) -> set[UUID]:
 
 
 def postpone(txn: Transaction, message: UUID, lease: UUID, cause: Cause, seconds: float) -> None:
-    """Give a message back, to be tried again after some seconds.
+    """Release a message; its delivery is tried again after ``seconds``.
 
-    :raises LeaseLost: if the lease is lost.
+    :raises LeaseLost: if the lease is not valid.
     """
     txn.execute(
         "UPDATE queue SET lease = NULL, lease_until = NULL, due = now() + %s * interval '1 second',"
@@ -334,9 +335,9 @@ def postpone(txn: Transaction, message: UUID, lease: UUID, cause: Cause, seconds
 
 
 def fail(txn: Transaction, message: UUID, lease: UUID, cause: Cause) -> None:
-    """Give a message up; its row and its file stay until its sender is told.
+    """Mark a message as failed. Its row and its file stay until the failure is reported to its sender.
 
-    :raises LeaseLost: if the lease is lost.
+    :raises LeaseLost: if the lease is not valid.
     """
     txn.execute(
         "UPDATE queue SET state = 'failed', lease = NULL, lease_until = NULL, target = NULL,"
@@ -347,9 +348,9 @@ def fail(txn: Transaction, message: UUID, lease: UUID, cause: Cause) -> None:
 
 
 def claimed_bytes(txn: Transaction, workspaces: Collection[WorkspaceID]) -> dict[WorkspaceID, int]:
-    """Sum up the bytes that count against workspaces' quotas: what they send, and what is on its way to them.
+    """Sum up the bytes of queued messages that count against quotas: those from a workspace and those to it.
 
-    Their mailboxes must be locked, so that nobody adds to the sums meanwhile.
+    The caller holds the locks of their mailboxes, so that the sums do not grow meanwhile.
     """
     txn.execute(
         "SELECT workspace, (SELECT coalesce(sum(size), 0)::bigint FROM queue"
@@ -362,7 +363,7 @@ def claimed_bytes(txn: Transaction, workspaces: Collection[WorkspaceID]) -> dict
 def list_outgoing(txn: Transaction, sender: WorkspaceID, since: int, most: int) -> list[str]:
     """Give the first ``most`` names of a workspace's messages that are not delivered yet, sorted.
 
-    :param since: Unix seconds; messages whose name tells an earlier time are left out.
+    :param since: Unix seconds; messages with an earlier time in their name are left out.
     """
     txn.execute(
         "SELECT name FROM queue WHERE sender = %s AND state <> 'pending'"

@@ -1,4 +1,4 @@
-"""What an interaction sees: a transaction with named rows, and rows counted into values.
+"""The transaction that an interaction gets, and functions that turn rows into values and check their number.
 
 ::
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class WrongRowCount(Exception):
-    """A statement gave another number of rows than its caller promised: a fault of ours."""
+    """A statement gave another number of rows than its caller expects: a bug."""
 
     def __init__(self, expected: str, count: int):
         super().__init__(f"Expected {expected}, but the statement gave {count}")
@@ -31,25 +31,25 @@ class WrongRowCount(Exception):
 
 @define
 class Transaction:
-    """One transaction, lent to an interaction for as long as that runs; of use in its thread only."""
+    """A transaction. An interaction may use it until it returns, and in its own thread only."""
 
     _cursor: psycopg2.extensions.cursor
 
     def execute(self, sql: str, parameters: Parameters | None = None) -> None:
-        """Run one statement; ``%s`` or ``%(name)s`` stand for parameters, if there are any."""
+        """Run one statement, with ``%s`` or ``%(name)s`` as placeholders of the parameters, if any."""
         self._cursor.execute(sql, parameters)
 
     def fetchone(self) -> Row | None:
-        """Take the next row, ``None`` after the last."""
+        """Give the next row; ``None`` after the last."""
         return self._cursor.fetchone()
 
     def fetchall(self) -> list[Row]:
-        """Take all rows that are left."""
+        """Give all remaining rows."""
         return self._cursor.fetchall()
 
     @property
     def rowcount(self) -> int:
-        """How many rows the last statement found or changed."""
+        """The number of rows that the last statement found or changed."""
         return self._cursor.rowcount
 
 
@@ -73,13 +73,13 @@ def many(from_row: Callable[[Row], T], txn: Transaction) -> list[T]:
 
 
 def none(txn: Transaction) -> None:
-    """Make sure that the statement found and changed nothing, else :exc:`WrongRowCount`."""
+    """Check that the statement found and changed nothing; otherwise raise :exc:`WrongRowCount`."""
     if txn.rowcount != 0:
         raise WrongRowCount("no row", txn.rowcount)
 
 
 def changed(txn: Transaction) -> bool:
-    """Tell whether the statement changed its row; more than one raises :exc:`WrongRowCount`."""
+    """Tell whether the statement changed a row; more than one raises :exc:`WrongRowCount`."""
     if txn.rowcount not in {0, 1}:
         raise WrongRowCount("at most one changed row", txn.rowcount)
     return txn.rowcount == 1

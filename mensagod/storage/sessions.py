@@ -1,4 +1,4 @@
-"""Who is logged in where: the row in ``sessions`` is the session (spec 06, *Running many*)."""
+"""The rows of logged-in sessions. A session ends when its row is deleted (spec 06, *Running many*)."""
 
 from collections.abc import Collection, Sequence
 from uuid import UUID
@@ -14,7 +14,7 @@ from mensagod.values.identity import DeviceID, WorkspaceID
 
 @frozen
 class PresentSession:
-    """A session that its process has a connection for, whether or not there is a row."""
+    """A session whose connection is open in this process, whether or not it has a row."""
 
     id: UUID
     workspace: WorkspaceID
@@ -25,9 +25,10 @@ class PresentSession:
 def add_session(
     txn: Transaction, session: UUID, process: UUID, workspace: WorkspaceID, device: Presented
 ) -> None:
-    """Note that a device is logged in at a process.
+    """Add the row of a session.
 
-    The process becomes known again if it was taken for dead, which a while without database can do.
+    The row of its process is added, too, if it was deleted because the process counted as dead. That happens
+    if the process could not reach the database for a while.
     """
     _ensure_process(txn, process)
     txn.execute(
@@ -37,7 +38,7 @@ def add_session(
 
 
 def other_sessions(txn: Transaction, session: UUID, workspace: WorkspaceID, device: DeviceID) -> list[str]:
-    """Give the addresses of a device's other live sessions."""
+    """Give the addresses of a device's other sessions."""
     txn.execute(
         "SELECT address FROM sessions WHERE workspace = %s AND device = %s AND id <> %s",
         (workspace.uuid, device.uuid, session),
@@ -46,7 +47,7 @@ def other_sessions(txn: Transaction, session: UUID, workspace: WorkspaceID, devi
 
 
 def remove_sessions(txn: Transaction, sessions: Collection[UUID]) -> None:
-    """Note that sessions have ended by themselves."""
+    """Delete the rows of sessions whose connections have ended."""
     txn.execute("DELETE FROM sessions WHERE id = ANY (%s)", (list(sessions),))
 
 
@@ -58,12 +59,12 @@ def end_sessions(
     spare: UUID | None = None,
     reason: str,
 ) -> None:
-    """End sessions of a workspace, wherever they are: their connections close within a second.
+    """End sessions of a workspace in all processes; their connections are closed within a second.
 
-    It adds an event, and so belongs at the end of a transaction, see :func:`mensagod.storage.events.add`.
+    Call this at the end of a transaction, because it adds an event, see :func:`mensagod.storage.events.add`.
 
-    :param device: whose sessions; ``None`` for those of all devices.
-    :param spare: the row of a session that goes on.
+    :param device: the device whose sessions end; ``None`` for all devices.
+    :param spare: the ID of a session that continues.
     :param reason: a sentence for their clients and for the log.
     """
     txn.execute(
@@ -80,30 +81,34 @@ def end_sessions(
 
 
 def restore_sessions(txn: Transaction, process: UUID, sessions: Sequence[PresentSession]) -> frozenset[UUID]:
-    """Make rows again that were lost while their process was taken for dead.
+    """Add the missing rows of sessions, which were deleted while their process counted as dead.
 
     :returns: the sessions that have rows now: those whose workspace and device may log in.
     """
     _ensure_process(txn, process)
     found = _find_rows(txn, sessions)
-    lacking = [session for session in sessions if found.get(session.id) is False]
+    without_row = [session for session in sessions if found.get(session.id) is False]
     txn.execute(
         "INSERT INTO sessions (id, process, workspace, device, address)"
         " SELECT id, %(process)s, workspace, device, address"
         " FROM unnest(%(ids)s::uuid[], %(workspaces)s::uuid[], %(devices)s::uuid[], %(addresses)s::text[])"
-        " AS lacking (id, workspace, device, address)",
-        {**_columns(lacking), "process": process, "addresses": [session.address for session in lacking]},
+        " AS without_row (id, workspace, device, address)",
+        {
+            **_columns(without_row),
+            "process": process,
+            "addresses": [session.address for session in without_row],
+        },
     )
     return frozenset(found)
 
 
 def rightful_sessions(txn: Transaction, sessions: Sequence[PresentSession]) -> frozenset[UUID]:
-    """Give those of the sessions that have a row, and whose workspace and device may log in."""
+    """Give the sessions that have a row and whose workspace and device may log in."""
     return frozenset(session for session, has_row in _find_rows(txn, sessions).items() if has_row)
 
 
 def _find_rows(txn: Transaction, sessions: Sequence[PresentSession]) -> dict[UUID, bool]:
-    """Give the sessions whose workspace and device may log in, each with whether it has a row."""
+    """Give, for each session whose workspace and device may log in, whether it has a row."""
     txn.execute(
         "SELECT present.id, sessions.id IS NOT NULL AS has_row"
         " FROM unnest(%(ids)s::uuid[], %(workspaces)s::uuid[], %(devices)s::uuid[])"
@@ -119,7 +124,7 @@ def _find_rows(txn: Transaction, sessions: Sequence[PresentSession]) -> dict[UUI
 
 
 def _ensure_process(txn: Transaction, process: UUID) -> None:
-    """Make the process known, without the name by which it knows that it is."""
+    """Add the row of a process if it is missing, without a name, so that its next heartbeat notices."""
     txn.execute("INSERT INTO processes (id, name) VALUES (%s, '') ON CONFLICT (id) DO NOTHING", (process,))
 
 

@@ -1,7 +1,7 @@
 """The mailbox store: the content of files, on disk (spec 06, *Files*).
 
-It knows nothing of rights or of what exists: the database does. Every method blocks and belongs into a
-thread. What a method promises is on the disk when it returns, also if the power fails then.
+The store checks no rights, and the database decides which files exist. Every method blocks: call it in a
+thread. When a method returns, its changes are durable.
 """
 
 import os
@@ -29,17 +29,17 @@ P = ParamSpec("P")
 @implementer(IMailboxStore)
 @frozen
 class MailboxStore:
-    """Files below ``root``, in directories named like the elements of their server paths."""
+    """Files below ``root``; the directories are named like the elements of the server paths."""
 
     root: FilePath[str]
     _unsynced: set[tuple[str, ...]] = field(factory=set, init=False, eq=False, repr=False)
-    """Directories that this process makes, until their names are on the disk."""
+    """Directories that this process has created and whose names are not durable yet."""
 
     def write(self, path: ServerPath, content: bytes) -> None:
-        """Make a file.
+        """Create a file.
 
-        :raises FileExistsError: if there is one.
-        :raises OSError: if the disk is full or broken; then there is no such file.
+        :raises FileExistsError: if it exists.
+        :raises OSError: if the disk is full or broken; the file does not exist then.
         """
         with self._directory(path.directory, make=True) as directory:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -54,14 +54,14 @@ class MailboxStore:
                 os.close(descriptor)
 
     def move(self, moves: Sequence[tuple[ServerPath, ServerPath]]) -> list[OSError | None]:
-        """Move files; done already is as good.
+        """Move files; a file that was moved before counts as moved.
 
-        All are moved before the disk is waited for, so that many cost little more than one.
+        All files are renamed before the directories are synced, so that many cost little more than one.
 
-        :returns: for each what went wrong, if anything did; ``FileNotFoundError`` if it is at neither place.
+        :returns: the error of each move, or ``None``; ``FileNotFoundError`` if the file is at neither path.
         """
         faults = [_fault(self._rename, *move) for move in moves]
-        # The new names first: after a power failure a file may have two names, but never none.
+        # Sync the new names first: after a power failure a file may have both names, but never none.
         for side in (1, 0):
             directories = [move[side].directory for move in moves]
             moved = {path for path, fault in zip(directories, faults, strict=True) if fault is None}
@@ -80,12 +80,12 @@ class MailboxStore:
                 os.stat(destination.name, dir_fd=new, follow_symlinks=False)
 
     def _sync(self, path: ServerPath) -> None:
-        """Have what a directory's names are on the disk."""
+        """Make the names in a directory durable."""
         with self._directory(path) as directory:
             os.fsync(directory)
 
     def remove(self, path: ServerPath) -> None:
-        """Remove a file; one that is not there is as good."""
+        """Remove a file, if it exists."""
         try:
             with self._directory(path.directory) as directory:
                 os.unlink(path.name, dir_fd=directory)
@@ -94,7 +94,7 @@ class MailboxStore:
             return
 
     def open(self, path: ServerPath) -> StoredFile:
-        """Open a file to read.
+        """Open a file for reading.
 
         :raises FileNotFoundError: if there is none.
         """
@@ -113,8 +113,9 @@ class MailboxStore:
     def old_outgoing(self, seconds: float, most: int) -> Generator[list[ServerPath], None, None]:
         """Give the files below ``out`` that were last written more than ``seconds`` ago.
 
-        They come in lists of ``most`` at the most, so that a large store takes no memory; each is for a
-        thread of its own. No link is followed, and what is named like no file of ours is passed over.
+        The generator gives lists of at most ``most`` files, so that a large store needs little memory.
+        Getting the next list blocks. Symbolic links are not followed, and files with other names are left
+        out.
         """
         written_before = time() - seconds
         found: list[ServerPath] = []
@@ -151,13 +152,16 @@ class MailboxStore:
                     yield path
 
     def free_percent(self) -> float:
-        """Tell how much of the file system is free for us."""
+        """Give the space of the file system that is free for this process, in percent."""
         room = os.statvfs(self.root.path)
         return 100 * room.f_bavail / max(1, room.f_blocks)
 
     @contextmanager
     def _directory(self, path: ServerPath, make: bool = False) -> Iterator[int]:
-        """Open a directory, step by step so that no symbolic link is followed; on demand, make it."""
+        """Open a directory, one element at a time so that no symbolic link is followed.
+
+        :param make: whether to create what is missing.
+        """
         descriptor = os.open(self.root.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for depth in range(path.depth):
@@ -173,28 +177,31 @@ class MailboxStore:
             os.close(descriptor)
 
     def _enter(self, parent: int, place: tuple[str, ...], make: bool) -> int:
-        """Open the last directory of ``place``; on demand, make it if it is missing."""
+        """Open the last directory of ``place`` in its parent.
+
+        :param make: whether to create it if it is missing.
+        """
         name = place[-1]
         try:
             return os.open(name, _DIRECTORY, dir_fd=parent)
         except FileNotFoundError:
             if not make:
                 raise
-        # Before it can be found: who finds it must know that its name is not durable yet.
+        # Added before the directory exists: a thread that finds it must know that its name is not durable.
         self._unsynced.add(place)
         with suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=parent)
         return os.open(name, _DIRECTORY, dir_fd=parent)
 
     def _settle(self, parent: int, place: tuple[str, ...]) -> None:
-        """Make the name of a directory durable, if it is new: whoever made it may not have come to that."""
+        """Make the name of a new directory durable; the thread that created it may not have done so yet."""
         if place in self._unsynced:
             os.fsync(parent)
             self._unsynced.discard(place)
 
 
 def _fault(work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> OSError | None:
-    """Do something with files and give what went wrong, if anything did."""
+    """Call a function; give its ``OSError``, or ``None`` if it succeeds."""
     try:
         work(*args, **kwargs)
     except OSError as error:
@@ -203,7 +210,7 @@ def _fault(work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> OSErro
 
 
 def _child(directory: ServerPath, name: str) -> ServerPath | None:
-    """Give the path of what is called ``name`` on the disk, if it has one."""
+    """Give the server path of ``name`` in a directory; ``None`` if a server path cannot have that name."""
     try:
         path = directory.child(name)
     except BadValue:
@@ -212,7 +219,7 @@ def _child(directory: ServerPath, name: str) -> ServerPath | None:
 
 
 def _is_old(entry: os.DirEntry[str], written_before: float) -> bool:
-    """Tell whether an entry is a file, no link, that was last written before a time."""
+    """Tell whether an entry is a regular file that was last written before a time."""
     try:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:

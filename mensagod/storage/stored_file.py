@@ -1,4 +1,4 @@
-"""A file of the store that was opened to read."""
+"""A file of the store that is open for reading."""
 
 import os
 
@@ -11,9 +11,9 @@ from mensagod.wire.raw_data import ISource
 @implementer(ISource)
 @define(eq=False)
 class StoredFile:
-    """A file that was opened; it can be read to its end even after it was deleted.
+    """An open file; it can be read to its end even after it was deleted.
 
-    :ivar size: its size when it was opened, in bytes.
+    :ivar size: its size in bytes when it was opened.
     """
 
     size: int
@@ -21,7 +21,7 @@ class StoredFile:
     _position: int = 0
 
     def seek(self, offset: int) -> None:
-        """Go on reading at ``offset``."""
+        """Continue reading at ``offset``."""
         self._position = offset
 
     def read(self, size: int) -> bytes:
@@ -31,18 +31,18 @@ class StoredFile:
         return content
 
     def read_ready(self, size: int) -> bytes:
-        """Give those of the next bytes that the system has in memory; none if it would have to fetch them."""
+        """Give those of the next bytes that are in the page cache; none if reading them would block."""
         room = bytearray(size)
         try:
             count = os.preadv(self._descriptor, [room], self._position, os.RWF_NOWAIT)
         except OSError:
-            # Not every file system can tell; what is really wrong shows when the bytes are fetched.
+            # Not every file system supports RWF_NOWAIT. A real error shows in the blocking read.
             return b""
         self._position += count
         return bytes(memoryview(room)[:count])
 
     def close(self) -> None:
-        """Let go of the file; a second time does nothing."""
+        """Close the file; a second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

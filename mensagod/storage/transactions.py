@@ -1,4 +1,4 @@
-"""Transactions on a connection of one's own, for what runs without the database service."""
+"""Transactions on a single connection, for code that runs without the database service."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +9,6 @@ from mensagod.storage.rows import Transaction
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[Transaction]:
-    """Do something in one transaction: all of it is done at the end, or nothing."""
+    """Run the block in one transaction: commit it at the end, or roll it back after an exception."""
     with connection, connection.cursor() as cursor:
         yield Transaction(cursor)

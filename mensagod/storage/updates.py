@@ -1,4 +1,4 @@
-"""Update records: what changed in a workspace, for its devices (spec 04, *Update notification*)."""
+"""Update records: the changes in a workspace, for its devices (spec 04, *Update notification*)."""
 
 from collections.abc import Sequence
 from uuid import UUID, uuid4
@@ -9,10 +9,10 @@ from mensagod.storage.rows import Row, Transaction, WrongRowCount, maybe, one
 from mensagod.values.identity import DeviceID, WorkspaceID
 
 MAX_REPLY = 1000
-"""How many records one reply of GETUPDATES holds at most."""
+"""The most records in one answer to GETUPDATES."""
 
 _END_OF_TIME = 253402300800
-"""Unix seconds that PostgreSQL can still read as a time; no record is as late."""
+"""Unix seconds: the year 10000, which PostgreSQL can read as a time; no record is as late."""
 
 
 @frozen
@@ -39,7 +39,12 @@ class Update:
 
 @frozen
 class Updates:
-    """What a device asked for: the first records, how many there are behind them, and the newest number."""
+    """The result of a query for records.
+
+    :ivar records: the first :data:`MAX_REPLY` of them.
+    :ivar remaining: how many more there are.
+    :ivar last: the number of the workspace's newest record.
+    """
 
     records: list[Update]
     remaining: int
@@ -48,9 +53,9 @@ class Updates:
 
 @frozen
 class NewUpdate:
-    """Something that happened in a workspace, of which no record is made yet.
+    """A change in a workspace that is not recorded yet.
 
-    :ivar kind: a type of record (spec 04, *Update notification*), and
+    :ivar kind: the type of its record (spec 04, *Update notification*).
     :ivar data: what was changed, in the form of that type.
     """
 
@@ -60,10 +65,11 @@ class NewUpdate:
 
 
 def record(txn: Transaction, changes: Sequence[NewUpdate], device: DeviceID) -> None:
-    """Note changes that a device made. The locks on the mailboxes give the records of each their order.
+    """Record changes that a device made. The locks on the mailboxes order the records of each workspace.
 
-    The time is taken under these locks too (so it is asked of ``counted``), and is never before that of the
-    last record, also while the clock is: who goes on from a time would miss the new one.
+    The time is read while the locks are held (therefore from ``counted``). It is never before that of the
+    newest record, even if the clock was set back, because a client that asks for records since a time would
+    miss the new one.
     """
     txn.execute(
         "WITH new AS ("
@@ -100,7 +106,7 @@ def last_number(txn: Transaction, workspace: WorkspaceID) -> int:
 
 
 def count_since(txn: Transaction, workspace: WorkspaceID, time: int) -> tuple[int, int]:
-    """Count the records made at or after a Unix time; also give the newest number."""
+    """Count the records made at or after a Unix time; also give the number of the newest record."""
     txn.execute(
         "SELECT last_update, (SELECT count(*) FROM updates WHERE updates.workspace = mailboxes.workspace"
         " AND time >= to_timestamp(%s)) AS count FROM mailboxes WHERE workspace = %s",
@@ -110,7 +116,7 @@ def count_since(txn: Transaction, workspace: WorkspaceID, time: int) -> tuple[in
 
 
 def count_by_others(txn: Transaction, workspace: WorkspaceID, seen: int, device: DeviceID) -> tuple[int, int]:
-    """Count the records after number ``seen`` that other devices made; also give the newest number."""
+    """Count the records after number ``seen`` by other devices; also give the number of the newest record."""
     txn.execute(
         "SELECT last_update, (SELECT count(*) FROM updates WHERE updates.workspace = mailboxes.workspace"
         " AND number > %s AND device <> %s) AS count FROM mailboxes WHERE workspace = %s",
@@ -121,9 +127,9 @@ def count_by_others(txn: Transaction, workspace: WorkspaceID, seen: int, device:
 
 def list_since_time(txn: Transaction, workspace: WorkspaceID, time: int) -> Updates:
     """Give the records made at or after a Unix time, oldest first."""
-    # Asked before the records are: what is made in between counts as not seen rather than as seen.
+    # Read before the records: a record that is added in between then counts as not seen.
     newest = last_number(txn, workspace)
-    # Times follow the numbers, so that the first by time is the first by number.
+    # Times have the same order as numbers, so the first record by time is the first by number.
     txn.execute(
         "SELECT number FROM updates WHERE workspace = %s AND time >= to_timestamp(%s)"
         " ORDER BY time, number LIMIT 1",
@@ -134,15 +140,15 @@ def list_since_time(txn: Transaction, workspace: WorkspaceID, time: int) -> Upda
 
 
 def list_since_record(txn: Transaction, workspace: WorkspaceID, record_id: UUID) -> Updates | None:
-    """Give the records that came after one of them, oldest first; ``None`` if that one is not there."""
+    """Give the records after one of them, oldest first; ``None`` if there is no record with that ID."""
     txn.execute("SELECT number FROM updates WHERE workspace = %s AND id = %s", (workspace.uuid, record_id))
     number = maybe(lambda row: int(row.number), txn)
     return None if number is None else _list_after(txn, workspace, number)
 
 
 def _list_after(txn: Transaction, workspace: WorkspaceID, number: int) -> Updates:
-    # One statement sees one moment: the newest number belongs to the records listed. No number is left out,
-    # so that it tells how many come after them.
+    # One statement reads one snapshot, so the newest number fits the records listed. Numbers have no gaps, so
+    # their difference is the number of records that remain.
     txn.execute(
         "SELECT id, type, data, floor(extract(epoch FROM time))::bigint AS time, device, number, last_update"
         " FROM updates JOIN mailboxes USING (workspace)"

@@ -1,4 +1,4 @@
-"""Workspaces: who has an account, in which state, and under which names."""
+"""Workspaces: accounts, their states and their names."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from mensagod.storage.rows import Row, Transaction, changed, many, maybe
 from mensagod.values.identity import Domain, MAddress, UserID, WAddress, WorkspaceID
 
 MOST_FORMER_NAMES = 5
-"""How many names a workspace may have given up; they stay reserved to it."""
+"""The most former names of a workspace; they stay reserved for it."""
 
 
 class WorkspaceStatus(StrEnum):
@@ -29,9 +29,9 @@ class WorkspaceStatus(StrEnum):
 
 @frozen
 class Credentials:
-    """What a workspace's password is checked against, and what its client needs to make it again.
+    """The stored password hash of a workspace, and the parameters with which its client hashes the password.
 
-    :ivar hash: Argon2id of the client's hash.
+    :ivar hash: the Argon2id hash of the client's hash.
     """
 
     hash: str = field(repr=False)
@@ -44,7 +44,7 @@ class Credentials:
 class Workspace:
     """An account.
 
-    :ivar credentials: none before registration and after archiving.
+    :ivar credentials: ``None`` before registration and after archiving.
     """
 
     id: WorkspaceID
@@ -64,7 +64,7 @@ class Workspace:
 
 
 class Taken(ResourceExists):
-    """An ID that was asked for belongs to another workspace, or did once."""
+    """The ID belongs to another workspace, or belonged to one before."""
 
     def __init__(self, field: str):
         super().__init__(f"{field} is taken", {"Field": field})
@@ -73,7 +73,7 @@ class Taken(ResourceExists):
 def find_workspace(txn: Transaction, workspace: WorkspaceID) -> Workspace | None:
     """Find an account by its ID, unless it is archived.
 
-    Of that one nothing is read, as of one that never was: how long it takes does not tell them apart.
+    For an archived one no row is read, as for a missing one, so that the time taken does not tell them apart.
     """
     txn.execute(
         "SELECT id, domain, status, password_hash, password_algorithm, password_salt, password_parameters"
@@ -84,7 +84,7 @@ def find_workspace(txn: Transaction, workspace: WorkspaceID) -> Workspace | None
 
 
 def find_domain(txn: Transaction, workspace: WorkspaceID) -> Domain | None:
-    """Tell in which domain a workspace is, unless it is archived or not registered yet."""
+    """Give the domain of a workspace, unless it is archived or not registered yet."""
     txn.execute(
         "SELECT domain FROM workspaces WHERE id = %s AND status NOT IN ('archived', 'preregistered')",
         (workspace.uuid,),
@@ -93,9 +93,9 @@ def find_domain(txn: Transaction, workspace: WorkspaceID) -> Domain | None:
 
 
 def find_registered(txn: Transaction, user_id: UserID, domain: Domain) -> WorkspaceID | None:
-    """Find the workspace that a name leads to: its own name or an alias (spec 04, GETWID).
+    """Find the workspace with a user ID, which is its current name or an alias (spec 04, GETWID).
 
-    A former name, and one whose workspace is archived or not registered yet, leads nowhere. A name with
+    Former names do not count, and neither do workspaces that are archived or not registered yet. A user ID in
     the form of a RandomID means the workspace with that ID.
     """
     if user_id.workspace is not None:
@@ -116,9 +116,9 @@ def find_registered(txn: Transaction, user_id: UserID, domain: Domain) -> Worksp
 
 @frozen
 class Recipient:
-    """To whom an address leads.
+    """The workspace of an address.
 
-    :ivar has_quota: whether room for what comes must be counted; ``None`` if there is no mailbox.
+    :ivar has_quota: whether its mailbox has a quota; ``None`` if it has no mailbox.
     """
 
     workspace: WorkspaceID
@@ -132,7 +132,7 @@ class Recipient:
 
 
 def find_recipients(txn: Transaction, addresses: Sequence[MAddress | WAddress]) -> list[Recipient | None]:
-    """Find to whom addresses lead: to the workspace with that ID in that domain, or that a name leads to."""
+    """Find the workspaces of addresses, by workspace ID or by user ID; ``None`` for each that has none."""
     txn.execute(
         "SELECT workspaces.id, workspaces.status, mailboxes.quota > 0 AS has_quota"
         " FROM unnest(%s::uuid[], %s::text[], %s::text[])"
@@ -152,7 +152,7 @@ def find_recipients(txn: Transaction, addresses: Sequence[MAddress | WAddress]) 
 
 
 def is_administrator(txn: Transaction, workspace: WorkspaceID, domain: Domain) -> bool:
-    """Tell whether a workspace is the one named ``admin`` in the main domain."""
+    """Tell whether a workspace has the user ID ``admin`` in the main domain."""
     txn.execute(
         "SELECT 1 FROM names WHERE domain = %s AND user_id = 'admin' AND kind = 'current' AND workspace = %s",
         (str(domain), workspace.uuid),
@@ -161,9 +161,9 @@ def is_administrator(txn: Transaction, workspace: WorkspaceID, domain: Domain) -
 
 
 def add_preregistered(txn: Transaction, workspace: WorkspaceID, domain: Domain) -> None:
-    """Make a workspace that waits for its owner.
+    """Create a preregistered workspace.
 
-    :raises Taken: if the ID was ever given out.
+    :raises Taken: if the ID is or was in use.
     """
     txn.execute(
         "INSERT INTO workspaces (id, domain, status) VALUES (%s, %s, 'preregistered') ON CONFLICT DO NOTHING",
@@ -190,7 +190,7 @@ def activate(txn: Transaction, workspace: WorkspaceID, credentials: Credentials)
 
 
 def replace_password_hash(txn: Transaction, workspace: WorkspaceID, old: str, new: str) -> bool:
-    """Store another Argon2id of the same password; tell whether ``old`` was still what is stored."""
+    """Store another Argon2id hash of the same password; tell whether ``old`` was still the stored one."""
     txn.execute(
         "UPDATE workspaces SET password_hash = %s WHERE id = %s AND password_hash = %s",
         (new, workspace.uuid, old),
@@ -224,7 +224,7 @@ def current_name(txn: Transaction, workspace: WorkspaceID) -> UserID | None:
 
 @frozen
 class HeldName:
-    """Whose a name is, or once was.
+    """The workspace that holds a name, and in which way.
 
     :ivar kind: ``current``, ``former`` or ``alias``.
     """
@@ -239,7 +239,7 @@ class HeldName:
 
 
 def find_holder(txn: Transaction, user_id: UserID, domain: Domain) -> HeldName | None:
-    """Tell who holds a name, in whatever way; nobody else may have it."""
+    """Find the holder of a name, be it current, former or an alias; no other workspace may have it."""
     txn.execute(
         "SELECT workspace, kind FROM names WHERE domain = %s AND user_id = %s", (str(domain), str(user_id))
     )
@@ -247,12 +247,12 @@ def find_holder(txn: Transaction, user_id: UserID, domain: Domain) -> HeldName |
 
 
 def rename(txn: Transaction, user_id: UserID, domain: Domain, workspace: WorkspaceID) -> None:
-    """Make a name the workspace's own; the one it had stays reserved to it (spec 04, ADDENTRY).
+    """Change a workspace's current name; its old one stays reserved for it (spec 04, ADDENTRY).
 
     The caller holds the lock of the workspace.
 
-    :raises Taken: if the name is another's, or was, or is an alias.
-    :raises LimitReached: if the workspace would have more than :data:`MOST_FORMER_NAMES` behind it.
+    :raises Taken: if another workspace holds or held the name, or if it is an alias.
+    :raises LimitReached: if the workspace would have more than :data:`MOST_FORMER_NAMES` former names.
     """
     if current_name(txn, workspace) == user_id:
         return
@@ -284,6 +284,6 @@ def rename(txn: Transaction, user_id: UserID, domain: Domain, workspace: Workspa
 
 
 def lock(txn: Transaction, workspace: WorkspaceID) -> WorkspaceStatus | None:
-    """Keep others from changing the workspace's name and card until the transaction ends; give its status."""
+    """Lock a workspace's name and card against changes until the transaction ends; give its status."""
     txn.execute("SELECT status FROM workspaces WHERE id = %s FOR NO KEY UPDATE", (workspace.uuid,))
     return maybe(lambda row: WorkspaceStatus(row.status), txn)

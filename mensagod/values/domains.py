@@ -1,4 +1,4 @@
-"""Sets of domains that need not be finite: these domains, or all domains but these."""
+"""Sets of domains: a finite set, or the complement of one."""
 
 from collections.abc import Iterable
 from typing import Final, Self
@@ -10,9 +10,9 @@ from mensagod.values.identity import Domain
 
 @frozen
 class DomainSet:
-    """Some domains, or all domains but some.
+    """A finite set of domains, or the complement of one.
 
-    :ivar named: the members; if the set is ``inverted``, the domains that are no members.
+    :ivar named: the members; if the set is ``inverted``, the domains that are not members.
     """
 
     named: frozenset[Domain]

@@ -1,4 +1,4 @@
-"""Who and where: the IDs, domains and addresses of spec 02, well formed once they exist."""
+"""IDs, domains and addresses as parsed values (spec 02)."""
 
 import re
 import uuid
@@ -30,10 +30,9 @@ class RandomID:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Parse the UUID text, in either case.
+        """Parse the text of a UUID, in either case.
 
-        :raises BadValue: on anything else, among it the shorter spellings that
-            :class:`uuid.UUID` would take.
+        :raises BadValue: for anything else, including the other forms that :class:`uuid.UUID` accepts.
         """
         if _RANDOM_ID.fullmatch(text) is None:
             raise BadValue("a RandomID is 8-4-4-4-12 hexadecimal digits")
@@ -60,31 +59,30 @@ class DeviceID(RandomID):
 
 ZERO: Final = uuid.UUID(int=0)
 SERVER_WORKSPACE: Final = WorkspaceID(ZERO)
-"""Stands for the server as the sender of what it does (spec 02, *Server paths*)."""
+"""The workspace ID of the server itself, as the sender of its messages (spec 02, *Server paths*)."""
 SERVER_DEVICE: Final = DeviceID(ZERO)
-"""Stands for the server as the device of what it does (spec 02, *Server paths*)."""
+"""The device ID of the server itself, in the records of its changes (spec 02, *Server paths*)."""
 
 
 @frozen
 class UserID:
-    """A name for a workspace, in normal form (spec 02, *User IDs*).
+    """A name of a workspace, in normal form (spec 02, *User IDs*).
 
-    It can be looked up; whether it can be given out, :meth:`check_grantable` says.
+    Any user ID can be looked up. :meth:`check_grantable` checks whether a user may have it.
     """
 
     text: str
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Bring ``text`` into normal form; raise :class:`.BadValue` if it has none that is a user ID."""
+        """Convert ``text`` to normal form; raise :class:`.BadValue` if the result is not a user ID."""
         return cls(user_ids.normal_form(text))
 
     def check_grantable(self) -> None:
-        """Refuse a name that can never belong to a user.
+        """Refuse a name that no user may have.
 
-        :raises BadValue: for the form of a RandomID, the operator's own names in whatever
-            form, invisible characters, a mark in front, and letters of scripts that do
-            not go together.
+        :raises BadValue: if the name has the form of a RandomID, is a form of one of the operator's names,
+            has invisible characters, begins with a mark, or mixes scripts that may not be mixed.
         """
         if self.workspace is not None:
             raise BadValue("a user ID must not have the form of a workspace ID")
@@ -97,7 +95,7 @@ class UserID:
 
     @property
     def workspace(self) -> WorkspaceID | None:
-        """The workspace that a lookup of this name means, if the name has the form of its ID."""
+        """The workspace ID, if the name has the form of one; a lookup then means that workspace."""
         return WorkspaceID.from_text(self.text) if is_random_id(self.text) else None
 
     def __str__(self) -> str:
@@ -112,7 +110,7 @@ class Domain:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Parse a domain; raise :class:`.BadValue` on an empty or long label, or a foreign character."""
+        """Parse a domain; raise :class:`.BadValue` for an empty or too long label, or a wrong character."""
         if len(text) > _MAX_DOMAIN or _DOMAIN.fullmatch(text) is None:
             raise BadValue("a domain is labels of letters, digits and dashes, joined by dots")
         return cls(text.lower())
@@ -132,7 +130,7 @@ class MAddress:
     def from_text(cls, text: str) -> Self:
         """Parse an address; an ID with the form of a RandomID is a workspace's.
 
-        :raises BadValue: if there is not exactly one slash, or a side of it is malformed.
+        :raises BadValue: if there is not exactly one slash, or a part is malformed.
         """
         name, domain = _split(text)
         user = WorkspaceID.from_text(name) if is_random_id(name) else UserID.from_text(name)

@@ -25,8 +25,7 @@ class FileName:
 
     :ivar time: Unix seconds, a Long.
     :ivar size: bytes, a Long.
-    :ivar text: the name as it was written, in lower case; leading zeros stay, and
-        make another name.
+    :ivar text: the name in lower case. Leading zeros are kept: names that differ in them are different.
     """
 
     time: int
@@ -36,7 +35,7 @@ class FileName:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Parse a name; raise :class:`.BadValue` if it is none, or a number in it is no Long."""
+        """Parse a name; raise :class:`.BadValue` if it is malformed, or a number in it is not a Long."""
         match = _FILE_NAME.fullmatch(text.lower()) if text.isascii() else None
         if match is None:
             raise BadValue("a file name is TIME.SIZE.UUID")
@@ -45,9 +44,9 @@ class FileName:
 
     @classmethod
     def make(cls, time: int, size: int) -> Self:
-        """Name a file that comes to be at ``time`` with ``size`` bytes, under a new random UUID.
+        """Make the name of a file that is created at ``time`` with ``size`` bytes, with a random UUID.
 
-        :raises BadValue: if one of the two is no Long.
+        :raises BadValue: if ``time`` or ``size`` is not a Long.
         """
         return cls.from_text(f"{time}.{size}.{uuid.uuid4()}")
 
@@ -59,10 +58,10 @@ class FileName:
 class ServerPath:
     """A directory or a file below ``/``, in lower case (spec 02, *Server paths*).
 
-    What the grammar allows is a path, whether or not anything can ever be there:
-    ``/ wsp new``, a file directly in an area. Rights and existence are asked elsewhere.
+    Only the grammar is checked. It allows some paths that can never exist, such as ``/ wsp new`` or a file
+    directly in an area. Rights and existence are checked elsewhere.
 
-    :ivar elements: what stands after the slash: none for ``/``.
+    :ivar elements: the elements after the slash; empty for ``/``.
     :ivar file: the last element, if it is a file's name.
     """
 
@@ -71,8 +70,8 @@ class ServerPath:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Parse a path; raise :class:`.BadValue` on everything that the grammar does not allow."""
-        # Beyond ASCII there are letters whose lower case is within it.
+        """Parse a path; raise :class:`.BadValue` if the grammar does not allow it."""
+        # Checked before lower(), because some letters outside ASCII have lower case letters in ASCII.
         if len(text) > MAX_LENGTH or not text.isascii():
             raise BadValue("a path has at most 512 characters, all of them ASCII")
         root, *elements = text.lower().split(" ")
@@ -97,7 +96,7 @@ class ServerPath:
 
     @classmethod
     def outgoing(cls, workspace: WorkspaceID) -> Self:
-        """Give the directory of what a workspace has waiting for delivery."""
+        """Give the directory of a workspace's messages that wait for delivery."""
         return cls(("out", str(workspace)), None)
 
     @classmethod
@@ -132,14 +131,14 @@ class ServerPath:
 
     @property
     def workspace(self) -> WorkspaceID | None:
-        """The workspace that the path lies in, if it has one."""
+        """The workspace of the path, if it has one."""
         if self.depth < 2 or not is_random_id(self.elements[1]):
             return None
         return WorkspaceID.from_text(self.elements[1])
 
     @property
     def directory(self) -> "ServerPath":
-        """The directory that a file lies in; a directory itself."""
+        """The directory of a file; for a directory, the directory itself."""
         return ServerPath(self.elements[:-1], None) if self.is_file else self
 
     @property
@@ -148,14 +147,14 @@ class ServerPath:
         return ServerPath(self.elements[:-1], None) if self.elements else None
 
     def child(self, name: object) -> "ServerPath":
-        """Go one element down, to a directory or a file.
+        """Give the path of a directory or file in this directory.
 
-        :param name: something whose ``str`` is a single element.
-        :raises BadValue: if the result is no path, or ``name`` more than an element.
+        :param name: an object whose ``str`` is a single element.
+        :raises BadValue: if the result is not a path, or ``name`` is more than one element.
         """
         text = f"{self} {name}"
         if isinstance(name, FileName) and self.elements and not self.is_file and len(text) <= MAX_LENGTH:
-            # Nothing in it is left to be checked.
+            # Everything has been checked already.
             return ServerPath((*self.elements, name.text), name)
         path = ServerPath.from_text(text)
         if path.depth != self.depth + 1:
@@ -167,7 +166,7 @@ class ServerPath:
 
 
 def _check(elements: list[str]) -> FileName | None:
-    """Check what follows the slash against the grammar, and give the FILE if there is one."""
+    """Check the elements after the slash, and give the file name if the last one is one."""
     if not elements:
         return None
     area, *rest = elements

@@ -1,4 +1,4 @@
-"""Times, dates and numbers as the protocol writes them (spec 02)."""
+"""Parsing and formatting of the protocol's times, dates and numbers (spec 02)."""
 
 import re
 from datetime import UTC, date, datetime
@@ -14,15 +14,15 @@ _LEGACY_TIMESTAMP = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _LEGACY_DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
 
-# Room for leading zeros, and a bound on what a conversion can cost.
+# Leading zeros are allowed; the limit bounds the cost of the conversion.
 _DIGITS = re.compile(r"[0-9]{1,32}")
 
 
 def parse_timestamp(text: str) -> datetime:
-    """Read a Timestamp, also in its legacy form, as an aware time in UTC.
+    """Parse a Timestamp, also in its legacy form, as an aware time in UTC.
 
-    :raises BadValue: on another form, and on a day or time that does not exist: the
-        year 0, hour 24 and leap seconds among them.
+    :raises BadValue: if it is malformed, or the day or time does not exist, such as the year 0, the hour 24
+        or a leap second.
     """
     match = _TIMESTAMP.fullmatch(text) or _LEGACY_TIMESTAMP.fullmatch(text)
     if match is None:
@@ -35,9 +35,9 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def format_timestamp(moment: datetime) -> str:
-    """Write an aware time as a Timestamp, cut to the second.
+    """Format an aware time as a Timestamp, without fractions of a second.
 
-    :raises ValueError: for a time without zone, which could mean anything.
+    :raises ValueError: for a time without a time zone.
     """
     if moment.tzinfo is None:
         raise ValueError("a time without zone has no timestamp")
@@ -45,7 +45,7 @@ def format_timestamp(moment: datetime) -> str:
 
 
 def parse_date(text: str) -> date:
-    """Read a Date, also in its legacy form; raise :class:`.BadValue` if there is no such day."""
+    """Parse a Date, also in its legacy form; raise :class:`.BadValue` if it is not an existing day."""
     match = _DATE.fullmatch(text) or _LEGACY_DATE.fullmatch(text)
     if match is None:
         raise BadValue("a date is YYYY-MM-DD")
@@ -57,25 +57,25 @@ def parse_date(text: str) -> date:
 
 
 def format_date(day: date) -> str:
-    """Write a Date. Of a :class:`~datetime.datetime` the day counts that it names in its own zone."""
+    """Format a Date. For a :class:`~datetime.datetime` it is the day in its own time zone."""
     return date(day.year, day.month, day.day).isoformat()
 
 
 def parse_integer(text: str) -> int:
-    """Read an Integer, 0 to 2^31-1; leading zeros are allowed, signs and blanks are not.
+    """Parse an Integer, 0 to 2^31-1; leading zeros are allowed, signs and blanks are not.
 
-    :raises BadValue: on anything but 1 to 32 ASCII digits, and out of range.
+    :raises BadValue: if it is not 1 to 32 ASCII digits, or out of range.
     """
     return _number(text, MAX_INTEGER)
 
 
 def parse_long(text: str) -> int:
-    """Read a Long, 0 to 2^63-1; else as :func:`.parse_integer`."""
+    """Parse a Long, 0 to 2^63-1; otherwise as :func:`.parse_integer`."""
     return _number(text, MAX_LONG)
 
 
 def parse_unix_time(text: str) -> int:
-    """Read a UnixTime, a Long of seconds. It can lie beyond what a ``datetime`` can hold."""
+    """Parse a UnixTime, a Long of seconds. It may be too large for a ``datetime``."""
     return _number(text, MAX_LONG)
 
 

@@ -10,8 +10,8 @@ from mensagod.errors import BadValue
 
 MAX_LENGTH: Final = 64
 
-# No code point decomposes into more than four, and lower-casing never shortens a
-# text: what is longer than this cannot have a normal form within MAX_LENGTH.
+# A code point decomposes into at most four, and lower-casing never shortens a text. So the normal form of a
+# longer text is longer than MAX_LENGTH.
 _MAX_INPUT: Final = 4 * MAX_LENGTH
 
 _PLAIN = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
@@ -19,7 +19,7 @@ _FORBIDDEN: Final = frozenset(' /\\"')
 _NEUTRAL: Final = frozenset({"Common", "Inherited"})
 _MIXABLE: Final = frozenset({"Latin", "Han", "Hiragana", "Katakana", "Hangul", "Bopomofo"})
 
-# What Unicode calls Default_Ignorable_Code_Point, in ranges; and the blank of braille.
+# The ranges of Unicode's Default_Ignorable_Code_Point, and the blank Braille pattern.
 _INVISIBLE: Final = frozenset(
     chr(code)
     for first, last in (
@@ -49,9 +49,8 @@ _INVISIBLE: Final = frozenset(
 def normal_form(text: str) -> str:
     """Give the normal form of a user ID: NFC of the lower-cased NFC of ``text``.
 
-    :raises BadValue: if the text has no stable normal form, is not 1 to 64 code
-        points long in it, or has a character or a dot where none may be. Private-use
-        code points count as not printable.
+    :raises BadValue: if the text has no stable normal form, if that is not 1 to 64 code points long, or if it
+        has a character or a dot that is not allowed. Private-use code points count as not printable.
     """
     if len(text) <= MAX_LENGTH and _PLAIN.fullmatch(text):
         return text
@@ -70,20 +69,20 @@ def normal_form(text: str) -> str:
 
 
 def is_all_visible(text: str) -> bool:
-    """Tell whether every character of a name is seen, and stands for itself: no mark comes first."""
+    """Tell whether a name has no invisible characters and does not begin with a mark."""
     return _INVISIBLE.isdisjoint(text) and not unicodedata.category(text[0]).startswith("M")
 
 
 def skeleton(text: str) -> str:
-    """Give what a name comes to without differences of width and form: NFKC, case-folded."""
+    """Give the form in which names are compared for confusion: NFKC, case-folded, NFKC."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def is_single_script(text: str) -> bool:
-    """Tell whether the letters of ``text`` are of scripts that go together in one user ID.
+    """Tell whether the scripts of the letters of ``text`` may be mixed in one user ID.
 
-    Marks and letter-like numbers count as letters. Common and Inherited go with
-    everything; Latin, Han, Hiragana, Katakana, Hangul and Bopomofo go with each other.
+    Marks and letter numbers count as letters. Common and Inherited may be mixed with every script; Latin,
+    Han, Hiragana, Katakana, Hangul and Bopomofo may be mixed with each other.
     """
     if text.isascii():
         return True
@@ -95,10 +94,10 @@ def is_single_script(text: str) -> bool:
 
 @lru_cache(maxsize=1)
 def script_lookup() -> Callable[[str], str]:
-    """Give the function that tells a character's script, loading its tables the first time.
+    """Give the function that finds a character's script; the first call loads its tables.
 
-    They are most of a megabyte, which a server whose names are all ASCII never needs. One
-    that starts as root calls this before it changes account (spec 06, *Configuration*).
+    The tables take almost a megabyte, which a server with only ASCII names never needs. A server that starts
+    as root calls this before it changes account (spec 06, *Configuration*).
     """
     import unicodedataplus  # noqa: PLC0415
 

@@ -113,7 +113,7 @@ class VerifyTests(VerifyTestCase):
         card = self.file(*OURS["organization"])
         late = self.verify(card, at="2034-01-01T00:00:00Z")
         self.assertEqual(late.status, 0)
-        self.assertIn("must not be used: it has expired", late.out)
+        self.assertIn("must not be used: it expired", late.out)
         self.assertEqual(self.verify(card, at="2001-01-01").status, 1)
         self.assertEqual(self.verify(card, at="yesterday").status, 2)
 
@@ -138,7 +138,7 @@ class VerifyTests(VerifyTestCase):
 
     def test_unusable_files(self) -> None:
         """What is no card at all is one line on stderr; a missing file is wrong use."""
-        cases = {"is empty": b"", "no text in UTF-8": b"\xff\xfe", "is longer than": b"x" * 1048577}
+        cases = {"is empty": b"", "not text in UTF-8": b"\xff\xfe", "is larger than": b"x" * 1048577}
         for words, content in cases.items():
             path = Path(self.mktemp())
             path.write_bytes(content)
@@ -146,7 +146,7 @@ class VerifyTests(VerifyTestCase):
             self.assertEqual(outcome.status, 1)
             self.assertIn(words, outcome.complaint)
         half = self.verify(self.file(OURS["card_data"][:-30]))
-        self.assertIn("is no keycard", half.complaint)
+        self.assertIn("is not a keycard", half.complaint)
         self.assertEqual(self.verify("/nowhere/at/all").status, 2)
 
     def test_terminal(self) -> None:
@@ -224,8 +224,8 @@ class ShowTests(InstalledTestCase):
     def test_nobody(self) -> None:
         """Who is not here, or has no card, is told of in one line."""
         for owner, words in {
-            "bob": "There is no bob in example.com",
-            "bob/example.org": "example.org is no domain of this server",
+            "bob": "There is no user bob in example.com",
+            "bob/example.org": "does not serve the domain example.org",
             "00000000-0000-4000-8000-000000000001": "has no keycard yet",
         }.items():
             outcome = self.show(owner)

@@ -99,7 +99,7 @@ class DocumentTests(InitTestCase):
         environ = {USER: "no-such-account"}
         outcome = run("--config", self.config, "init", "--json", *self.options(), environ=environ)
         self.assertEqual((outcome.status, outcome.document["domain"]), (0, "example.com"))
-        warning = "useradd --system no-such-account" if os.geteuid() == 0 else ""
+        warning = "useradd --system --user-group no-such-account" if os.geteuid() == 0 else ""
         self.assertIn(warning, outcome.err)
         self.assertEqual(len(outcome.err.splitlines()), 1 if warning else 0)
 
@@ -151,14 +151,14 @@ class RefusalTests(InitTestCase):
         """A second time is refused, and changes nothing."""
         self.assertEqual(self.init().status, 0)
         before = self.config.read_bytes()
-        self.refused(1, "there already")
+        self.refused(1, "already exists")
         self.assertEqual(self.config.read_bytes(), before)
 
     def test_data(self) -> None:
         """A database with data is refused."""
         self.assertEqual(self.init().status, 0)
         self.config = self.directory / "other" / "serverconfig.toml"
-        self.refused(1, "has data", top_dir=str(self.directory / "other-data"))
+        self.refused(1, "contains data", top_dir=str(self.directory / "other-data"))
         self.assertFalse(self.config.parent.exists())
 
     def test_away(self) -> None:
@@ -192,4 +192,4 @@ class AskingTests(InitTestCase):
         self.config.write_text("")
         outcome = self.init(domain=None)
         self.assertEqual(outcome.status, 1)
-        self.assertIn("is there already", outcome.complaint)
+        self.assertIn("already exists", outcome.complaint)

@@ -67,9 +67,7 @@ class UseTests(SynchronousTestCase):
     def test_summaries(self) -> None:
         """The overview of a group has the whole summary of each verb."""
         words = " ".join(run("org", "--help").out.split())
-        self.assertIn(
-            "rekey Replace organization.key, with which the private keys in the database are", words
-        )
+        self.assertIn("rekey Replace organization.key, the key that encrypts the private keys in the", words)
 
     def test_unusable_configuration(self) -> None:
         """A configuration that cannot be read is told with what to do."""

@@ -66,7 +66,7 @@ class ShowTests(OrgTestCase):
     def test_text(self) -> None:
         """A person reads the same."""
         shown = self.lines("show")
-        for part in ("Example Org", fingerprint(self.current()), "opens the private keys", "pvk="):
+        for part in ("Example Org", fingerprint(self.current()), "decrypts the private keys", "pvk="):
             self.assertIn(part, shown)
 
     def test_wrong_key_file(self) -> None:
@@ -74,7 +74,7 @@ class ShowTests(OrgTestCase):
         self.key_file.unlink()
         self.assertIn("is missing", self.document("show")["organization_key"]["fault"])
         self.write_key(f"{SECRET}\n".encode())
-        self.assertIn("does not open", self.lines("show"))
+        self.assertIn("does not decrypt", self.lines("show"))
 
     def test_ends_soon(self) -> None:
         """From 30 days before the end there is a warning."""
@@ -98,7 +98,7 @@ class DamageTests(OrgTestCase):
         for verb in (["show"], ["rotate"], ["revoke", "--yes"]):
             outcome = self.org(*verb)
             self.assertEqual((outcome.status, outcome.out), (1, ""))
-            self.assertIn("holds no keycard of the organization", outcome.complaint)
+            self.assertIn("contains no keycard of the organization", outcome.complaint)
 
     def test_no_keys(self) -> None:
         """Without keys there is nothing to rotate; a revocation with a new file begins anew."""
@@ -106,7 +106,7 @@ class DamageTests(OrgTestCase):
         for verb in (["rotate"], ["rekey"], ["revoke", "--yes"]):
             outcome = self.org(*verb)
             self.assertEqual((outcome.status, outcome.out), (1, ""))
-            self.assertIn("holds no keys of the organization", outcome.complaint)
+            self.assertIn("contains no keys of the organization", outcome.complaint)
         self.document("revoke", "--new-key", "--yes")
         self.assertEqual(self.keyring().signing.public, self.current().primary_key)
 
@@ -116,7 +116,7 @@ class DamageTests(OrgTestCase):
         self.do(lambda txn: txn.execute("UPDATE keycard_entries SET text = %s", (other.text,)))
         outcome = self.org("rotate")
         self.assertEqual((outcome.status, outcome.out), (1, ""))
-        self.assertIn("is not that of the organization's keycard", outcome.complaint)
+        self.assertIn("is not the one in the organization's keycard", outcome.complaint)
 
     def test_wrong_entry(self) -> None:
         """Whose entry never verified, does not need a new one because of a revocation."""
@@ -184,7 +184,7 @@ class RotateTests(OrgTestCase):
         self.document("rotate")
         [previous] = self.document("show")["previous_encryption_keys"]
         self.assertEqual(previous["key"], str(old))
-        self.assertIn(f"Opens still       {old}", self.lines("show"))
+        self.assertIn(f"Still decrypts    {old}", self.lines("show"))
 
     def test_erased(self) -> None:
         """The old signing key is erased at once, the old encryption key 30 days later; rekey copes."""
@@ -223,7 +223,7 @@ class RotateTests(OrgTestCase):
         for verb in (*verbs, ["revoke", "--yes"]):
             outcome = self.org(*verb)
             self.assertEqual((outcome.status, outcome.out), (1, ""))
-            self.assertIn("organization.key does not open", outcome.complaint)
+            self.assertIn("organization.key does not decrypt", outcome.complaint)
         self.assertEqual(len(self.card()), 1)
 
 
@@ -285,7 +285,7 @@ class RevokeTests(OrgTestCase):
         bob = self.add_person("bob", late)
         planned = self.document("revoke", "--dry-run")["need_entries"]
         self.assertIn(
-            f"Who would need a new keycard entry (1):\n\n  {bob}", self.lines("revoke", "--dry-run")
+            f"Users who would need a new keycard entry (1):\n\n  {bob}", self.lines("revoke", "--dry-run")
         )
         self.assertEqual(self.document("rotate", "--dry-run")["need_entries"], [])
         self.assertEqual(self.document("show")["need_entries"], [])
@@ -300,12 +300,12 @@ class RevokeTests(OrgTestCase):
 
     def test_text(self) -> None:
         """A person reads whom to tell, if there is anybody."""
-        self.assertNotIn("everybody listed", self.lines("revoke", "--yes"))
+        self.assertNotIn("every user listed", self.lines("revoke", "--yes"))
         alice = self.add_person("alice")
         shown = self.lines("revoke", "--yes")
-        self.assertIn("everybody listed", shown)
+        self.assertIn("every user listed", shown)
         self.assertIn("The organization's keys are revoked", shown)
-        self.assertIn(f"Who needs a new keycard entry (1):\n\n  {alice}/example.com", shown)
+        self.assertIn(f"Users who need a new keycard entry (1):\n\n  {alice}/example.com", shown)
 
     def test_lost_key_file(self) -> None:
         """An organization that has lost organization.key goes on with --new-key, with all keys new."""

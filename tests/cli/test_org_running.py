@@ -146,12 +146,14 @@ class StartTests(RunningTestCase):
         """A missing organization.key ends the start with a line which says what to do."""
         self.config.organization_key.unlink()
         fault = self.fault(2)
-        self.assertTrue(fault.startswith(f"mensagod: {self.config.organization_key} is missing: put"), fault)
+        self.assertTrue(
+            fault.startswith(f"mensagod: {self.config.organization_key} is missing: restore"), fault
+        )
 
     def test_wrong_key(self) -> None:
         """So does one that belongs to another database."""
         self.config.organization_key.write_text(f"{SecretKey.generate().secret}\n")
-        self.assertTrue(self.fault(1).startswith("mensagod: organization.key does not open"))
+        self.assertTrue(self.fault(1).startswith("mensagod: organization.key does not decrypt"))
 
 
 if not IS_ROOT:

@@ -52,9 +52,9 @@ class RunTests(SynchronousTestCase):
         self.found("tcp:0")
         store = self.directory / "data"
         store.chmod(0o500)
-        self.assertIn(f"mensagod: {store}, which is global.top_dir, cannot be used", self.refused())
+        self.assertIn(f"mensagod: {store} (global.top_dir) cannot be used", self.refused())
         store.rmdir()
-        self.assertIn("is its disk mounted?", self.refused())
+        self.assertIn("whether its disk is mounted", self.refused())
 
     def test_twistd(self) -> None:
         """What ends the start is one line without a traceback for those who use twistd, too."""
@@ -62,7 +62,7 @@ class RunTests(SynchronousTestCase):
         (self.directory / "data").rmdir()
         done = self.twistd("--nodaemon", "--pidfile=")
         self.assertEqual(done.returncode, 1, done.stdout)
-        self.assertIn("is its disk mounted?", done.stdout.splitlines()[-1])
+        self.assertIn("whether its disk is mounted", done.stdout.splitlines()[-1])
         self.assertNotIn("Traceback", done.stdout + done.stderr)
 
     def test_daemon(self) -> None:

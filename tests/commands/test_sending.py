@@ -139,7 +139,7 @@ class AcceptanceTests(SendTestCase):
 
         database = await self.make_service()
         usual = await database.write(source, "")
-        self.assertEqual(await database.write(source, queue._HASTE), "session")
+        self.assertEqual(await database.write(source, queue._NO_SYNC), "session")
         self.assertNotEqual(usual, "session")
         self.assertEqual(await database.write(source, ""), usual)
 

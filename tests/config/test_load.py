@@ -74,7 +74,7 @@ class FaultTests(ConfigCase):
             (fault,) = self.faults(text)
             self.assertEqual((fault.code, fault.line), (FaultCode.SYNTAX, line))
         (fault,) = self.faults("[global]\ndomain = example.com")
-        self.assertEqual(fault.hint, "a text stands in quotation marks")
+        self.assertEqual(fault.hint, "put texts in quotation marks")
         (fault,) = self.faults(b"a = 1\nb = '\xff'\n")
         self.assertIn("not UTF-8 on line 2", str(fault))
 

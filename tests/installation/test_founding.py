@@ -207,12 +207,12 @@ class RefusalTests(FoundingTestCase):
     def test_again(self) -> None:
         """A configuration that is there is never overwritten."""
         self.found()
-        self.refused(InstallationFault, "serverconfig.toml is there already")
+        self.refused(InstallationFault, "serverconfig.toml already exists")
 
     def test_other_key(self) -> None:
         """Nor is a key."""
         (self.directory / "organization.key").write_text("precious")
-        self.refused(InstallationFault, "organization.key is there already")
+        self.refused(InstallationFault, "organization.key already exists")
 
     def test_half_certificate(self) -> None:
         """A certificate without its key is refused."""
@@ -231,7 +231,7 @@ class RefusalTests(FoundingTestCase):
         before = execute(self.parameters, select_names)
         self.refused(
             InstallationFault,
-            "has data",
+            "contains data",
             config=self.directory / "other" / "server.toml",
             top_dir=self.directory / "other-data",
         )
@@ -240,7 +240,7 @@ class RefusalTests(FoundingTestCase):
     def test_foreign_tables(self) -> None:
         """So is one with tables of something else, in whatever schema."""
         execute(self.parameters, lambda txn: txn.execute("CREATE SCHEMA shop CREATE TABLE orders ()"))
-        self.refused(InstallationFault, "something else", "orders")
+        self.refused(InstallationFault, "another program", "orders")
         self.assertEqual(execute(self.parameters, count_tables), 1)
 
     def test_full_directory(self) -> None:

@@ -55,10 +55,10 @@ class OrganizationKeyTests(SynchronousTestCase):
     def test_not_a_file(self) -> None:
         """A directory or a pipe in its place is refused, and does not hold anybody up."""
         os.mkfifo(self.path, 0o600)
-        self.refused("not a file")
+        self.refused("not a regular file")
         self.path.unlink()
         self.path.mkdir(0o700)
-        self.refused("not a file")
+        self.refused("not a regular file")
 
     def test_open_to_others(self) -> None:
         """A file that group or others could read or write is refused, with the cure."""
@@ -70,7 +70,7 @@ class OrganizationKeyTests(SynchronousTestCase):
         """Keys of another kind or size are refused."""
         for content in (b"", b"\n", b"XSALSA20:\n", b"XSALSA20:0000\n", b"ED25519:" + b"0" * 40 + b"\n"):
             self.write(content)
-            self.refused("does not hold a key")
+            self.refused("does not contain a key")
 
     @settings(deadline=None)
     @given(st.binary(max_size=80))

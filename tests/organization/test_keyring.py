@@ -45,13 +45,13 @@ class KeyringTests(SynchronousTestCase):
         """Without a current pair of each kind there is no keyring."""
         for stored in ([], self.stored[:2], self.stored[2:]):
             fault = self.assertRaises(KeyringFault, Keyring.from_stored, stored, self.master)
-            self.assertIn("holds no keys", str(fault))
+            self.assertIn("contains no keys", str(fault))
         self.assertRaises(KeyringFault, choose_master, [], [self.master])
 
     def test_wrong_master(self) -> None:
         """With the key of another database there is none either."""
         fault = self.assertRaises(KeyringFault, Keyring.from_stored, self.stored, SecretKey.generate())
-        self.assertIn("put back the file that belongs to this database", str(fault))
+        self.assertIn("restore the file that belongs to this database", str(fault))
 
     def test_secrets_not_shown(self) -> None:
         """What a keyring prints of itself has no private keys."""

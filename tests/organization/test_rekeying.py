@@ -144,7 +144,7 @@ class RefusalTests(RekeyingTestCase):
         self.key_file.write_text(f"{SecretKey.generate().secret}\n")
         content = self.key_file.read_bytes()
         error = self.assertRaises(InstallationFault, self.rekey)
-        self.assertIn("put back the file that belongs to this database", str(error))
+        self.assertIn("restore the file that belongs to this database", str(error))
         self.assertEqual(self.key_file.read_bytes(), content)
         self.assertFalse(next_path(self.key_file).exists())
         self.key_file.write_bytes(self.content)
@@ -160,7 +160,7 @@ class RefusalTests(RekeyingTestCase):
         """While one changes the file, another is refused."""
         with changing(self.key_file):
             error = self.assertRaises(InstallationFault, self.rekey)
-        self.assertIn("is being changed by another process", str(error))
+        self.assertIn("Another process is changing", str(error))
         self.assertTrue(self.rekey())
 
     def test_unwritable(self) -> None:

@@ -390,7 +390,7 @@ class KeyFileTests(KeyWatchTestCase):
         right = self.key_file.read_bytes()
         self.key_file.write_bytes(old)
         await until(lambda: len(self.logged("keys_faulty")) == 1)
-        self.assertIn("could not start again", self.logged("keys_faulty")[0]["complaint"])
+        self.assertIn("next start would fail", self.logged("keys_faulty")[0]["complaint"])
         await self.log_in_again(person)
         await self.follow(keycard.revoke, new)
         await until(lambda: not self.service.server.ready)
@@ -420,7 +420,7 @@ class KeyFileTests(KeyWatchTestCase):
         watch = KeyWatch(reactor, self.database, running.changes, wrong, lambda: wrong)
         with self.assertRaises(KeyringFault) as refused:
             await watch.load()
-        self.assertIn("put back the file that belongs to this database", str(refused.exception))
+        self.assertIn("restore the file that belongs to this database", str(refused.exception))
 
 
 class ExpiryTests(KeyWatchTestCase):
@@ -445,7 +445,7 @@ class ExpiryTests(KeyWatchTestCase):
         self.assertEqual(event["days"], 30)
         self.assertIn("mensagod org rotate", event["text"])
         [event] = await self.end_in(-1)
-        self.assertIn("has expired", event["text"])
+        self.assertIn("expired on", event["text"])
         self.events.clear()
         await self.serve(self.configure(self.base_config()))
         await until(lambda: bool(self.logged("organization_expires")))

@@ -73,12 +73,12 @@ class ReaderTests(OwnershipTestCase):
     def test_directory_of_account(self) -> None:
         """A file of root's in a directory that others can change is refused; so is one that others write."""
         self.give(self.directory)
-        self.assertIn(f"{self.directory} can be changed by others", self.refusal())
+        self.assertIn(f"others can change {self.directory}", self.refusal())
         os.chown(self.directory, 0, 0)
         for path, mode in ((self.directory, 0o1777), (self.directory, 0o775), (self.config, 0o660)):
             before = path.stat().st_mode & 0o7777
             path.chmod(mode)
-            self.assertIn(f"{path} can be changed by others", self.refusal())
+            self.assertIn(f"others can change {path}", self.refusal())
             path.chmod(before)
         self.assertIsNone(reader_of(self.config))
 
@@ -148,13 +148,13 @@ class RefusalTests(OwnershipTestCase):
         self.give()
         self.assertIsNotNone(load_guarded(self.config, {}).reader)
         self.give(entry=OTHER)
-        self.assertIn("serve as nobody", self.refusal())
+        self.assertIn("(global.user) is nobody", self.refusal())
 
     def test_root_account(self) -> None:
         """Never as root."""
         self.write(user="root")
         self.give()
-        self.assertIn("never serves as root", self.refusal())
+        self.assertIn("never runs as root", self.refusal())
 
     def test_secret_file(self) -> None:
         """It reads no secret that the owner cannot read."""
@@ -252,7 +252,7 @@ class FallbackTests(SynchronousTestCase):
     def test_warned(self) -> None:
         """The warning says what to do; there is none where the account is the configured one."""
         nobody = UnixAccount("nobody", NOBODY.pw_uid, NOBODY.pw_gid)
-        self.assertIn("useradd --system mensagod", str(fallback_warning("mensagod", nobody)))
+        self.assertIn("useradd --system --user-group mensagod", str(fallback_warning("mensagod", nobody)))
         self.assertIsNone(fallback_warning("nobody", nobody))
         self.assertIsNone(fallback_warning("mensagod", None))
 

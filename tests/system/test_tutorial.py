@@ -56,7 +56,7 @@ class TutorialTests(TestCase):
         self.assertIn("bob reads: Hello, Bob!", done.stdout)
         again = self.follow(arguments)
         self.assertEqual((again.returncode, again.stdout), (1, ""))
-        self.assertRegex(again.stderr, r"\AThat did not work: 401 .*\n\Z")
+        self.assertRegex(again.stderr, r"\AThe tutorial failed: 401 .*\n\Z")
 
     def follow(self, arguments: list[str]) -> "subprocess.CompletedProcess[str]":
         """Run the program of the tutorial."""

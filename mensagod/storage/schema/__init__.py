@@ -3,4 +3,4 @@
 from pathlib import Path
 
 DIRECTORY = Path(__file__).parent
-"""Where the numbered files lie."""
+"""The directory of the numbered files."""
