@@ -14,10 +14,10 @@ from mensagod.errors import QuotaExceeded
 from mensagod.server.admission import MIB
 from mensagod.server.factory import MAX_REFUSED, MAX_REFUSED_OF_SOURCE, SHUTDOWN_SECONDS
 from mensagod.server.protocol import (
-    FRAMES_AT_ONCE,
-    GOODBYE_SECONDS,
+    CLOSE_SECONDS,
+    MAX_FRAMES_AT_ONCE,
+    MAX_REQUESTS_AT_ONCE,
     READ_AHEAD,
-    TURN,
 )
 from mensagod.sessions.outcomes import Hangup, Outcome
 from mensagod.sessions.session import Session
@@ -154,7 +154,7 @@ class RequestTests(ConversationTestCase):
         """A client that sends many requests at once lets others have their turn in between."""
         greedy, modest = self.connect("192.0.2.1"), self.connect("192.0.2.2")
         greedy.protocol.dataReceived(request("ECHO") * 100)
-        self.assertEqual(len(greedy.answers), TURN)
+        self.assertEqual(len(greedy.answers), MAX_REQUESTS_AT_ONCE)
         modest.protocol.dataReceived(request("ECHO"))
         self.assertEqual(len(modest.answers), 1)
         greedy.let_turns()
@@ -167,7 +167,7 @@ class RequestTests(ConversationTestCase):
         parts = [b"\x34\x00\x01%c" % byte for byte in message[:-1]] + [b"\x35\x00\x01%c" % message[-1]]
         peer.protocol.dataReceived(b"\x33\x00\x04%d" % len(message) + b"".join(parts))
         self.assertEqual(peer.answers, [])
-        self.assertEqual(self.factory.ledger.held, FRAMES_AT_ONCE - 1)
+        self.assertEqual(self.factory.ledger.held, MAX_FRAMES_AT_ONCE - 1)
         peer.let_turns()
         self.assertEqual(peer.codes, [200])
 
@@ -369,7 +369,7 @@ class BrokenStreamTests(ConversationTestCase):
         self.assertTrue(peer.wire.reading)
         peer.send(b"x" * 1_000_000)
         self.assertEqual(peer.refused_bytes, b"")
-        self.wait(GOODBYE_SECONDS - 1)
+        self.wait(CLOSE_SECONDS - 1)
         self.assertFalse(peer.wire.aborted)
         self.wait(1)
         self.assertTrue(peer.wire.aborted)
@@ -657,7 +657,7 @@ class TimeoutTests(ConversationTestCase):
         self.wait(120)
         self.assertTrue(peer.wire.disconnecting)
         self.assertFalse(peer.wire.aborted)
-        self.wait(GOODBYE_SECONDS)
+        self.wait(CLOSE_SECONDS)
         self.assertTrue(peer.wire.aborted)
 
 
