@@ -10,9 +10,9 @@ from mensagod.values.identity import WorkspaceID
 
 
 async def check_password(parts: Parts, client: Client, workspace: WorkspaceID, password: str) -> str | None:
-    """Tell whether a password is that of a workspace; give what is stored of it if so.
+    """Check the password of a workspace; give its stored hash, or ``None`` after a delay if it is wrong.
 
-    It takes as long for a workspace that is not there. A wrong password costs a delay.
+    The check takes as long for a workspace that does not exist.
     """
     found = await parts.database.read(workspaces.find_workspace, workspace)
     hasher = parts.hasher
@@ -24,9 +24,9 @@ async def check_password(parts: Parts, client: Client, workspace: WorkspaceID, p
 
 
 async def require_password(parts: Parts, client: Client, workspace: WorkspaceID, password: str) -> None:
-    """Make sure that a password is that of a workspace that is logged in (spec 04, REVOKE, ORGREVOKE).
+    """Check the password of the workspace that is logged in (spec 04, REVOKE, ORGREVOKE).
 
-    :raises Unauthorized: after a delay, if it is not.
+    :raises Unauthorized: after a delay, if it is wrong.
     """
     if await check_password(parts, client, workspace, password) is None:
         raise Unauthorized("Wrong password")
@@ -35,7 +35,7 @@ async def require_password(parts: Parts, client: Client, workspace: WorkspaceID,
 async def renew_hash(
     parts: Parts, client: Client, workspace: WorkspaceID, password: str, stored: str
 ) -> None:
-    """Store a right password under the cost of today's configuration, if it is stored under another."""
+    """Replace the stored hash of a correct password if its costs are not the configured ones."""
     hasher = parts.hasher
     if hasher.needs_rehash(stored):
         fresh = await parts.password_checks.run_for(client, hasher.hash, password)
@@ -43,5 +43,5 @@ async def renew_hash(
 
 
 async def delay_failure(parts: Parts) -> None:
-    """Let somebody who failed wait before the answer."""
+    """Wait before a failed attempt is answered."""
     await deferLater(parts.reactor, parts.config.security.failure_delay_sec)

@@ -157,7 +157,7 @@ class RequestTests(ConversationTestCase):
         self.assertEqual(len(greedy.answers), MAX_REQUESTS_AT_ONCE)
         modest.protocol.dataReceived(request("ECHO"))
         self.assertEqual(len(modest.answers), 1)
-        greedy.let_turns()
+        greedy.run_pending_calls()
         self.assertEqual(len(greedy.answers), 100)
 
     def test_turns_of_frames(self) -> None:
@@ -168,7 +168,7 @@ class RequestTests(ConversationTestCase):
         peer.protocol.dataReceived(b"\x33\x00\x04%d" % len(message) + b"".join(parts))
         self.assertEqual(peer.answers, [])
         self.assertEqual(self.factory.ledger.held, MAX_FRAMES_AT_ONCE - 1)
-        peer.let_turns()
+        peer.run_pending_calls()
         self.assertEqual(peer.codes, [200])
 
     def test_lost_between_turns(self) -> None:
@@ -529,7 +529,7 @@ class BackPressureTests(ConversationTestCase):
         while peer.wire.producer_paused:
             self.wait(50)
             peer.wire.take()
-            peer.let_turns()
+            peer.run_pending_calls()
             peer.send(b"")
         self.assertEqual([answer.data["N"] for answer in peer.answers], [str(n) for n in range(3000)])
         self.assertFalse(peer.wire.closed)
