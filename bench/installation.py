@@ -1,5 +1,4 @@
-"""Makes an installation and runs its PostgreSQL: ``python -m bench.installation DIRECTORY TCP-PORT
-TLS-PORT``.
+"""Makes an installation and its database: ``python -m bench.installation DIRECTORY TCP-PORT TLS-PORT``.
 
 The process makes all files below the directory, runs PostgreSQL as for users (fsync on) until its standard
 input ends, and prints one line of JSON with the data that the load generators need.

@@ -188,10 +188,10 @@ class FakeFollower:
     """A follower that records whose cards changed."""
 
     def __init__(self) -> None:
-        self.told: list[frozenset[WorkspaceID] | None] = []
+        self.changes: list[frozenset[WorkspaceID] | None] = []
 
     def tell(self, owners: frozenset[WorkspaceID] | None) -> None:
-        self.told.append(owners)
+        self.changes.append(owners)
 
 
 class FakeResolver:

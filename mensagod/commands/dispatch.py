@@ -53,8 +53,7 @@ class Dispatch:
     commands: Commands
 
     def take(self, session: Session, message: bytes) -> NextInstruction:
-        """Perform the request in a message, or resume the command that waits for it; give the next
-        instruction.
+        """Begin the command in a message, or resume the one that waits for it; give the next instruction.
 
         :raises CancelledError: the only exception; the connection must then be aborted.
         """

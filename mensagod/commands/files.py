@@ -54,8 +54,9 @@ class List(Command):
     fields = ListFields
 
     async def perform(self, asked: ListFields, session: Session) -> Outcome:
-        """200 with ``FileCount``, and ``Files`` if there are any; 404 for an unknown directory; 414 if the
-        answer would be too long.
+        """200 with ``FileCount``, and ``Files`` if there are any.
+
+        404 for an unknown directory; 414 if the answer would be too long.
         """
         member = member_of(session)
         names = await list_names(session.server, member, asked.path or member.directory, asked.time)

@@ -35,8 +35,7 @@ class ICommand(Interface):
 
     One object serves all sessions at once, so it must not keep state. To add a command, put an object that
     provides this interface and :class:`twisted.plugin.IPlugin` into a module of ``twisted/plugins``, and
-    restart the server.
-    :class:`Command` is the usual base class.
+    restart the server. :class:`Command` is the usual base class.
     """
 
     name: str = Attribute("The Action of its requests, in upper case.")
@@ -62,8 +61,7 @@ class ICommand(Interface):
 
 @implementer(IPlugin, ICommand)
 class Command:
-    """The base class of commands, without demands and fields; a subclass sets a name, an audience, and
-    ``perform``.
+    """The usual base class; a subclass sets a name, an audience, and ``perform``, and maybe the rest.
 
     The docstrings of the class and of ``perform`` become its entry on the reference page.
     """

@@ -92,8 +92,7 @@ class CommandRegistry:
 def installed_commands(
     package: ModuleType = twisted.plugins,
 ) -> tuple[list[ICommand], list[PluginFault]]:
-    """Load the commands of all dropins, without verifying them; give them, and a fault for each that cannot
-    load.
+    """Load the commands of all dropins without verifying them; give also a fault for each that cannot load.
 
     Twisted silently skips a dropin that cannot be imported. For the others it caches their plugins in
     ``dropin.cache``, so that a plugin may be listed although its module cannot be imported any more.

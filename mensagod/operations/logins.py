@@ -78,8 +78,7 @@ async def find_account(parts: Parts, workspace: WorkspaceID) -> Workspace:
 
 
 def open_challenge(keyring: Keyring, sealed: CryptoString) -> str:
-    """Open a sealed challenge. Only a text of the right form is given, so that the server is no decryption
-    oracle.
+    """Open a sealed challenge; other sealed texts are not opened, so the server is no decryption oracle.
 
     :raises KeyFailure: if it cannot be opened, or its text has another form; the error is the same in both
         cases.

@@ -99,15 +99,15 @@ class Assembly:
             resolver=self.resolver,
         )
 
-    def parts(self, let_in: Callable[[], None]) -> Iterator[Part]:
+    def parts(self, admit_clients: Callable[[], None]) -> Iterator[Part]:
         """Give the parts in the order of their start; they stop in reverse order.
 
-        :param let_in: admits clients; called when the database is unavailable at the start, so that clients
-            are answered 303.
+        :param admit_clients: admits clients; called when the database is unavailable at the start, so that
+            clients are answered 303.
         """
 
         def patient(part: Part) -> Part:
-            return PatientPart(self.reactor, let_in, part)
+            return PatientPart(self.reactor, admit_clients, part)
 
         recovery = Recovery(self.reactor, self.sessions, self.follower)
         for threads in (self.files, self.password_checks, self.code_checks):

@@ -85,8 +85,7 @@ class Connections(typing.Protocol):
 
 @implementer(IPushProducer)
 class MensagoProtocol(Protocol):
-    """One client's connection: it passes one request at a time to the dispatch and sends the answers in
-    order.
+    """One client's connection: it has one request at a time performed, and sends the answers in order.
 
     It is the producer of its own transport: while the peer does not read, no further request is begun.
     """
@@ -107,9 +106,7 @@ class MensagoProtocol(Protocol):
         self._is_reading_requests = False  # whether _read_requests is on the stack
         self._is_paused = False  # whether the transport's write buffer is full
         self._is_reading = True  # whether the transport reads from the socket
-        self._continuation: IDelayedCall | None = (
-            None  # continues reading requests in the next reactor iteration
-        )
+        self._continuation: IDelayedCall | None = None  # begins requests in the next reactor iteration
         self._charged = 0  # bytes of a multipart message that the ledger accounts for
         self._charged_to: WorkspaceID | None = None  # whom they were charged to
         self._progress_mark = 0  # value of _charged at the last progress of an unfinished message

@@ -67,8 +67,8 @@ class Reloading:
         wanted, usable = config.performance.max_clients, usable_clients(config)
         if usable < wanted:
             self._log.warn(
-                "only {usable} of the {wanted} clients of performance.max_clients are let in: raise the limit"
-                " of open files (LimitNOFILE=, ulimit -n)",
+                "only {usable} of the {wanted} clients of performance.max_clients are admitted: raise the"
+                " limit of open files (LimitNOFILE=, ulimit -n)",
                 usable=usable,
                 wanted=wanted,
                 event="few_descriptors",

@@ -106,7 +106,7 @@ class MensagoService(Service):
         """Reload the configuration and the certificates; sessions continue (SIGHUP)."""
         self.reloading.read_again()
 
-    def let_in(self) -> None:
+    def admit_clients(self) -> None:
         """Admit clients from now on; announce that once.
 
         If the database is unavailable at the start, this is called before the parts have started: clients
@@ -124,7 +124,7 @@ class MensagoService(Service):
 
     async def _start(self) -> None:
         await self.parts.start()
-        self.let_in()
+        self.admit_clients()
 
     async def _stop(self) -> None:
         if self._boot is not None:

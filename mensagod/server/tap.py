@@ -104,7 +104,7 @@ def assemble(
         factory=factory,
         listeners=listeners,
         # A lambda, because the service does not exist yet.
-        parts=Parts(tuple(assembly.parts(lambda: service.let_in()))),  # noqa: PLW0108
+        parts=Parts(tuple(assembly.parts(lambda: service.admit_clients()))),  # noqa: PLW0108
         reloading=Reloading(assembly.server, factory, listeners, account, environ),
         account=account,
     )

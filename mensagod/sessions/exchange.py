@@ -2,11 +2,9 @@
 
 How it works. The coroutine runs in steps; a step ends where the coroutine waits for a Deferred. Usually it
 waits for the database or a thread, and the connection does not notice. In three methods it waits for its
-client:
-:meth:`Exchange.again` (a further request), :meth:`Exchange.receive` and :meth:`Exchange.send` (raw data).
-    There
-the exchange gives an instruction to the connection, which carries it out and then resumes the exchange. So
-the connection always sees a single next instruction: that is what :meth:`Exchange.begin`,
+client: in :meth:`Exchange.again` for a further request, in :meth:`Exchange.receive` and :meth:`Exchange.send`
+for raw data. There the exchange gives an instruction to the connection, which carries it out and then resumes
+the exchange. So the connection always sees a single next instruction: that is what :meth:`Exchange.begin`,
 :meth:`Exchange.go_on` and the ``resume`` of a raw data phase return.
 
 Why the steps are run here and not by Twisted's ``Deferred.fromCoroutine``. First, most commands never wait;

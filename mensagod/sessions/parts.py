@@ -30,7 +30,7 @@ class ILiveSessions(Protocol):
         """Count the new update records by other devices, and mark them as told to ``member``."""
 
     async def tell(self, member: Member, reading: Awaitable[tuple[T, int]]) -> T:
-        """Await a result about updates, and mark the records up to the number that comes with it as told."""
+        """Await a result with the number of the last update record that it covers; mark those as told."""
 
 
 @define(eq=False)

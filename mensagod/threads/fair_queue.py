@@ -76,8 +76,7 @@ class FairQueue:
                 granted.cancel()
 
     def _check_room(self, source: str | None) -> None:
-        """Refuse a client of ``source`` if its queue is full, once clients that are gone were removed from
-        it.
+        """Refuse a client if the queue of its source is full; clients that are gone do not count.
 
         :raises ServerUnavailable: if it is still full then.
         """

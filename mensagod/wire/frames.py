@@ -56,8 +56,7 @@ def split_message(message: bytes) -> list[bytes]:
 
 
 class MessageEncoder:
-    """Makes the frames of a message piece by piece, so that it is never in memory as a whole (spec 01,
-    *Frames*).
+    """Makes the frames of a message that is never in memory as a whole (spec 01, *Frames*).
 
     The pieces may have any size, but the size of the message must be known in advance.
 
