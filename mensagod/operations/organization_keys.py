@@ -21,8 +21,8 @@ async def revoke_organization(parts: Parts) -> OrganizationEntry:
     try:
         change = await parts.keys.apply(keycard.revoke, current.hash)
     except keycard.Overtaken:
-        raise ServerUnavailable("The organization's keycard was changed at the same time") from None
+        raise ServerUnavailable("Somebody else has just changed the organization's keycard") from None
     except KeyringFault as fault:
         _log.critical("ORGREVOKE failed: {fault}", fault=str(fault), event="keys_faulty")
-        raise ServerUnavailable("The organization.key of this server is not the right file") from None
+        raise ServerUnavailable("The organization.key of this server is not the right one") from None
     return change.entry
