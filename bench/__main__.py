@@ -1,4 +1,4 @@
-"""``python -m bench [NAME ...]``: measure all, or the named ones, and write ``bench/last.json``."""
+"""``python -m bench [NAME ...]``: run all or the named benchmarks, and write ``bench/last.json``."""
 
 import json
 import sys

@@ -1,23 +1,23 @@
-"""Figures, each beside its limit."""
+"""Measured figures, each with its limit."""
 
 from collections.abc import Sequence
 
 from attrs import frozen
 
 AIM = 0.5
-"""The ratio to the limit that is wanted at least."""
+"""The lowest ratio to the limit that is wanted."""
 
 RESIDENT_AIM = 75.0
-"""What the idle process may take at most, in MB."""
+"""The most memory that is wanted for the idle process, in MB."""
 
 
 @frozen
 class Figure:
-    """What was measured.
+    """A measured figure.
 
-    :ivar ours: the server's figure,
-    :ivar limit: and that of the least that could do the same.
-    :ivar less_is_better: whether it is a cost.
+    :ivar ours: the value of the server.
+    :ivar limit: the value of the minimal program that does the same work.
+    :ivar less_is_better: whether a lower value is better, as for memory.
     """
 
     name: str
@@ -28,17 +28,17 @@ class Figure:
 
     @property
     def ratio(self) -> float:
-        """How near the limit we are; 1 is there."""
+        """The ratio of the server to the limit; 1 means equal, less means worse."""
         return self.limit / self.ours if self.less_is_better else self.ours / self.limit
 
     @property
     def row(self) -> tuple[str, str, str, str, str]:
-        """The figure as a line of the table."""
+        """The figure as a row of the table."""
         return (self.name, _short(self.ours), _short(self.limit), self.unit, f"{self.ratio:.2f}")
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Write figures for a person."""
+    """Format figures as a table."""
     rows = [("", "mensagod", "limit", "unit", "ratio"), *(figure.row for figure in figures)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

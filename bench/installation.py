@@ -1,7 +1,7 @@
-"""An installation to measure, and its PostgreSQL: ``python -m bench.installation DIRECTORY``.
+"""Makes an installation and its database: ``python -m bench.installation DIRECTORY TCP-PORT TLS-PORT``.
 
-The process makes everything below the directory, keeps PostgreSQL running (fsync on, as it is set up for
-users) and stops it when its input ends. It answers with what the load needs to know.
+The process makes all files below the directory, runs PostgreSQL as for users (fsync on) until its standard
+input ends, and prints one line of JSON with the data that the load generators need.
 """
 
 import os
@@ -69,7 +69,7 @@ max_recipients_per_minute = 0
 
 @define
 class Person:
-    """A member with one device."""
+    """A user with one device."""
 
     name: str
     workspace: WorkspaceID = field(factory=WorkspaceID.random)
@@ -82,7 +82,7 @@ class Person:
         return WAddress(self.workspace, DOMAIN)
 
     def settle(self, txn: Transaction, password_hash: str) -> None:
-        """Become a member, all at once."""
+        """Store the user's account, mailbox and device."""
         workspaces.add_preregistered(txn, self.workspace, DOMAIN)
         workspaces.activate(txn, self.workspace, Credentials(password_hash))
         workspaces.add_name(txn, UserID.from_text(self.name), DOMAIN, self.workspace, "current")
@@ -94,7 +94,7 @@ class Person:
 
 @define
 class Installation:
-    """What is made below a directory."""
+    """The files and the rows of the installation."""
 
     directory: Path
     account: UnixAccount | None
@@ -104,11 +104,11 @@ class Installation:
 
     @property
     def data(self) -> Path:
-        """What the server keeps."""
+        """The data directory of the server."""
         return self.directory / "data"
 
     def lay_out(self, tcp: int, tls: int) -> None:
-        """Write the configuration and what it names."""
+        """Write the configuration, the keys and the certificate."""
         self.data.mkdir()
         text = CONFIGURATION.format(domain=DOMAIN, data=self.data, tcp=tcp, tls=tls)
         (self.directory / "serverconfig.toml").write_text(text)
@@ -118,12 +118,12 @@ class Installation:
         _private(self.directory / "tls.key", key)
 
     def hand_over(self) -> None:
-        """Give everything to the account that the server becomes."""
+        """Give all files to the Unix account of the server."""
         if self.account is not None:
             give([self.directory], self.account)
 
     def fill(self, postgresql: EmbeddedPostgres) -> str:
-        """Make the organization and its members; blocks. Give the path of the file to download."""
+        """Fill the database; blocks. Give the path of the file to download."""
         connection = connect(postgresql.connection)
         try:
             list(migrate(connection, schema.DIRECTORY))
@@ -137,7 +137,7 @@ class Installation:
         return str(path)
 
     def describe(self, path: str) -> dict[str, object]:
-        """Tell what the load needs."""
+        """Give the data that the load generators need."""
         return {
             "organization_key": str(self.organization.encryption.public),
             "download": path,
@@ -190,7 +190,7 @@ class Installation:
 
 
 def make_certificate() -> tuple[bytes, bytes]:
-    """Make a certificate for loopback, signed by itself, and its key, both in PEM."""
+    """Make a self-signed certificate for loopback and its key, both in PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -214,7 +214,7 @@ def _private(path: Path, content: bytes) -> None:
 
 
 async def _keep(reactor: object, directory: str, tcp: str, tls: str) -> None:
-    """Make the installation and keep its database until our input ends."""
+    """Make the installation, and run its database until standard input ends."""
     account = service_account("mensagod") if os.geteuid() == 0 else None
     installation = Installation(Path(directory), account)
     installation.lay_out(int(tcp), int(tls))
@@ -225,8 +225,8 @@ async def _keep(reactor: object, directory: str, tcp: str, tls: str) -> None:
     try:
         path = await threads.deferToThread(installation.fill, postgresql)
         installation.hand_over()
-        told = installation.describe(path)
-        tell({**told, "database": postgresql.connection, "postgresql": _version(postgresql)})
+        description = installation.describe(path)
+        tell({**description, "database": postgresql.connection, "postgresql": _version(postgresql)})
         end: Deferred[str] = threads.deferToThread(sys.stdin.read)
         await end
     finally:

@@ -1,8 +1,8 @@
 """A load generator: ``python -m bench.load KIND PORT CONNECTIONS DESCRIPTION``.
 
-It connects, logs in where that is needed, and then for each line ``SECONDS`` on its input keeps one request
-under way on every connection for that long, and answers with how many were answered a second. For ``file``
-and ``download`` it is bytes a second; ``idle`` and ``idle-tls`` only hold their connections.
+It connects, and logs in if that is needed. Then for each line ``SECONDS`` on its standard input it keeps one
+request in flight on every connection for that time, and prints the answers per second. For ``file`` and
+``download`` it prints bytes per second; ``idle`` and ``idle-tls`` only keep their connections open.
 """
 
 import json
@@ -19,7 +19,7 @@ from bench.wire import OK, PIECE, WrongAnswer, download, exchange, frame, log_in
 
 
 def rate(connections: Sequence[socket.socket], requests: Sequence[bytes], seconds: float) -> float:
-    """Keep one request under way on every connection; give the answers a second."""
+    """Keep one request in flight on every connection; give the answers per second."""
     if len(connections) == 1:
         return _rate_of_one(connections[0], requests[0], seconds)
     waiting = select.epoll()
@@ -31,8 +31,8 @@ def rate(connections: Sequence[socket.socket], requests: Sequence[bytes], second
     begin = perf_counter()
     end = begin + seconds
     count = 0
-    under_way = len(connections)
-    while under_way:
+    in_flight = len(connections)
+    while in_flight:
         go_on = perf_counter() < end
         for number, _ in waiting.poll():
             connection, request = by_number[number]
@@ -41,7 +41,7 @@ def rate(connections: Sequence[socket.socket], requests: Sequence[bytes], second
                 count += 1
                 connection.sendall(request)
             else:
-                under_way -= 1
+                in_flight -= 1
     waiting.close()
     return count / (end - begin)
 
@@ -58,7 +58,7 @@ def _rate_of_one(connection: socket.socket, request: bytes, seconds: float) -> f
 
 
 def _check(answer: bytes) -> None:
-    """Make sure of a good answer, which servers write in one piece."""
+    """Check that an answer is 200 and was received in one piece."""
     if not answer.startswith(OK, 3) or len(answer) != 3 + (answer[1] << 8 | answer[2]):
         raise WrongAnswer(repr(answer))
 
@@ -73,7 +73,7 @@ def _requests(kind: str, people: Sequence[dict[str, Any]]) -> list[bytes]:
 
 
 def _fetch_rate(connection: socket.socket, kind: str, path: str, seconds: float) -> float:
-    """Fetch the file again and again; give the bytes a second."""
+    """Download the file repeatedly; give the bytes per second."""
     room = memoryview(bytearray(PIECE))
     begin = perf_counter()
     count = 0
@@ -88,7 +88,7 @@ def _fetch_rate(connection: socket.socket, kind: str, path: str, seconds: float)
 
 
 def _source(kind: str, number: int) -> str:
-    """Give the address of a connection: lookups are counted by it, and people do not share theirs."""
+    """Give the source address of a connection: lookups are counted by source, so GETWID needs one each."""
     return f"127.0.0.{2 + number}" if kind == "getwid" else "127.0.0.1"
 
 
@@ -109,5 +109,5 @@ def _main(kind: str, port: int, count: int, description: dict[str, Any]) -> None
 
 
 if __name__ == "__main__":
-    with open(sys.argv[4], encoding="utf-8") as told:
-        _main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), json.load(told))
+    with open(sys.argv[4], encoding="utf-8") as description:
+        _main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), json.load(description))

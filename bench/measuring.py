@@ -1,4 +1,4 @@
-"""The benchmarks: each measures the server and its limit in turn, so that both meet the same machine."""
+"""The benchmarks. Each measures the server and its limit alternately, under the same conditions."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,20 +11,20 @@ from bench.processes import Child
 from bench.scene import Scene, data_directory
 
 ROUNDS = 3
-"""How often each is measured; the median counts."""
+"""How often each is measured; the median is used."""
 
 SECONDS = 2.0
-"""How long each round lasts."""
+"""How long each round lasts, in seconds."""
 
 WARM_UP = 0.7
-"""How long each runs before it counts, in seconds."""
+"""How long each runs before it is measured, in seconds."""
 
 IDLE_CONNECTIONS = {"idle": 2000, "idle-tls": 500}
 KIB, MB = 1024, 1_000_000
 
 
 def in_turn(ours: Callable[[float], float], limit: Callable[[float], float]) -> tuple[float, float]:
-    """Measure both, again and again; give both medians."""
+    """Measure both alternately; give both medians."""
     ours(WARM_UP)
     limit(WARM_UP)
     rounds = [(ours(SECONDS), limit(SECONDS)) for _ in range(ROUNDS)]
@@ -36,9 +36,9 @@ def _asks(load: Child) -> Callable[[float], float]:
 
 
 def measure_requests(scene: Scene) -> list[Figure]:
-    """IDLE and GETWID, beside a bare server."""
+    """Measure IDLE and GETWID; the limit is a bare server."""
     figures = []
-    with scene.limit("bare", str(scene.told)) as bare:
+    with scene.limit("bare", str(scene.description_file)) as bare:
         for kind, name in (("idle-request", "IDLE"), ("getwid", "GETWID")):
             for connections in (1, 16):
                 with ExitStack() as stack:
@@ -50,9 +50,9 @@ def measure_requests(scene: Scene) -> list[Figure]:
 
 
 def measure_sending(scene: Scene) -> list[Figure]:
-    """SEND, durable and with delivery, beside the same file and one row made durable by hand."""
+    """Measure SEND with delivery; the limit is writing a file and one row durably."""
     figures = []
-    with scene.limit("durable", str(scene.told), str(data_directory(scene))) as durable:
+    with scene.limit("durable", str(scene.description_file), str(data_directory(scene))) as durable:
         for connections in (1, 16):
             with scene.load("send", scene.tcp, connections) as load:
 
@@ -70,7 +70,7 @@ def measure_sending(scene: Scene) -> list[Figure]:
 
 
 def measure_download(scene: Scene) -> list[Figure]:
-    """DOWNLOAD of 10 MiB, beside a loop over a plain socket."""
+    """Measure DOWNLOAD of 10 MiB; the limit is a loop over a plain socket."""
     path = scene.directory / "site" / "data" / "/".join(scene.description["download"].split()[1:])
     with ExitStack() as stack:
         stream = stack.enter_context(scene.limit("stream", str(path)))
@@ -81,9 +81,9 @@ def measure_download(scene: Scene) -> list[Figure]:
 
 
 def measure_connections(scene: Scene) -> list[Figure]:
-    """Memory of idle connections, beside those of a bare server."""
+    """Measure the memory of idle connections; the limit is a bare server."""
     figures = []
-    with scene.limit("bare", str(scene.told)) as bare:
+    with scene.limit("bare", str(scene.description_file)) as bare:
         for kind, name in (("idle", "TCP"), ("idle-tls", "TLS")):
             ours = _cost(scene, kind, scene.pid, scene.tls if name == "TLS" else scene.tcp)
             limit = _cost(scene, kind, bare.pid, bare.ready[name.lower()])
@@ -92,20 +92,20 @@ def measure_connections(scene: Scene) -> list[Figure]:
 
 
 def _cost(scene: Scene, kind: str, pid: int, port: int) -> float:
-    """Give the KiB that a server takes for each of many idle connections."""
+    """Give the memory in KiB that a server needs for an idle connection, as the average of many."""
     count = IDLE_CONNECTIONS[kind]
-    # The first ones take memory that was free within the process.
+    # The first connections use memory that the process has allocated already.
     with scene.load(kind, port, count):
         before = resident_bytes(pid)
         with scene.load(kind, port, count):
             after = resident_bytes(pid)
-    # What both leave behind is taken away before the next measurement.
+    # The server closes these connections before the next measurement.
     sleep(1)
     return (after - before) / count / KIB
 
 
 def measure_resident(scene: Scene) -> list[Figure]:
-    """Memory of the server before anybody came, beside the bare imports."""
+    """Measure the memory of the server before its first client; the limit is importing its libraries."""
     with scene.limit("imports") as imports:
         ours, limit = resident_bytes(scene.pid) / MB, resident_bytes(imports.pid) / MB
     return [Figure("Memory of the idle process", "MB", ours, limit, True)]
@@ -122,4 +122,4 @@ BENCHMARKS: dict[str, Callable[[Scene], list[Figure]]] = {
     "download": measure_download,
     "sending": measure_sending,
 }
-"""In this order: memory is measured before work has spread it."""
+"""The benchmarks in their order: memory is measured first, before other work increases it."""

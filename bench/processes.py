@@ -1,4 +1,4 @@
-"""Processes of a benchmark: each tells one line of JSON when it is ready, and ends by its own number."""
+"""Processes of a benchmark: each prints a line of JSON when it is ready, and ends with its standard input."""
 
 import json
 import subprocess
@@ -13,14 +13,14 @@ from attrs import frozen
 from bench.machine import pin
 
 STOP_SECONDS = 20
-"""How long a process has to end by itself."""
+"""How long a process has to end by itself, in seconds."""
 
 
 @frozen
 class Child:
-    """A process that runs.
+    """A running process.
 
-    :ivar ready: what it told when it was ready.
+    :ivar ready: the value that it printed when it was ready.
     """
 
     process: subprocess.Popen[str]
@@ -28,11 +28,11 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Its process ID."""
         return self.process.pid
 
     def ask(self, line: str = "") -> Any:
-        """Write a line to it, and give the line of JSON with which it answers."""
+        """Write a line to its standard input, and give the value that it prints in answer."""
         print(line, file=self._stdin, flush=True)
         return _answer(self.process)
 
@@ -42,12 +42,12 @@ class Child:
 
 
 class ChildDied(Exception):
-    """A process ended before it had answered."""
+    """A process ended before it answered."""
 
 
 @contextmanager
 def running(arguments: Sequence[str], cpu: int) -> Iterator[Child]:
-    """Run ``python -m ARGUMENTS`` on a core; at the end its input closes, upon which it should end."""
+    """Run ``python -m ARGUMENTS`` on a core; at the end its standard input is closed, so that it ends."""
     process = start(["-m", *arguments], cpu)
     try:
         yield Child(process, _answer(process))
@@ -58,7 +58,7 @@ def running(arguments: Sequence[str], cpu: int) -> Iterator[Child]:
 def start(arguments: Sequence[str], cpu: int, log: Path | None = None) -> subprocess.Popen[str]:
     """Start Python on a core.
 
-    :param log: the file that its output goes to; a pipe to us unless given.
+    :param log: the file for its output; ``None`` means a pipe to this process.
     """
     command = [sys.executable, *arguments]
     if log is None:
@@ -68,7 +68,7 @@ def start(arguments: Sequence[str], cpu: int, log: Path | None = None) -> subpro
 
 
 def end(process: subprocess.Popen[str], terminate: bool = False) -> None:
-    """End a process: by closing its input or by SIGTERM, and by force if that does not help."""
+    """End a process by closing its standard input or by SIGTERM; kill it if that does not end it."""
     if process.stdin is not None:
         process.stdin.close()
     if terminate:
@@ -83,7 +83,7 @@ def end(process: subprocess.Popen[str], terminate: bool = False) -> None:
 
 
 def tell(answer: object) -> None:
-    """Be the process: answer whoever started this one."""
+    """Print an answer for the parent process, as a line of JSON."""
     print(json.dumps(answer), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The server under test, the limits and the load, for as long as a benchmark lasts."""
+"""The processes of a run: the installation with its server, the limits, and the load generators."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from attrs import evolve
 from mensagod.operations import lookups
 from mensagod.storage import failures
 from twisted.scripts.twistd import run
-# Thousands of lookups must be let through to be measured, but no more be counted at a time than ever.
+# Allow thousands of lookups, and shorten the window, so that no more rows than usual are counted.
 lookups.ALLOWANCE = evolve(lookups.ALLOWANCE, per_minute=10**9)
 failures.LOOKUP_WINDOW = timedelta(seconds=0.2)
 run()
@@ -34,29 +34,32 @@ run()
 
 @frozen
 class Scene:
-    """An installation with its server, started as users do.
+    """An installation with its running server.
 
-    :ivar description: what ``bench.installation`` told, which stands in the file ``told`` too.
-    :ivar pid: of the server.
+    :ivar description: the data that ``bench.installation`` printed.
+    :ivar description_file: a file with the same data, for the load generators.
+    :ivar pid: the process ID of the server.
     """
 
     directory: Path
     description: dict[str, Any]
-    told: Path
+    description_file: Path
     pid: int
     tcp: int
     tls: int
 
     def load(self, kind: str, port: int, connections: int) -> Any:
         """Run a load generator."""
-        return running(["bench.load", kind, str(port), str(connections), str(self.told)], OTHER_CPU)
+        return running(
+            ["bench.load", kind, str(port), str(connections), str(self.description_file)], OTHER_CPU
+        )
 
     def limit(self, name: str, *arguments: str) -> Any:
-        """Run what a figure is compared with."""
+        """Run the program of a limit."""
         return running([f"bench.limits.{name}", *arguments], SERVER_CPU)
 
     def queue_length(self) -> int:
-        """Tell how many messages are not delivered yet."""
+        """Give the number of messages that are not delivered yet."""
         connection = connect(self.description["database"])
         try:
             with connection.cursor() as cursor:
@@ -67,7 +70,7 @@ class Scene:
         return int(row[0]) if row else 0
 
     def wait_delivered(self) -> None:
-        """Wait until every message is delivered."""
+        """Wait until all messages are delivered."""
         deadline = monotonic() + START_SECONDS
         while self.queue_length() and monotonic() < deadline:
             sleep(0.05)
@@ -75,8 +78,8 @@ class Scene:
 
 @contextmanager
 def installation() -> Iterator[Scene]:
-    """Make an installation and run its server, both stopped and removed in the end."""
-    # Not in /tmp, which may be in memory, where an fsync costs nothing.
+    """Make an installation and run its server; stop and remove both at the end."""
+    # Not in /tmp: that may be in memory, where fsync costs nothing.
     with tempfile.TemporaryDirectory(prefix="mensagod-bench-", dir="/var/tmp") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -88,14 +91,14 @@ def installation() -> Iterator[Scene]:
 
 
 def _serve(directory: Path, database: Child, tcp: int, tls: int) -> Iterator[Scene]:
-    told = directory / "told.json"
-    told.write_text(json.dumps(database.ready))
+    description_file = directory / "description.json"
+    description_file.write_text(json.dumps(database.ready))
     config = str(directory / "site" / "serverconfig.toml")
     log = directory / "server.log"
     server = start(["-c", TWISTD, "-n", "--pidfile=", "mensagod", "--config", config], SERVER_CPU, log)
     try:
         _wait_ready(server, tcp, log)
-        yield Scene(directory, database.ready, told, server.pid, tcp, tls)
+        yield Scene(directory, database.ready, description_file, server.pid, tcp, tls)
     finally:
         end(server, terminate=True)
 
@@ -120,7 +123,7 @@ def _free_port() -> int:
 
 
 def raise_file_limit() -> None:
-    """Let the processes have as many connections as they are allowed to have at all."""
+    """Raise the soft limit of open files to the hard limit, for many connections."""
     import resource  # noqa: PLC0415
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -128,7 +131,7 @@ def raise_file_limit() -> None:
 
 
 def data_directory(scene: Scene) -> Path:
-    """Make a directory on the disk of the store, for a limit to write into."""
+    """Make a directory on the same disk as the store, for the files of a limit."""
     path = scene.directory / "limit"
     os.makedirs(path, exist_ok=True)
     return path

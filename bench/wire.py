@@ -1,4 +1,4 @@
-"""A client's side of the protocol over a plain blocking socket, as cheap as Python allows."""
+"""A minimal client of the protocol over a blocking socket, as fast as Python allows."""
 
 import base64
 import json
@@ -18,16 +18,16 @@ PIECE = 1024 * 1024
 
 
 class WrongAnswer(Exception):
-    """The server did not answer as it does when all is well."""
+    """The server did not answer as expected."""
 
 
 def frame(action: str, data: Mapping[str, str]) -> bytes:
-    """Make a request as it goes on the wire."""
+    """Make the frame of a request."""
     return encode_message(json.dumps({"Action": action, "Data": dict(data)}).encode())
 
 
 def open_socket(port: int, tls: bool = False, source: str = "127.0.0.1") -> socket.socket:
-    """Connect to loopback from one of its addresses and read the greeting."""
+    """Connect to loopback from the address ``source``, and read the greeting."""
     plain = socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(source, 0))
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection: socket.socket = _no_check().wrap_socket(plain) if tls else plain
@@ -38,12 +38,12 @@ def open_socket(port: int, tls: bool = False, source: str = "127.0.0.1") -> sock
             raise WrongAnswer("closed before the greeting")
         greeting += piece
     if b'"Code":200,' not in greeting:
-        raise WrongAnswer(f"not let in: {greeting!r}")
+        raise WrongAnswer(f"not admitted: {greeting!r}")
     return connection
 
 
 def exchange(connection: socket.socket, request: bytes) -> bytes:
-    """Send a request and give the answer, which must fit a single frame."""
+    """Send a request; give the answer, which must fit into one frame."""
     connection.sendall(request)
     answer = connection.recv(65535)
     while len(answer) < 3 or len(answer) < 3 + (answer[1] << 8 | answer[2]):
@@ -55,7 +55,7 @@ def exchange(connection: socket.socket, request: bytes) -> bytes:
 
 
 def ask(connection: socket.socket, action: str, data: Mapping[str, str]) -> dict[str, str]:
-    """Send a request, and give the fields of the answer, which must not be a refusal."""
+    """Send a request; give the fields of the answer, whose code must be below 300."""
     answer = json.loads(exchange(connection, frame(action, data)))
     if answer["Code"] >= 300:
         raise WrongAnswer(f"{action}: {answer}")
@@ -64,7 +64,7 @@ def ask(connection: socket.socket, action: str, data: Mapping[str, str]) -> dict
 
 
 def log_in(connection: socket.socket, person: Mapping[str, Any], organization_key: str) -> None:
-    """Log in as a member of the installation."""
+    """Log in as a user of the installation."""
     challenge = base64.b85encode(os.urandom(32))
     sealed = EncryptionKey.from_cryptostring(CryptoString.from_text(organization_key)).seal(challenge)
     ask(
@@ -83,14 +83,14 @@ def log_in(connection: socket.socket, person: Mapping[str, Any], organization_ke
 
 
 def download(connection: socket.socket, path: str, size: int, room: memoryview) -> None:
-    """Fetch a file into ``room``."""
+    """Download a file into ``room``."""
     ask(connection, "DOWNLOAD", {"Path": path})
     connection.sendall(frame("DOWNLOAD", {"Path": path, "Size": str(size)}))
     receive(connection, size, room)
 
 
 def receive(connection: socket.socket, size: int, room: memoryview) -> None:
-    """Read exactly ``size`` bytes, each over the last."""
+    """Receive exactly ``size`` bytes; each piece overwrites the one before."""
     while size:
         got = connection.recv_into(room, min(size, len(room)))
         if not got:
@@ -99,7 +99,7 @@ def receive(connection: socket.socket, size: int, room: memoryview) -> None:
 
 
 def _no_check() -> ssl.SSLContext:
-    """Take any certificate: it is our own, made a minute ago."""
+    """Make a context that accepts any certificate: the one of the server is self-signed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

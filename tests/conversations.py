@@ -1,4 +1,4 @@
-"""Connections without sockets: a peer, a clock, and a server of nothing but the commands of the test."""
+"""Conversations without sockets: a client, a clock, and a server that has only the commands of the test."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -51,12 +51,12 @@ T = TypeVar("T")
 
 DOMAIN = Domain.from_text("example.com")
 SOCKET_BUFFER = 65536
-"""From how many bytes that the peer has not taken a transport pauses its producer."""
+"""How many unread bytes make a transport pause its producer."""
 
 
 @frozen
 class Everything(Fields):
-    """All that a request has, as it is."""
+    """All fields of a request, unparsed."""
 
     data: Mapping[str, str]
 
@@ -78,7 +78,7 @@ Work = Callable[[Everything, Session], Awaitable[Outcome]]
 @implementer(IPlugin, ICommand)
 @frozen
 class Scripted:
-    """A command that does what the test says."""
+    """A command whose attributes and coroutine the test chooses."""
 
     name: str
     perform: Work
@@ -89,11 +89,11 @@ class Scripted:
 
 
 class FakeDatabase:
-    """A database that answers what the test says.
+    """A database whose results the test chooses.
 
-    :ivar available: whether it is there.
-    :ivar answers: for an interaction what it gives, or a function of its arguments that gives or raises it.
-    :ivar asked: which interactions ran, with their arguments.
+    :ivar available: whether the database is available.
+    :ivar answers: for each interaction its result, or a function of its arguments that returns or raises it.
+    :ivar asked: the interactions that ran, with their arguments.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class FakeDatabase:
     ) -> Deferred[T]:
         self.asked.append((interaction, *args))
         if interaction not in self.answers:
-            raise AssertionError(f"the test does not say what {interaction.__name__} gives")
+            raise AssertionError(f"the test has no result for {interaction.__name__}")
         answer = self.answers[interaction]
         return maybeDeferred(answer, *args, **kwargs) if callable(answer) else succeed(answer)
 
@@ -114,9 +114,9 @@ class FakeDatabase:
 
 
 class FakeSessions:
-    """Notes who comes and goes.
+    """Live sessions that record who enters and leaves.
 
-    :ivar updates: what :meth:`count_updates` gives, or raises.
+    :ivar updates: what :meth:`count_updates` returns or raises.
     """
 
     def __init__(self) -> None:
@@ -146,7 +146,7 @@ class FakeSessions:
 
 
 class FakeWorkers:
-    """Works at once, or when :attr:`gate` opens."""
+    """A worker pool that runs work at once, or once :attr:`gate` fires."""
 
     def __init__(self) -> None:
         self.gate: Deferred[None] | None = None
@@ -161,7 +161,7 @@ class FakeWorkers:
 
 
 class FakeDelivery:
-    """Counts how often it is woken."""
+    """A delivery that counts how often it is woken."""
 
     def __init__(self) -> None:
         self.woken = 0
@@ -171,34 +171,34 @@ class FakeDelivery:
 
 
 class FakeKeys:
-    """The keys of an organization that the test makes up."""
+    """The keys of an organization, made for the test."""
 
     def __init__(self) -> None:
         self.organization = OrganizationKeys()
         self.keyring: Keyring | None = Keyring(self.organization.primary, (self.organization.encryption,))
 
     async def refresh(self) -> None:
-        """Have nothing to learn."""
+        """Do nothing: the keys do not change."""
 
     async def newer(self, used: Keyring) -> Keyring | None:
         return None if used is self.keyring else self.keyring
 
     async def apply(self, step: ReplacementStep, expected: CryptoString) -> Replacement:
-        raise AssertionError("no test changes keys here")
+        raise AssertionError("no test may change the keys here")
 
 
 class FakeFollower:
-    """Notes whose cards changed."""
+    """A follower that records whose cards changed."""
 
     def __init__(self) -> None:
-        self.told: list[frozenset[WorkspaceID] | None] = []
+        self.changes: list[frozenset[WorkspaceID] | None] = []
 
     def tell(self, owners: frozenset[WorkspaceID] | None) -> None:
-        self.told.append(owners)
+        self.changes.append(owners)
 
 
 class FakeResolver:
-    """Knows the cards that the test gives it, and each owner to be in :data:`DOMAIN`."""
+    """A resolver with the cards of the test; all owners are in :data:`DOMAIN`."""
 
     def __init__(self) -> None:
         self.cards: dict[WorkspaceID, list[StoredEntry]] = {}
@@ -222,7 +222,7 @@ class FakeResolver:
 
 
 class Fakes:
-    """The parts of a server without sockets, threads, database and disk."""
+    """Fakes for the parts of a server, without sockets, threads, database and disk."""
 
     def __init__(self, clock: Clock) -> None:
         self.database = FakeDatabase()
@@ -255,10 +255,10 @@ class Fakes:
 
 @implementer(ITCPTransport)
 class Wire(StringTransport):
-    """A transport that notes each write, and whose peer may be slow to read.
+    """A transport that records each write, and whose peer may read slowly.
 
-    :ivar writes: what was written, one item a call.
-    :ivar waiting: bytes that the peer has not taken; it takes all at once unless :attr:`is_slow`.
+    :ivar writes: the data of each write.
+    :ivar waiting: how many bytes the peer has not read yet; it reads all at once unless :attr:`is_slow`.
     """
 
     def __init__(self, host: str) -> None:
@@ -284,7 +284,7 @@ class Wire(StringTransport):
                 self.producer.pauseProducing()
 
     def take(self) -> None:
-        """The peer takes all that was written."""
+        """Have the peer read all that was written."""
         self.waiting = 0
         if self.producer is not None and self.producer_paused:
             self.producer_paused = False
@@ -314,14 +314,14 @@ class Wire(StringTransport):
 
     @property
     def closed(self) -> bool:
-        """Whether the server has ended the connection, in one way or the other."""
+        """Whether the server has closed, half-closed or aborted the connection."""
         return self.disconnecting or self.half_closed or self.aborted
 
 
 class Peer:
     """A client at the other end of a connection.
 
-    :ivar refused_bytes: what the server would not read.
+    :ivar refused_bytes: the bytes that the server has not read yet, because it paused reading.
     """
 
     def __init__(self, factory: MensagoFactory, host: str) -> None:
@@ -345,12 +345,12 @@ class Peer:
 
     @property
     def stream(self) -> bytes:
-        """All that came after the greeting."""
+        """All bytes after the greeting."""
         return b"".join(self.wire.writes[1:])
 
     @property
     def answers(self) -> list[Response]:
-        """All that came after the greeting, as messages."""
+        """All messages after the greeting."""
         decoder = FrameDecoder(30_000_000)
         decoder.receive(self.stream)
         found = []
@@ -369,40 +369,40 @@ class Peer:
         return self.answers[-1]
 
     def send(self, data: bytes) -> None:
-        """Send bytes, of which the server reads as many as it likes."""
+        """Send bytes; the server reads them until it pauses reading."""
         waiting = self.refused_bytes + data
         sent = 0
         while sent < len(waiting) and self.wire.reading and not self.lost and not self.wire.aborted:
             piece = waiting[sent : sent + SOCKET_BUFFER]
             sent += len(piece)
             self.protocol.dataReceived(piece)
-            self.let_turns()
+            self.run_pending_calls()
         self.refused_bytes = waiting[sent:]
 
-    def let_turns(self) -> None:
-        """Let the reactor come round until nothing is left to do now."""
+    def run_pending_calls(self) -> None:
+        """Run the delayed calls that are due, until there are none."""
         while any(call.getTime() <= self.clock.seconds() for call in self.clock.getDelayedCalls()):
             self.clock.advance(0)
 
     def ask(self, action: str, **fields: str) -> None:
-        """Send a request; dashes in names are underscores."""
+        """Send a request; underscores in the names of fields become dashes."""
         self.send(request(action, **fields))
 
     def lose(self) -> None:
-        """The connection is gone."""
+        """Lose the connection."""
         self.lost = True
         self.wire.disconnecting = True
         self.protocol.connectionLost(Failure(connectionDone.value))
 
 
 def request(action: str, **fields: str) -> bytes:
-    """Give the frames of a request."""
+    """Make the frames of a request."""
     data = {name.replace("_", "-"): value for name, value in fields.items()}
     return encode_message(Request(action, data).to_bytes())
 
 
 def make_member(workspace: WorkspaceID | None = None, *, is_admin: bool = False) -> Member:
-    """Make somebody who is logged in."""
+    """Make a member."""
     wid = workspace or WorkspaceID.random()
     return Member(
         workspace=wid,
@@ -421,7 +421,7 @@ async def answer_ok(asked: Everything, session: Session) -> Outcome:
 
 @frozen
 class Held:
-    """A command that waits until the test lets it go on."""
+    """A command that waits until the test fires its gate."""
 
     begun: list[Everything] = field(factory=list)
     gates: list[Deferred[Outcome]] = field(factory=list)
@@ -434,7 +434,7 @@ class Held:
 
 
 class Installed:
-    """Commands that a test can exchange."""
+    """A registry of commands that the test can replace."""
 
     def __init__(self) -> None:
         self.registry = CommandRegistry.of(())
@@ -444,13 +444,13 @@ class Installed:
 
 
 class ConversationTestCase(SynchronousTestCase):
-    """A server with the commands ECHO, HOLD and those of the session, and a clock.
+    """A server with a clock and the commands ECHO, HOLD, CANCEL, IDLE, LOGOUT and QUIT.
 
     :ivar fakes: the parts of the server.
     """
 
     def setUp(self) -> None:
-        """Time passes when a test says so."""
+        """Make the server and its clock, which the test advances."""
         self.clock = Clock()
         self.fakes = Fakes(self.clock)
         self.server = self.fakes.server
@@ -461,7 +461,7 @@ class ConversationTestCase(SynchronousTestCase):
         self.commands()
 
     def commands(self, *more: Any) -> None:
-        """Add commands: the test's own, or some of the product."""
+        """Add commands: of the test, or of mensagod."""
         built_in = (sessions.Cancel(), sessions.Idle(), sessions.Logout(), sessions.Quit())
         own: Iterable[Any] = (Scripted("ECHO", answer_ok), Scripted("HOLD", self.held.perform), *more)
         self.installed.registry = CommandRegistry.of((*built_in, *own))
@@ -476,16 +476,16 @@ class ConversationTestCase(SynchronousTestCase):
         return Peer(self.factory, host)
 
     def member(self, *, is_admin: bool = False) -> Peer:
-        """Connect somebody who is logged in."""
+        """Connect a member."""
         peer = self.connect()
         peer.session.enter(make_member(is_admin=is_admin))
         return peer
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, a second at a time."""
+        """Advance the clock, a second at a time."""
         for _ in range(int(seconds)):
             self.clock.advance(1)
 
     def logged(self, error: type[BaseException]) -> list[Failure]:
-        """Give the errors of this type that were logged."""
+        """Give the logged failures of this type, and accept them."""
         return cast("list[Failure]", self.flushLoggedErrors(error))

@@ -1,1 +1,1 @@
-"""The limits: the least that could do the same work, written with the same tools and measured alike."""
+"""The limits: minimal programs that do the same work with the same libraries, measured in the same way."""

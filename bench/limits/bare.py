@@ -1,7 +1,7 @@
-"""A Twisted server with our framing and JSON and nothing else: ``python -m bench.limits.bare DESCRIPTION``.
+"""A bare Twisted server with only framing and JSON: ``python -m bench.limits.bare DESCRIPTION``.
 
-It answers every request with 200; GETWID after the product's own statement, through adbapi alone. It is the
-limit for IDLE, GETWID and the memory of connections.
+It answers every request with 200; for GETWID it runs the query of mensagod through adbapi. It is the limit
+for IDLE, GETWID and the memory of connections.
 """
 
 import json
@@ -49,7 +49,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class Bare(Protocol):
-    """Frames in, frames out."""
+    """Reads requests and writes responses."""
 
     transport: ITCPTransport
 
@@ -58,7 +58,7 @@ class Bare(Protocol):
         self.buffer = b""
 
     def connectionMade(self) -> None:
-        """Greet."""
+        """Send the greeting."""
         self.transport.setTcpNoDelay(True)
         self.transport.write(GREETING)
 
@@ -82,7 +82,7 @@ class Bare(Protocol):
             self.answer({})
 
     def found(self, rows: list[Any]) -> None:
-        """Answer with what the database gave."""
+        """Answer with the workspace that the query found."""
         self.answer({"Workspace-ID": str(rows[0].id)})
 
     def answer(self, data: dict[str, str]) -> None:

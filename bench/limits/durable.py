@@ -1,4 +1,4 @@
-"""What SEND does, made durable by hand: ``python -m bench.limits.durable DESCRIPTION DIRECTORY``.
+"""Writes files and rows durably, as SEND does: ``python -m bench.limits.durable DESCRIPTION DIRECTORY``.
 
 For each line ``THREADS SECONDS`` on its input that many threads write a file, fsync it and its directory, and
 commit one row; the answer is how many of these were done a second.
@@ -19,7 +19,7 @@ from bench.processes import tell
 
 
 def write(directory: int, name: str, content: bytes) -> None:
-    """Make a file that survives a power failure."""
+    """Write a file durably: fsync the file and its directory."""
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
     os.write(descriptor, content)
     os.fsync(descriptor)
@@ -28,7 +28,7 @@ def write(directory: int, name: str, content: bytes) -> None:
 
 
 def work(database: dict[str, Any], path: str, content: bytes, end: float, done: list[int]) -> None:
-    """Do one after the other until the time is over."""
+    """Write files and rows until the time is over."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     connection = psycopg2.connect(**database)
     count = 0
@@ -44,7 +44,7 @@ def work(database: dict[str, Any], path: str, content: bytes, end: float, done: 
 
 
 def rate(database: dict[str, Any], path: str, content: bytes, threads: int, seconds: float) -> float:
-    """Give how many were done a second."""
+    """Give the number of files and rows written per second."""
     done: list[int] = []
     begin = perf_counter()
     # Each sender has a directory of its own in the product, too.

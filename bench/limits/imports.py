@@ -1,4 +1,4 @@
-"""A process that only imports what the server is built on: the limit for its memory at rest."""
+"""A process that only imports the server's libraries: the limit for the memory of the idle server."""
 
 import sys
 

@@ -14,7 +14,7 @@ PIECE = 128 * 1024
 
 
 def serve(connection: socket.socket, path: str) -> None:
-    """Send the file as often as it is asked for."""
+    """Send the file once for each byte received."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.sendall(GREETING)
     while connection.recv(1):
@@ -24,7 +24,7 @@ def serve(connection: socket.socket, path: str) -> None:
 
 
 def accept(listening: socket.socket, path: str) -> None:
-    """Serve one after the other."""
+    """Serve one connection after the other."""
     while True:
         connection, _ = listening.accept()
         with connection:

@@ -1,1 +1,1 @@
-"""The commands of the protocol, one module a family (spec 04), and how they are found."""
+"""The commands of the protocol, one module for each family (spec 04), and their registry and dispatch."""

@@ -1,4 +1,4 @@
-"""Who may use a command: closed by default (spec 04, first paragraph)."""
+"""Audiences: which kinds of clients may use a command (spec 04, first paragraph)."""
 
 from enum import Flag, auto
 
@@ -7,27 +7,27 @@ from mensagod.sessions.who import Member, Operator, PeerServer, Who
 
 
 class Audience(Flag):
-    """The kinds of clients that a command is for; a command is for nobody else."""
+    """A set of kinds of clients. A command must name its audience; all other clients are refused."""
 
     STRANGER = auto()
-    """Who is not logged in."""
+    """Clients that are not logged in."""
     MEMBER = auto()
-    """Who is logged in to a workspace, the administrator among them."""
+    """Clients that are logged in to a workspace, including the administrator."""
     ADMINISTRATOR = auto()
-    """Who is logged in as the workspace named ``admin``."""
+    """Clients that are logged in to the workspace named ``admin``."""
     SERVER = auto()
-    """The server of another organization that has proved itself."""
+    """Authenticated servers of other organizations."""
     OPERATOR = auto()
-    """Whoever may open the operator's socket on this machine."""
+    """The operator, on the operator's Unix socket."""
 
     CLIENTS = STRANGER | MEMBER
-    """Every client, logged in or not."""
+    """Strangers and members."""
     EVERYBODY = CLIENTS | SERVER | OPERATOR
-    """Everybody."""
+    """All kinds of clients."""
 
 
 def audience_of(who: Who) -> Audience:
-    """Tell as what somebody asks for a command."""
+    """Give the audience that a client belongs to."""
     match who:
         case Member():
             return Audience.MEMBER | Audience.ADMINISTRATOR if who.is_admin else Audience.MEMBER
@@ -39,19 +39,19 @@ def audience_of(who: Who) -> Audience:
 
 
 def admit(audience: Audience, who: Who) -> None:
-    """Let somebody by who may use a command for this audience.
+    """Return if a client belongs to the audience of a command.
 
-    :raises LoginRequired: to a stranger, where one must be somebody.
-    :raises StateMismatch: to whoever is somebody, where only strangers are meant: at a second login.
-    :raises Forbidden: to everybody else.
+    :raises LoginRequired: if the client is a stranger.
+    :raises StateMismatch: if the command is only for strangers, as in a second login.
+    :raises Forbidden: in all other cases.
     """
-    asking = audience_of(who)
-    if not audience & asking:
-        raise _refusal(audience, asking)
+    client = audience_of(who)
+    if not audience & client:
+        raise _refusal(audience, client)
 
 
-def _refusal(audience: Audience, asking: Audience) -> CommandError:
-    if asking is Audience.STRANGER:
+def _refusal(audience: Audience, client: Audience) -> CommandError:
+    if client is Audience.STRANGER:
         return LoginRequired()
     if audience is Audience.STRANGER:
         return StateMismatch()

@@ -1,4 +1,4 @@
-"""What commands demand of a session before they run (spec 04)."""
+"""Demands: conditions that a session must meet before a command is performed (spec 04)."""
 
 from datetime import timedelta
 from typing import Final
@@ -15,48 +15,48 @@ from mensagod.status import Status
 from mensagod.storage.failures import Limit
 
 FAILURES: Final = frozenset({Status.UNAUTHORIZED, Status.AUTHENTICATION_FAILURE})
-"""The answers that count as failures of whoever had to prove something."""
+"""The answers that count as failed authentication."""
 
 
 @implementer(IDemand)
 @frozen
 class AtStage:
-    """The login of a stranger has come as far as :attr:`stage`, and no farther."""
+    """The client's login is at :attr:`stage`."""
 
     stage: Stage
 
     async def require(self, session: Session) -> None:
-        """:raises StateMismatch: if it has not."""
+        """:raises StateMismatch: if it is at another stage."""
         if session.login.stage is not self.stage:
             raise StateMismatch
 
     async def conclude(self, session: Session, fault: CommandError | None) -> CommandError | None:
-        """Leave the answer as it is."""
+        """Do not change the answer."""
         return fault
 
 
 @implementer(IDemand)
 @frozen
 class Guarded:
-    """The client's address is not locked out for failing too often (spec 04, *Failure limits*).
+    """The client's source is not locked out after too many failures (spec 04, *Failure limits*).
 
-    Each answer of :attr:`failures` counts as one more failure of this kind; the one that reaches
-    ``security.max_failures`` is answered 405 with ``Lock-Time`` instead, and the connection closes. Until the
-    lockout is over each try is 407. A success forgets the failures.
+    Each answer in :attr:`failures` counts as a failure. The one that reaches ``security.max_failures`` is
+    answered 405 with ``Lock-Time`` instead, and the connection closes. Until the lockout ends each attempt is
+    answered 407. A success clears the failures.
 
-    :ivar kind: what fails, one of the kinds that the database knows.
-    :ivar failures: the answers that count.
+    :ivar kind: the kind of failure, one of those that the database accepts.
+    :ivar failures: the statuses that count as failures.
     """
 
     kind: str
     failures: frozenset[Status] = field(default=FAILURES)
 
     async def require(self, session: Session) -> None:
-        """:raises mensagod.operations.lockouts.LockedOut: if the address is locked out."""
+        """:raises mensagod.operations.lockouts.LockedOut: if the source is locked out."""
         await refuse_locked(session.server.database, self._limit(session), session.source)
 
     async def conclude(self, session: Session, fault: CommandError | None) -> CommandError | None:
-        """Count a failure, or forget those before a success."""
+        """Count a failure, or clear the failures after a success."""
         database, limit = session.server.database, self._limit(session)
         if fault is None:
             await clear_failures(database, limit, session.source)
@@ -72,8 +72,10 @@ class Guarded:
         return self.limit(security.max_failures, security.lockout_delay_min)
 
     def limit(self, most: int, minutes: int) -> Limit:
-        """Give what is counted for this kind: the failures within so many minutes, which is how long one
-        that is too much locks out.
+        """Give the limit for this kind of failure.
+
+        :param most: the number of failures that locks a source out.
+        :param minutes: the time in which they are counted, and the length of the lockout.
         """
         duration = timedelta(minutes=minutes)
         return Limit(self.kind, most, duration, duration)

@@ -1,7 +1,21 @@
-"""From a message to what is answered: the one place where every failure becomes an answer (spec 04).
+"""Dispatch: a message becomes a request, and the command that it names is performed (spec 04).
 
-The checks come in this order: the action is known; who asks belongs to the command's audience; the command's
-demands; its fields, in their order; then what the command itself asks.
+How it works and why. This is the only place where exceptions become answers, so commands and operations
+simply raise. A :class:`mensagod.errors.CommandError` is answered with its status. A Deferred that was
+cancelled and a command that was given up have no answer. Every other exception is a bug: it is logged with
+its traceback under an incident ID, and answered 300 with that ID.
+
+The checks come in this order:
+
+1. The message is a well-formed request.
+2. If a command waits for a further request, the request is that one; otherwise the waiting command is given
+up. 3. The action is the name of a command.
+4. The client belongs to the command's audience.
+5. The command's demands are met, in their order.
+6. The command's fields are present and well-formed, in their order.
+7. The conditions of the command itself.
+
+An answer 200 to a member also gets ``UpdateCount`` if other devices have changed something.
 """
 
 import sys
@@ -17,7 +31,7 @@ from mensagod.commands.interfaces import ICommand, IDemand
 from mensagod.errors import CommandError, ServerUnavailable, StateMismatch, Terminated
 from mensagod.process.open_files import are_exhausted
 from mensagod.sessions.exchange import Exchange, GivenUp
-from mensagod.sessions.outcomes import Hangup, Outcome, Said
+from mensagod.sessions.outcomes import Hangup, NextInstruction, Outcome
 from mensagod.sessions.session import Session
 from mensagod.status import Status
 from mensagod.wire.messages import LongResponse, MalformedRequest, Request, Response
@@ -26,7 +40,7 @@ _log = Logger(namespace="mensagod.session")
 
 
 class Commands(Protocol):
-    """The commands that clients may ask for."""
+    """The commands that are installed."""
 
     def find(self, action: str) -> ICommand:
         """Give the command of this name; :class:`mensagod.errors.BadRequest` if there is none."""
@@ -34,14 +48,14 @@ class Commands(Protocol):
 
 @frozen
 class Dispatch:
-    """Has commands performed for sessions, one at a time for each."""
+    """Performs the commands that clients request, one at a time for each session."""
 
     commands: Commands
 
-    def take(self, session: Session, message: bytes) -> Said:
-        """Take one message of a client; give what is answered, or a Deferred that fires with it.
+    def take(self, session: Session, message: bytes) -> NextInstruction:
+        """Begin the command in a message, or resume the one that waits for it; give the next instruction.
 
-        :raises CancelledError: as the only failure; the connection is of no more use.
+        :raises CancelledError: the only exception; the connection must then be aborted.
         """
         try:
             request = Request.from_bytes(message)
@@ -59,12 +73,14 @@ class Dispatch:
         return exchange.begin(self._answer(request, session))
 
     async def _answer(self, request: Request, session: Session) -> Outcome:
-        """Answer a request. Every failure but a cancellation becomes an answer here and nowhere else."""
+        """Perform a request; every exception but a cancellation becomes an answer here and nowhere else."""
         before = session.member
         try:
             outcome = await self._perform(request, session)
             if not isinstance(outcome, Outcome):
-                raise TypeError(f"{request.action} gave no outcome but {type(outcome).__name__}")
+                raise TypeError(
+                    f"{request.action} returned {type(outcome).__name__}, which is not an outcome"
+                )
         except (CancelledError, GivenUp):
             raise
         except CommandError as error:
@@ -93,7 +109,7 @@ class Dispatch:
 async def _perform_guarded(
     command: ICommand, demands: tuple[IDemand, ...], request: Request, session: Session
 ) -> Outcome:
-    """Perform a command inside its demands: each is asked before it, and told how it ended."""
+    """Perform a command inside its demands: each is checked before it, and told its result afterwards."""
     if not demands:
         return await command.perform(command.fields.read(request), session)
     demand, *others = demands
@@ -110,7 +126,7 @@ async def _perform_guarded(
 
 
 def _refuse_malformed(session: Session, error: MalformedRequest) -> Outcome:
-    """Answer what is no request; who sends nothing else is sent away (spec 01, *Requests*)."""
+    """Answer a malformed request; after too many in a row the connection closes (spec 01, *Requests*)."""
     session.malformed += 1
     limit = session.server.config.security.max_bad_requests
     if limit and session.malformed >= limit:
@@ -119,10 +135,10 @@ def _refuse_malformed(session: Session, error: MalformedRequest) -> Outcome:
 
 
 def report_incident(session: Session, action: str) -> Response:
-    """Log the current exception, which only a fault of ours can have raised; give the answer to it.
+    """Log the exception being handled, which is a bug in the server; give the answer to it.
 
-    The client hears no more than the number to quote. That no more files can be opened is nobody's fault, and
-    passes.
+    The answer has nothing but the incident ID. An exhausted limit of open files is no bug and temporary: it
+    is answered 303.
     """
     if are_exhausted(sys.exc_info()[1]):
         _log.error("{action}: no more files can be opened", action=action, session=session.id)
@@ -139,9 +155,9 @@ def report_incident(session: Session, action: str) -> Response:
 
 
 async def _add_update_count(session: Session, response: Response) -> Response:
-    """Add how much other devices changed, if they did (spec 04, *Update notification*).
+    """Add ``UpdateCount`` if other devices have changed something (spec 04, *Update notification*).
 
-    What the command did stands, so nothing that goes wrong here may spoil its answer.
+    The command has taken effect, so a failure here must not change its answer.
     """
     member = session.member
     if member is None or response.status is not Status.OK or "UpdateCount" in response.data:

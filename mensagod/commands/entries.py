@@ -1,4 +1,4 @@
-"""ADDENTRY and REVOKE: how a user's own card grows, in two steps (spec 04, *Identity*)."""
+"""ADDENTRY and REVOKE: adding an entry to one's own keycard, in two steps (spec 04, *Identity*)."""
 
 from mensagod.commands.audience import Audience
 from mensagod.commands.interfaces import Command
@@ -15,7 +15,7 @@ _SIGNED = ("Organization-Signature", "Previous-Hash", "Hash")
 
 
 class AddEntry(Command):
-    """Add an entry to the card of the workspace that is logged in."""
+    """Add an entry to the keycard of the workspace that is logged in."""
 
     name = "ADDENTRY"
     audience = Audience.MEMBER
@@ -25,19 +25,20 @@ class AddEntry(Command):
     async def perform(self, asked: AddEntryFields, session: Session) -> Outcome:
         """100 with ``Organization-Signature``, ``Previous-Hash``, ``Hash``; then 200.
 
-        The workspace's name is the entry's from then on.
+        The User-ID of the entry becomes the name of the workspace.
 
-        411 for what cannot be read or is not this workspace's; 412 for what is incomplete, of another time,
-        or does not follow the current entry (another client was faster); 413 for a wrong signature; 408 with
-        ``Field`` for a User-ID that is taken, and 405, 407 and 414 as for lookups (GETWID). 414 for too many
-        entries within an hour, or former names.
+        411 if the entry cannot be parsed or belongs to another workspace; 412 if it is incomplete, not valid
+        at this time, or does not follow the current entry (for instance because another client has added one
+        meanwhile); 413 for a wrong signature; 408 with ``Field`` for a User-ID that is taken; 405, 407 and
+        414 as for lookups (GETWID), because a User-ID counts as one. 414 for too many entries within an
+        hour, or too many former names.
         """
         base = read_base(asked.base_entry, member_of(session), revocation=False)
         return await _add(base, session)
 
 
 class Revoke(Command):
-    """Revoke the current entry of the workspace's card, and begin anew with other keys."""
+    """Revoke the current entry of the workspace's keycard; the new entry has new keys."""
 
     name = "REVOKE"
     audience = Audience.MEMBER
@@ -47,8 +48,8 @@ class Revoke(Command):
     async def perform(self, asked: RevokeFields, session: Session) -> Outcome:
         """As ADDENTRY.
 
-        The entry has ``Revoke``, the hash of the current one, new keys, and no Custody-Signature. 401 for a
-        wrong password.
+        The new entry has ``Revoke`` with the hash of the current one, new keys, and no Custody-Signature.
+        401 for a wrong password.
         """
         member = member_of(session)
         base = read_base(asked.base_entry, member, revocation=True)
@@ -57,7 +58,7 @@ class Revoke(Command):
 
 
 async def _add(base: UserEntry, session: Session) -> Response:
-    """Sign the entry for the organization, wait for the user to sign it, and add it."""
+    """Sign an entry for the organization, wait for the user's signature, and add it."""
     server = session.server
     offer = await countersign_entry(server, member_of(session), base, session.source)
     signed = {line: offer.entry.fields[line] for line in _SIGNED}

@@ -1,4 +1,4 @@
-"""SELECT, LIST, EXISTS, DOWNLOAD: looking at files and fetching them (spec 04, *Files*)."""
+"""SELECT, LIST, EXISTS, DOWNLOAD: finding and downloading files (spec 04, *Files*)."""
 
 from mensagod.commands.audience import Audience
 from mensagod.commands.interfaces import Command
@@ -18,7 +18,7 @@ from mensagod.wire.messages import Response
 
 
 class Select(Command):
-    """Make a directory the current one."""
+    """Set the current directory."""
 
     name = "SELECT"
     audience = Audience.MEMBER
@@ -33,28 +33,31 @@ class Select(Command):
 
 
 class Exists(Command):
-    """Tell whether a file or directory is there."""
+    """Tell whether a file or directory exists."""
 
     name = "EXISTS"
     audience = Audience.MEMBER
     fields = ExistsFields
 
     async def perform(self, asked: ExistsFields, session: Session) -> Outcome:
-        """200 if it is, 404 if not."""
+        """200 if it exists, 404 if not."""
         if not await exists(session.server, member_of(session), asked.path):
             raise NotFound("No such file or directory")
         return Response(Status.OK)
 
 
 class List(Command):
-    """Give the names of a directory's files, all or those since a time."""
+    """List the names of a directory's files: all, or those since a time."""
 
     name = "LIST"
     audience = Audience.MEMBER
     fields = ListFields
 
     async def perform(self, asked: ListFields, session: Session) -> Outcome:
-        """200 with ``FileCount``, and ``Files`` if there are any; 404; 414 for too long an answer."""
+        """200 with ``FileCount``, and ``Files`` if there are any.
+
+        404 for an unknown directory; 414 if the answer would be too long.
+        """
         member = member_of(session)
         names = await list_names(session.server, member, asked.path or member.directory, asked.time)
         data = {"FileCount": str(len(names))}
@@ -64,7 +67,7 @@ class List(Command):
 
 
 class Download(Command):
-    """Fetch a file, in two steps: its size, then its bytes."""
+    """Download a file, in two steps: its size, then its bytes."""
 
     name = "DOWNLOAD"
     audience = Audience.MEMBER
@@ -72,7 +75,7 @@ class Download(Command):
     more_fields = (DownloadDataFields,)
 
     async def perform(self, asked: DownloadFields, session: Session) -> Outcome:
-        """100 with ``Size``; then the bytes, and no answer after them. 404."""
+        """100 with ``Size``, then the bytes without a final answer; 404 for an unknown file."""
         stored = await open_file(session.server, member_of(session), asked.path, asked.offset)
         try:
             offer = Response(Status.CONTINUE, data={"Size": str(stored.size)})

@@ -1,4 +1,4 @@
-"""What a command is, for the built-in ones and for an operator's own (spec 04)."""
+"""Interfaces of commands and demands, for the built-in ones and for plugins of the operator (spec 04)."""
 
 from typing import Any, ClassVar
 
@@ -13,53 +13,57 @@ from mensagod.wire.fields import Fields, NoFields
 
 
 class IDemand(Interface):
-    """A condition that a session must meet before a command's fields are looked at."""
+    """A condition that a session must meet before the fields of a request are read."""
 
     async def require(session: Session) -> None:
-        """Return if the session meets it.
+        """Return if the session meets the condition.
 
         :raises mensagod.errors.CommandError: if it does not; the command is not performed.
         """
 
     async def conclude(session: Session, fault: CommandError | None) -> CommandError | None:
-        """Take note of how the command ended: with a fault, or well. Give the fault to answer.
+        """Note how the command ended; give the error to answer, or ``None`` to keep the command's outcome.
 
-        Called once for each :meth:`require` that returned, also if a later demand or the fields refuse.
+        Called once for each :meth:`require` that returned, also if a later demand or a field was refused.
+
+        :param fault: the error that ended the command; ``None`` if it succeeded.
         """
 
 
 class ICommand(Interface):
     """A command of the protocol, found as a plugin.
 
-    One object serves all sessions at once: it keeps no state of its own. An object that provides this
-    interface and :class:`twisted.plugin.IPlugin`, in a module of ``twisted/plugins``, is a command of
-    the server from its next start on. :class:`Command` has what most need.
+    One object serves all sessions at once, so it must not keep state. To add a command, put an object that
+    provides this interface and :class:`twisted.plugin.IPlugin` into a module of ``twisted/plugins``, and
+    restart the server. :class:`Command` is the usual base class.
     """
 
-    name: str = Attribute("The Action, in upper case, that clients ask for.")
+    name: str = Attribute("The Action of its requests, in upper case.")
 
-    audience: Audience = Attribute("Who may use it. There is no default: a command is for nobody else.")
+    audience: Audience = Attribute("The kinds of clients that may use it; there is no default.")
 
-    demands: tuple[IDemand, ...] = Attribute("What a session must meet before the command runs, in order.")
+    demands: tuple[IDemand, ...] = Attribute("The conditions that are checked before the fields, in order.")
 
-    fields: type[Fields] = Attribute("The fields of the request.")
+    fields: type[Fields] = Attribute("The fields of its request.")
 
-    more_fields: tuple[type[Fields], ...] = Attribute("Those of the further requests that it may wait for.")
+    more_fields: tuple[type[Fields], ...] = Attribute(
+        "The fields of the further requests that it may wait for."
+    )
 
     async def perform(asked: Any, session: Session) -> Outcome:
-        """Do what was asked for and say what to answer.
+        """Perform the command; give its outcome.
 
-        :param asked: an instance of :attr:`fields`.
-        :raises mensagod.errors.CommandError: a condition that the client is told. Anything else that is
-            raised is a fault of the server: the client gets a 300 with an incident id.
+        :param asked: the fields of the request, an instance of :attr:`fields`.
+        :raises mensagod.errors.CommandError: an error that is answered with its status. Every other
+            exception is a bug: it is answered 300 with an incident ID, and logged.
         """
 
 
 @implementer(IPlugin, ICommand)
 class Command:
-    """A command without demands and fields; a subclass has a name, an audience, and ``perform``.
+    """The usual base class; a subclass sets a name, an audience, and ``perform``, and maybe the rest.
 
-    The docstring of the class, and that of ``perform``, are its entry in the reference.
+    The docstrings of the class and of ``perform`` become its entry on the reference page.
     """
 
     name: ClassVar[str]
@@ -69,5 +73,5 @@ class Command:
     more_fields: ClassVar[tuple[type[Fields], ...]] = ()
 
     async def perform(self, asked: Any, session: Session) -> Outcome:
-        """Do what was asked for and say what to answer."""
+        """Perform the command; give its outcome."""
         raise NotImplementedError(f"{type(self).__name__} has no perform")

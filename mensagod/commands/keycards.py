@@ -1,4 +1,4 @@
-"""GETCARD, with its older names ORGCARD and USERCARD: a keycard's entries (spec 04, *Identity*)."""
+"""GETCARD, its older forms ORGCARD and USERCARD, and TRANSFER: reading keycards (spec 04, *Identity*)."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -25,7 +25,7 @@ from mensagod.wire.messages import LongResponse, Response
 
 
 class GetCard(Command):
-    """Give the entries of a keycard, in two steps."""
+    """Give the entries of a keycard, in two steps: the size, then the entries."""
 
     name: ClassVar[str] = "GETCARD"
     audience = Audience.CLIENTS | Audience.SERVER
@@ -38,7 +38,8 @@ class GetCard(Command):
     ) -> Outcome:
         """104 with ``Item-Count`` and ``Total-Size``, then 200 with these and ``Card-Data``.
 
-        404. An Owner with a user ID of ours counts as a lookup (GETWID).
+        404 for an unknown owner or entry. An Owner with a user ID in one of the server's domains counts as a
+        lookup (GETWID).
         """
         if asked.end is not None and asked.end < asked.start:
             raise BadRequest("End-Index is before Start-Index")
@@ -51,17 +52,17 @@ class GetCard(Command):
         return await self._give([entry.text for entry in found], session)
 
     async def _give(self, entries: Sequence[str], session: Session) -> Response:
-        """Tell the size of the card as it is now, then give it.
+        """Offer a keycard by its size; give it when the client asks for it.
 
-        The entries are those that the cache has; composed before they are wanted, they would take memory for
-        every offer.
+        The entries are shared with the cache. The answer is composed only then, so that an open offer takes
+        no memory.
         """
         sizes = {"Item-Count": str(len(entries)), "Total-Size": str(sum(map(framed_size, entries)))}
         await session.again(Response(Status.TRANSFER, data=sizes), TransferFields)
         return Response(self.last_status, data={**sizes, "Card-Data": compose_card_data(entries)})
 
     async def _give_large(self, owner: WorkspaceID, extent: Extent, session: Session) -> LongResponse:
-        """Tell the size of a large card, then read its entries one by one, while the client takes them."""
+        """Offer a large keycard by its size; then read its entries as fast as the client takes them."""
         size = extent.size + extent.count * FRAME_SIZE
         sizes = {"Item-Count": str(extent.count), "Total-Size": str(size)}
         await session.again(Response(Status.TRANSFER, data=sizes), TransferFields)
@@ -75,7 +76,7 @@ class GetCard(Command):
 
 
 class OrgCard(GetCard):
-    """Older name of GETCARD for the organization; its last answer is 104."""
+    """Older form of GETCARD for the organization's keycard; its last answer is 104."""
 
     name = "ORGCARD"
     fields = OrgCardFields
@@ -83,7 +84,7 @@ class OrgCard(GetCard):
 
 
 class UserCard(GetCard):
-    """Older name of GETCARD with Owner; its last answer is 104."""
+    """Older form of GETCARD with a required Owner; its last answer is 104."""
 
     name = "USERCARD"
     fields = UserCardFields
@@ -91,20 +92,20 @@ class UserCard(GetCard):
 
 
 class Transfer(Command):
-    """Have the keycard sent that GETCARD offered; alone it is out of place."""
+    """Ask for the keycard that GETCARD has offered; refused where there is no offer."""
 
     name = "TRANSFER"
     audience = Audience.CLIENTS | Audience.SERVER
 
     async def perform(self, asked: NoFields, session: Session) -> Outcome:
-        """400: no card was offered."""
+        """400: no keycard was offered."""
         raise BadRequest("No keycard was asked for")
 
 
 async def _find_owner(owner: Owner, session: Session) -> WorkspaceID:
-    """Find whose card is asked for; the organization only a domain means, no ID.
+    """Find the owner of the requested keycard; the organization is named only by a domain, not by an ID.
 
-    :raises NotFound: if nobody here has that ID, name or domain, or has it in another domain.
+    :raises NotFound: if there is no such ID, name or domain here, or the ID belongs to another domain.
     """
     if isinstance(owner, WorkspaceID):
         return await _find_workspace(owner, None, session)

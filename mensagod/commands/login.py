@@ -31,7 +31,7 @@ _log = Logger(namespace="mensagod.commands.login")
 
 
 class Login(Command):
-    """Begin a login: name the workspace, and have the server prove that it is the organization's."""
+    """Begin a login: name the workspace, and have the server prove that it has the organization's key."""
 
     name = "LOGIN"
     audience = Audience.STRANGER
@@ -41,10 +41,11 @@ class Login(Command):
     async def perform(self, asked: LoginFields, session: Session) -> Outcome:
         """100 with ``Response``, the opened challenge.
 
-        Beside it stands what the client gave at registration: ``Password-Algorithm``, ``Password-Salt``,
-        ``Password-Parameters``.
+        It also has the values that the client gave at registration: ``Password-Algorithm``,
+        ``Password-Salt``, ``Password-Parameters``.
 
-        101, 406, 407, 416 by the status of the workspace; 404; 306 for a challenge that is none.
+        101, 406, 407 or 416 depending on the status of the workspace; 404 for an unknown workspace; 306 if
+        the challenge cannot be opened or is malformed.
         """
         account = await find_account(session.server, asked.workspace)
         challenge = await open_challenge(session.server, asked.challenge)
@@ -62,7 +63,7 @@ class Login(Command):
 
 
 class Password(Command):
-    """Prove that the user knows the password."""
+    """Prove knowledge of the password."""
 
     name = "PASSWORD"
     audience = Audience.STRANGER
@@ -70,7 +71,7 @@ class Password(Command):
     fields = PasswordFields
 
     async def perform(self, asked: PasswordFields, session: Session) -> Outcome:
-        """100; 402 after a delay, and the login starts over."""
+        """100; 402 after a delay for a wrong password, and the login starts over."""
         server, (workspace, _) = session.server, session.login.named
         stored = await prove_password(server, session, workspace, asked.password_hash)
         if stored is None:
@@ -81,7 +82,7 @@ class Password(Command):
 
 
 class Device(Command):
-    """Prove which of the workspace's devices this is; then the session is logged in."""
+    """Authenticate the device by its key; then the session is logged in."""
 
     name = "DEVICE"
     audience = Audience.STRANGER
@@ -92,8 +93,8 @@ class Device(Command):
     async def perform(self, asked: DeviceFields, session: Session) -> Outcome:
         """100 with ``Challenge``, sealed to the device's key; then 200 with ``Is-Admin``.
 
-        401; 403 for a blocked device; 101 for a pending one; 301 for an unknown one while the workspace has
-        others.
+        401 for a wrong key or response; 403 for a blocked device; 101 for a pending device; 301 for an
+        unknown device if the workspace has others.
         """
         workspace, _ = session.login.named
         given = asked.device
@@ -111,7 +112,7 @@ class Device(Command):
 
 
 async def _enter(session: Session, device: Presented) -> Outcome:
-    """Log the device in, and make the session its own."""
+    """Log the device in, and make the session that of a member."""
     server, (workspace, domain, password) = session.server, session.login.proven
     admission = Admission(workspace, device, password)
     try:
@@ -138,7 +139,7 @@ async def _enter(session: Session, device: Presented) -> Outcome:
             directory=ServerPath.workspace_root(workspace),
             session=admission.session,
             seen=admitted.last_update,
-            # Others may have changed something since, and could wake nobody yet.
+            # Other devices may have changed something before the session could be notified.
             stale=True,
             last_event=admitted.last_event,
         )

@@ -1,4 +1,4 @@
-"""ORGREVOKE: the administrator's client revokes the organization's keys (spec 04, *Identity*)."""
+"""ORGREVOKE: revoking the organization's keys from the administrator's client (spec 04, *Identity*)."""
 
 from twisted.logger import Logger
 
@@ -17,14 +17,14 @@ _log = Logger(namespace="mensagod.commands.organization")
 
 
 class OrgRevoke(Command):
-    """Revoke the organization's current entry and keys, and begin anew with others."""
+    """Revoke the current entry of the organization's keycard; the new entry has new keys."""
 
     name = "ORGREVOKE"
     audience = Audience.ADMINISTRATOR
     fields = PasswordFields
 
     async def perform(self, asked: PasswordFields, session: Session) -> Outcome:
-        """200 with ``Index``, and ``pvk`` and ``ek`` for DNS.
+        """200 with ``Index`` of the new entry, and its keys for DNS, ``pvk`` and ``ek``.
 
         401 for a wrong password; 403 unless ``security.remote_orgrevoke`` is on.
         """

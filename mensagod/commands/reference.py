@@ -1,4 +1,4 @@
-"""The reference page of the commands, written from their definitions."""
+"""Generates the reference page of the commands from their definitions."""
 
 import inspect
 import sys
@@ -34,14 +34,14 @@ _HEAD: Final = """\
 Commands
 ========
 
-Every command that this server has, with its fields and its answers. Commands are compared without regard
-to case. The protocol's own document has the types of the fields. This page is generated from the
-definitions in ``mensagod/requests/`` and the docstrings in ``mensagod/commands/``.
+Every command of this server, with its fields and its answers. Action names are not case-sensitive. The
+protocol's own document has the types of the fields. This page is generated from the definitions in
+``mensagod/requests/`` and the docstrings in ``mensagod/commands/``.
 
-All commands share these answers: 400 for a field that is missing or malformed, or for a command out of
-place; 401 where a login is needed; 403 where the administrator is; 303 while the server cannot answer
-(its database is away, too much waits); 300 with an incident id for a fault of the server. A path that
-the session has no right to is 403, whether or not there is anything.
+All commands share these answers: 400 for a field that is missing or malformed, or for a command that is not
+allowed at this point; 401 if a login is required; 403 if the command is for the administrator only; 303 while
+the server cannot answer (its database is unavailable, too many requests wait); 300 with an incident ID for an
+internal error. A path that the session has no right to is answered 403, whether or not it exists.
 
 Failures are counted, and addresses locked out, for lookups by name (GETWID, GETCARD, and the name in
 ADDENTRY); the limits of wrong passwords, codes and challenges come with a later version. Until then a
@@ -50,7 +50,7 @@ wrong password or code only costs ``security.failure_delay_sec``.
 
 
 def write_reference(commands: Iterable[ICommand]) -> str:
-    """Write the page of some commands; those of no family of ours are left out."""
+    """Write the page for ``commands``; commands of other packages are left out."""
     lines = [_HEAD]
     for module, title in FAMILIES.items():
         family = [
@@ -58,13 +58,13 @@ def write_reference(commands: Iterable[ICommand]) -> str:
         ]
         if family:
             lines += [title, "-" * len(title), ""]
-            for command in sorted(family, key=_place_of):
+            for command in sorted(family, key=_position_in_module):
                 lines += _entry(command)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _place_of(command: ICommand) -> int:
-    """Tell where the class of a command stands in its module, which is a good order."""
+def _position_in_module(command: ICommand) -> int:
+    """Give the position of a command's class in its module; the page has the same order."""
     names = list(vars(sys.modules[type(command).__module__]))
     name = type(command).__name__
     return names.index(name) if name in names else len(names)
@@ -85,7 +85,7 @@ def _entry(command: ICommand) -> Iterator[str]:
 
 
 def _named(audience: Audience) -> str:
-    """Name who may use a command."""
+    """Name the audience of a command."""
     if audience == Audience.EVERYBODY:
         return "everybody"
     names = {
@@ -112,10 +112,10 @@ def _fields(fields: type[Fields]) -> Iterator[str]:
 
 def _described(field: Field) -> str:
     if field.presence == "refused":
-        return f"must not be there: {field.says}."
+        return f"must be absent: {field.says}."
     presence = {"required": "", "optional": ", optional"}[field.presence]
     if field.unless:
-        presence = f", unless there is {field.unless}"
+        presence = f", required unless {field.unless} is given"
     return f"{field.type_name}{presence}. {field.says[0].upper()}{field.says[1:]}."
 
 
@@ -137,7 +137,7 @@ def _wrapped(text: str, indent: str, following: str | None = None) -> list[str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Write the page below a directory."""
+    """Write the page into a checkout; its directory is the first argument, else the current one."""
     root = Path(arguments[0] if arguments else ".")
     page = root / REFERENCE_FILE
     page.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""PREREG and REGCODE: accounts that the administrator makes and their owners complete (spec 04)."""
+"""PREREG and REGCODE: the administrator preregisters an account, and its owner completes it (spec 04)."""
 
 from mensagod.commands.audience import Audience
 from mensagod.commands.interfaces import Command
@@ -13,7 +13,7 @@ from mensagod.wire.messages import Response
 
 
 class Prereg(Command):
-    """Make a workspace for somebody, and the code with which they register."""
+    """Preregister an account: make a workspace, and a registration code for its owner."""
 
     name = "PREREG"
     audience = Audience.ADMINISTRATOR
@@ -22,7 +22,7 @@ class Prereg(Command):
     async def perform(self, asked: PreregFields, session: Session) -> Outcome:
         """200 with ``Workspace-ID``, ``Domain``, ``Reg-Code``, and ``User-ID`` if one was given.
 
-        408 with ``Field`` for what is taken.
+        408 with ``Field`` for an ID that is taken.
         """
         account = NewAccount(
             workspace=asked.workspace or WorkspaceID.random(),
@@ -41,14 +41,14 @@ class Prereg(Command):
 
 
 class Regcode(Command):
-    """Complete an account with the code that the administrator gave."""
+    """Complete a preregistered account with its registration code."""
 
     name = "REGCODE"
     audience = Audience.CLIENTS
     fields = RegcodeFields
 
     async def perform(self, asked: RegcodeFields, session: Session) -> Outcome:
-        """201 with ``Workspace-ID``, ``User-ID``, ``Domain``; 401 for no such ID and code."""
+        """201 with ``Workspace-ID``, ``User-ID``, ``Domain``; 401 for a wrong ID or code."""
         device = asked.device
         owner = Owner(
             code=asked.code,

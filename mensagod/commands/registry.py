@@ -1,4 +1,4 @@
-"""Which commands there are: found as plugins, verified once, loud about every fault (spec 04)."""
+"""The registry of commands: finds the plugins, verifies them once, and reports every fault (spec 04)."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -21,13 +21,13 @@ from mensagod.wire.messages import quote
 
 
 class PluginFault(Exception):
-    """One sentence about a plugin that cannot be used, and what to do about it."""
+    """A plugin cannot be used; the text says why, and what to do."""
 
 
 class PluginFaults(Exception):
-    """The commands cannot be used as they are installed.
+    """Some plugins cannot be used.
 
-    :ivar faults: every :class:`PluginFault`, one for each thing to mend.
+    :ivar faults: every :class:`PluginFault` that was found.
     """
 
     def __init__(self, faults: Sequence[PluginFault]):
@@ -43,10 +43,10 @@ class CommandRegistry:
 
     @classmethod
     def of(cls, commands: Iterable[ICommand], disabled: Iterable[str] = ()) -> "CommandRegistry":
-        """Verify ``commands`` and take all but the ``disabled`` ones.
+        """Verify ``commands``, and register all but the ``disabled`` ones.
 
-        :raises PluginFaults: if one does not do what :class:`ICommand` asks, two have one name, or a
-            disabled one does not exist.
+        :raises PluginFaults: if a command does not provide :class:`ICommand` correctly, two commands have
+            the same name, or a disabled command does not exist.
         """
         return cls._of(commands, disabled, [])
 
@@ -57,7 +57,7 @@ class CommandRegistry:
         found: dict[str, ICommand] = {}
         for command in commands:
             try:
-                _take(command, found)
+                _register(command, found)
             except PluginFault as fault:
                 faults.append(fault)
         faults += [_unknown(name, found) for name in disabled if found.pop(name.upper(), None) is None]
@@ -75,7 +75,7 @@ class CommandRegistry:
         """
         commands, faults = installed_commands(package)
         if faults:
-            disabled = ()  # what is missing may be called that
+            disabled = ()  # a disabled name may belong to a plugin that failed to load
         return cls._of(commands, disabled, faults)
 
     def find(self, action: str) -> ICommand:
@@ -92,10 +92,10 @@ class CommandRegistry:
 def installed_commands(
     package: ModuleType = twisted.plugins,
 ) -> tuple[list[ICommand], list[PluginFault]]:
-    """Give the commands of all dropins, verified or not, and what is wrong with those that cannot be had.
+    """Load the commands of all dropins without verifying them; give also a fault for each that cannot load.
 
-    Twisted passes over a dropin that cannot be imported. Of the others it remembers in ``dropin.cache`` what
-    they had when they were last changed; what they need may be gone since.
+    Twisted silently skips a dropin that cannot be imported. For the others it caches their plugins in
+    ``dropin.cache``, so that a plugin may be listed although its module cannot be imported any more.
     """
     commands: list[ICommand] = []
     dropins = getCache(package)
@@ -109,15 +109,15 @@ def installed_commands(
             except Exception as error:
                 faults.append(
                     PluginFault(
-                        f"plugin {dropin.moduleName}.{plugin.name} does not load ({_told(error)}): mend it,"
-                        " or remove its module and dropin.cache beside it"
+                        f"plugin {dropin.moduleName}.{plugin.name} cannot be loaded ({_one_line(error)}):"
+                        " repair it, or remove its module and dropin.cache beside it"
                     )
                 )
     return commands, faults
 
 
 def _import_faults(package: ModuleType, loaded: Container[str]) -> list[PluginFault]:
-    """Tell which dropins are not among those that were ``loaded``, and why."""
+    """Give a fault for each dropin that is not among the ``loaded`` ones, with the reason."""
     faults = []
     for module in getModule(package.__name__).iterModules():
         name = module.name.rpartition(".")[2]
@@ -125,7 +125,7 @@ def _import_faults(package: ModuleType, loaded: Container[str]) -> list[PluginFa
             reason = _import_error(module.name)
             faults.append(
                 PluginFault(
-                    f"plugin module {module.filePath.path} cannot be imported ({reason}): mend or remove it"
+                    f"plugin module {module.filePath.path} cannot be imported ({reason}): repair or remove it"
                 )
             )
     return faults
@@ -135,16 +135,16 @@ def _import_error(module: str) -> str:
     try:
         import_module(module)
     except Exception as error:
-        return _told(error)
-    return "it was mended meanwhile, start again"
+        return _one_line(error)
+    return "it was repaired meanwhile, start again"
 
 
-def _told(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _take(command: ICommand, found: dict[str, ICommand]) -> None:
-    """Verify a command and put it under its name."""
+def _register(command: ICommand, found: dict[str, ICommand]) -> None:
+    """Verify a command, and add it to ``found``."""
     where = f"command plugin {type(command).__module__}.{type(command).__name__}"
     try:
         verifyObject(ICommand, command)
@@ -152,19 +152,20 @@ def _take(command: ICommand, found: dict[str, ICommand]) -> None:
         for demand in command.demands:
             verifyObject(IDemand, demand)
         if not _are_fields(command.fields) or not all(map(_are_fields, command.more_fields)):
-            raise TypeError("its fields are no frozen class of mensagod.wire.fields.Fields")
+            raise TypeError("its fields are not a frozen subclass of mensagod.wire.fields.Fields")
     except (Invalid, TypeError) as error:
         raise PluginFault(f"{where} is not a command: {' '.join(str(error).split())}") from error
     audience: object = command.audience
     if not isinstance(audience, Audience) or not audience:
-        raise PluginFault(f"{where} has no audience: say who may use it, as Audience.MEMBER does")
+        raise PluginFault(f"{where} has no audience: set one, for instance Audience.MEMBER")
     name: object = command.name
     if not isinstance(name, str) or not name.isascii() or not name.isidentifier() or name != name.upper():
         raise PluginFault(f"{where} has the name {name!r}: a name is upper-case ASCII letters, digits and _")
     if name in found:
         other = type(found[name])
         raise PluginFault(
-            f"{where} has the name {name}, which {other.__module__}.{other.__name__} has already: remove one"
+            f"{where} has the name {name}, which {other.__module__}.{other.__name__} already has:"
+            " remove one of them"
         )
     found[name] = command
 

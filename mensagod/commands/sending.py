@@ -1,4 +1,4 @@
-"""SEND, with its older name SENDFAST: messages handed in (spec 04, *Sending*)."""
+"""SEND, with its older name SENDFAST: submitting messages (spec 04, *Sending*)."""
 
 from mensagod.commands.audience import Audience
 from mensagod.commands.interfaces import Command
@@ -12,7 +12,7 @@ from mensagod.wire.messages import Response
 
 
 class Send(Command):
-    """Hand in a message. 200 promises that it is delivered, or that its sender hears why not."""
+    """Submit a message. After 200 it is delivered, or its sender gets a report why not."""
 
     name = "SEND"
     audience = Audience.MEMBER
@@ -21,7 +21,8 @@ class Send(Command):
     async def perform(self, asked: SendFields, session: Session) -> Outcome:
         """200 with ``FileName`` once the message is on the disk and in the queue.
 
-        400 for what is not this workspace's envelope; 409 over the quota; 414 over size or rate.
+        400 for a malformed envelope, or one of another sender; 409 if the quota is exceeded; 414 if the
+        message is too large, or too many were sent within a minute.
         """
         member = member_of(session)
         sender = Sender(WAddress(member.workspace, member.domain), member.device, session.id)

@@ -1,4 +1,4 @@
-"""CANCEL, IDLE, LOGOUT, QUIT: the session itself (spec 04, *Session*)."""
+"""CANCEL, IDLE, LOGOUT, QUIT: controlling the session (spec 04, *Session*)."""
 
 from mensagod.commands.audience import Audience
 from mensagod.commands.interfaces import Command
@@ -12,27 +12,27 @@ from mensagod.wire.messages import Response
 
 
 class Cancel(Command):
-    """Give up what is pending; a login that has not finished starts over."""
+    """Give up the command that waits for a further request; a login in progress starts over."""
 
     name = "CANCEL"
     audience = Audience.EVERYBODY
 
     async def perform(self, asked: NoFields, session: Session) -> Outcome:
         """200."""
-        # The dispatch has given up the command that waited for a further request already.
+        # The dispatch has already given up the command that waited for a further request.
         session.restart_login()
         return Response(Status.OK)
 
 
 class Idle(Command):
-    """Keep the connection; on demand, count the update records since a time."""
+    """Keep the connection open; on request, count the update records since a time."""
 
     name = "IDLE"
     audience = Audience.EVERYBODY
     fields = IdleFields
 
     async def perform(self, asked: IdleFields, session: Session) -> Outcome:
-        """200, with ``UpdateCount`` if CountUpdates asks for it, which needs a login."""
+        """200, with ``UpdateCount`` if CountUpdates was given; 401 if that was given without a login."""
         if asked.count_updates is None:
             return Response(Status.OK)
         member = member_of(session)
@@ -43,13 +43,13 @@ class Idle(Command):
 
 
 class Logout(Command):
-    """Become as after connecting."""
+    """Log out: the session returns to its state after connecting."""
 
     name = "LOGOUT"
     audience = Audience.EVERYBODY
 
     async def perform(self, asked: NoFields, session: Session) -> Outcome:
-        """200, also where nobody is logged in."""
+        """200, also if the client was not logged in."""
         session.leave()
         return Response(Status.OK)
 

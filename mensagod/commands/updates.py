@@ -1,4 +1,4 @@
-"""GETUPDATES: what changed in the workspace (spec 04, *Update notification*)."""
+"""GETUPDATES: listing update records (spec 04, *Update notification*)."""
 
 from mensagod.commands.audience import Audience
 from mensagod.commands.interfaces import Command
@@ -11,7 +11,7 @@ from mensagod.wire.messages import Response
 
 
 class GetUpdates(Command):
-    """Give the update records since a time, or since a record."""
+    """List the update records of the workspace since a time, or after a record."""
 
     name = "GETUPDATES"
     audience = Audience.MEMBER

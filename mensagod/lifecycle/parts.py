@@ -1,4 +1,4 @@
-"""The parts of the server: started in order, stopped in the opposite one."""
+"""The parts of the server: started in order, stopped in reverse order."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
@@ -15,15 +15,15 @@ class Part(Protocol):
     """One part of the server."""
 
     def start(self) -> Awaitable[object]:
-        """Start; the parts that follow need what this promises, and wait for it."""
+        """Start the part; the next part starts only once this has finished."""
 
     def stop(self) -> Awaitable[object]:
-        """Stop, also where the start was interrupted or has failed."""
+        """Stop the part, also if its start was interrupted or has failed."""
 
 
 @frozen
 class ServicePart:
-    """A service of Twisted's as a part."""
+    """A Twisted service as a part."""
 
     service: Service
 
@@ -39,12 +39,12 @@ class ServicePart:
 
 @frozen
 class Preparation:
-    """Work that is done once, on the way; there is nothing to stop."""
+    """Work that is done once during the start, such as a schema migration; it has nothing to stop."""
 
     work: Callable[[], Awaitable[object]]
 
     async def start(self) -> None:
-        """Do it."""
+        """Do the work."""
         await self.work()
 
     async def stop(self) -> None:
@@ -59,27 +59,27 @@ class Parts:
     _begun: list[Part] = field(factory=list, init=False)
 
     async def start(self) -> None:
-        """Start one after the other.
+        """Start the parts one after the other.
 
-        What one of them raises ends it; those that have begun then are stopped by :meth:`stop`.
+        If a part raises, the following ones are not started; :meth:`stop` stops those whose start has begun.
         """
         for part in self.parts:
             self._begun.append(part)
             await part.start()
 
     async def stop(self) -> None:
-        """Stop those that had begun, the last one first."""
+        """Stop the parts whose start has begun, the last one first."""
         begun, self._begun = self._begun, []
         await stop_each(part.stop for part in reversed(begun))
 
 
 async def stop_each(stops: Iterable[Callable[[], object]]) -> None:
-    """Stop one after the other, whatever becomes of those before.
+    """Call each of ``stops`` in order; one that raises is logged, and the next is called all the same.
 
-    A thread that stays would keep the process from ending.
+    A thread pool that was not stopped would keep the process from ending.
     """
     for stop in stops:
         try:
             await maybeDeferred(stop)
         except Exception:
-            _log.failure("a part of the server did not stop in good order")
+            _log.failure("a part of the server could not be stopped cleanly")

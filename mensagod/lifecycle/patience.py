@@ -1,4 +1,4 @@
-"""Parts whose start needs the database, which may be away (spec 06, *Database*)."""
+"""Parts whose start needs the database, which may be unavailable (spec 06, *Database*)."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -13,16 +13,16 @@ from mensagod.errors import ServerUnavailable
 from mensagod.lifecycle.parts import Part
 
 AWAY_SECONDS: Final = 1
-"""How long to wait for a database that is away before it is asked again."""
+"""How long to wait, in seconds, before a start that found the database unavailable is tried again."""
 
 _log = Logger(namespace="mensagod.lifecycle")
 
 
 @define(eq=False)
 class PatientPart:
-    """A part whose start is tried again, for as long as the database is away.
+    """A part whose start is retried while the database is unavailable.
 
-    :ivar away: called when it is found to be away, each time.
+    :ivar away: called after each try that found the database unavailable.
     """
 
     clock: IReactorTime
@@ -30,15 +30,15 @@ class PatientPart:
     part: Part
 
     async def start(self) -> None:
-        """Start the part, however often that takes."""
-        told = False
+        """Start the part; retry until it succeeds or fails for another reason than the database."""
+        is_logged = False
         while True:
             try:
                 await self.part.start()
             except (ServerUnavailable, psycopg2.OperationalError) as error:
-                if not told:
+                if not is_logged:
                     _log.error("the database is away: {error}", error=" ".join(str(error).split()))
-                    told = True
+                    is_logged = True
                 self.away()
                 await deferLater(self.clock, AWAY_SECONDS)
             else:

@@ -1,4 +1,4 @@
-"""Work that is done again and again, for as long as the server runs."""
+"""Work that is repeated at a fixed interval while the server runs."""
 
 from collections.abc import Awaitable, Callable
 
@@ -17,15 +17,15 @@ _log = Logger(namespace="mensagod.lifecycle")
 class Periodic(Service):
     """Runs ``work`` at the start and then every ``seconds``; a run that takes longer delays the next.
 
-    A run that fails never stops the repetition. The first failure is logged, with its traceback; those that
-    follow are not, until a run has succeeded again. That the database is away is not logged here: its service
-    does so once for all.
+    A run that fails never stops the repetition. The first failure is logged with its traceback; further
+    failures are not logged until a run has succeeded again. An unavailable database is not logged here,
+    because the database service logs it once for all.
 
     :param clock: gives the time.
-    :param seconds: between the beginnings of two runs.
+    :param seconds: the time between the beginnings of two runs.
     :param work: one run.
-    :param complaint: what the log says of a run that failed, as a sentence.
-    :param now: whether the first run is at the start, and not ``seconds`` later.
+    :param complaint: the log message for a run that failed.
+    :param now: whether the first run is at the start; otherwise it is ``seconds`` later.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Periodic(Service):
         self._loop.start(self._seconds, now=self._now).addErrback(self._ended)
 
     def stopService(self) -> None:
-        """Begin no further run; one that is under way goes on to its end."""
+        """Begin no further run; a run that has begun is not interrupted."""
         super().stopService()
         if self._loop.running:
             self._loop.stop()
 
     async def run(self) -> None:
-        """Do one run now; what goes wrong with it is logged, never raised."""
+        """Do one run now; a failure is logged, never raised."""
         try:
             await self._work()
         except (CancelledError, ServerUnavailable):
@@ -73,5 +73,5 @@ class Periodic(Service):
         return Deferred.fromCoroutine(self.run())
 
     def _ended(self, failure: Failure) -> None:
-        """Say that nothing is repeated any more, which only a fault of ours can cause."""
+        """Log that the repetition has ended, which only a bug in this class can cause."""
         _log.failure("{complaint}, and it is not tried again", failure, complaint=self._complaint)

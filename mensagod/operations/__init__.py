@@ -1,1 +1,1 @@
-"""What the server does, one module a subject: typed arguments in, results out, no wire and no session."""
+"""Operations, one module for each subject: typed arguments in, results out, without requests and sessions."""

@@ -1,4 +1,4 @@
-"""Looking at files and opening them (spec 04, *Files*)."""
+"""Finding, listing and opening files (spec 04, *Files*)."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from mensagod.storage.stored_file import StoredFile
 from mensagod.values.paths import ServerPath
 
 MAX_LISTING = 16_000_000
-"""The longest list of names in one answer, in characters."""
+"""The longest list of names that fits into one answer, in characters."""
 
 _SHORTEST_NAME: Final = len("0.0.00000000-0000-0000-0000-000000000000")
 
@@ -20,10 +20,10 @@ def _check(right: Right, path: ServerPath, actor: Actor, parts: Parts) -> None:
 
 
 async def require_directory(parts: Parts, actor: Actor, path: ServerPath) -> None:
-    """Make sure that somebody may go into a directory, and that it is there.
+    """Check that a directory exists, and that ``actor`` may select it.
 
-    :raises mensagod.errors.Forbidden: without the right to it.
-    :raises NotFound: if there is none.
+    :raises mensagod.errors.Forbidden: if ``actor`` has no right to it.
+    :raises NotFound: if it does not exist.
     """
     _check(Right.SELECT, path, actor, parts)
     if await parts.database.read(folders.find_folder, path) is None:
@@ -31,9 +31,9 @@ async def require_directory(parts: Parts, actor: Actor, path: ServerPath) -> Non
 
 
 async def exists(parts: Parts, actor: Actor, path: ServerPath) -> bool:
-    """Tell whether there is a file or directory.
+    """Tell whether a file or directory exists.
 
-    :raises mensagod.errors.Forbidden: without the right to know.
+    :raises mensagod.errors.Forbidden: if ``actor`` has no right to know.
     """
     _check(Right.EXISTS, path, actor, parts)
     if path.is_file:
@@ -42,12 +42,12 @@ async def exists(parts: Parts, actor: Actor, path: ServerPath) -> bool:
 
 
 async def list_names(parts: Parts, actor: Actor, directory: ServerPath, since: int) -> list[str]:
-    """Give the names of a directory's files, sorted.
+    """List the names of a directory's files, sorted.
 
-    :param since: Unix seconds; files whose name tells an earlier time are left out.
-    :raises mensagod.errors.Forbidden: without the right to it.
-    :raises NotFound: if there is no such directory.
-    :raises LimitReached: if the names with commas between them pass :data:`MAX_LISTING`.
+    :param since: Unix seconds; files whose name has an earlier time are left out.
+    :raises mensagod.errors.Forbidden: if ``actor`` has no right to it.
+    :raises NotFound: if the directory does not exist.
+    :raises LimitReached: if the names, separated by commas, are longer than :data:`MAX_LISTING`.
     """
     _check(Right.LIST, directory, actor, parts)
     names = await _names(parts, directory, since)
@@ -57,7 +57,7 @@ async def list_names(parts: Parts, actor: Actor, directory: ServerPath, since: i
 
 
 async def _names(parts: Parts, path: ServerPath, since: int) -> list[str]:
-    # One name more than fits, so that it shows: a million names would only be thrown away.
+    # One name more than can fit is enough to detect the excess without reading all names.
     most = MAX_LISTING // (_SHORTEST_NAME + 1) + 2
     if path.area == "out" and path.workspace is not None and path.depth == 2:
         return await parts.database.read(queue.list_outgoing, path.workspace, since, most)
@@ -68,13 +68,13 @@ async def _names(parts: Parts, path: ServerPath, since: int) -> list[str]:
 
 
 async def open_file(parts: Parts, actor: Actor, path: ServerPath, offset: int) -> StoredFile:
-    """Open a file from ``offset`` on, which is the caller's to close.
+    """Open a file at ``offset``; the caller must close it.
 
-    What is open is served to its end, also if the file is deleted meanwhile.
+    An open file can be read to its end, also if it is deleted meanwhile.
 
-    :raises mensagod.errors.Forbidden: without the right to it.
-    :raises NotFound: if there is none.
-    :raises BadRequest: if it ends before ``offset``.
+    :raises mensagod.errors.Forbidden: if ``actor`` has no right to it.
+    :raises NotFound: if it does not exist.
+    :raises BadRequest: if it is shorter than ``offset``.
     """
     _check(Right.DOWNLOAD, path, actor, parts)
     if not await parts.database.read(files.file_exists, path):
@@ -83,7 +83,7 @@ async def open_file(parts: Parts, actor: Actor, path: ServerPath, offset: int) -
         stored = await parts.files.run(parts.store.open, path)
     except FileNotFoundError:
         if await parts.database.read(files.file_exists, path):
-            # Nobody deleted it meanwhile: its content is lost, which must not go unnoticed.
+            # It was not deleted meanwhile: its content is lost, which must be reported as an incident.
             raise
         raise NotFound("No such file") from None
     if offset > stored.size:

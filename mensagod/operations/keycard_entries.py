@@ -1,4 +1,4 @@
-"""How a user's own card grows: an entry is countersigned, then signed and added (spec 04, ADDENTRY)."""
+"""Adding an entry to a user's keycard: countersigned, signed by the user, added (spec 04, ADDENTRY)."""
 
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -22,30 +22,30 @@ from mensagod.values.identity import Domain, WorkspaceID
 _ADMIN: Final = "admin"
 _TRIES: Final = 3
 REMEMBERED: Final = 1000
-"""In how many of a card's last entries a revocation's keys are looked for."""
+"""In how many of a card's last entries the keys of a revocation are searched."""
 
 
 class Owner(Protocol):
-    """Whose card grows."""
+    """The owner of the card."""
 
     @property
     def workspace(self) -> WorkspaceID:
-        """The workspace."""
+        """The owner's workspace."""
 
     @property
     def domain(self) -> Domain:
-        """Its domain."""
+        """The domain of the workspace."""
 
     @property
     def is_admin(self) -> bool:
-        """Whether it is the administrator's."""
+        """Whether the owner is the administrator."""
 
 
 @frozen
 class Offer:
-    """An entry that the organization has signed, for its user to sign.
+    """An entry that the organization has signed, and that its user is to sign.
 
-    :ivar basis: what it was checked against, and must still build on when it is added.
+    :ivar basis: the state of the database that it was checked against; it must be the same when it is added.
     """
 
     entry: UserEntry
@@ -53,9 +53,9 @@ class Offer:
 
 
 def read_base(text: str, owner: Owner, *, revocation: bool) -> UserEntry:
-    """Read a base entry and check all that can be checked without the database.
+    """Parse a base entry, and make all checks that do not need the database.
 
-    :raises mensagod.keycards.errors.KeycardFault: if it is not in order.
+    :raises mensagod.keycards.errors.KeycardFault: if a check fails.
     """
     entry = UserEntry.from_text(text)
     check_base(entry, revocation=revocation)
@@ -68,10 +68,10 @@ def read_base(text: str, owner: Owner, *, revocation: bool) -> UserEntry:
 
 
 async def countersign_entry(parts: Parts, owner: Owner, base: UserEntry, source: str) -> Offer:
-    """Check an entry against what is there, and sign it for the organization.
+    """Check an entry against the database, and sign it for the organization.
 
-    :param source: by what the client is counted, that asks for a name with it.
-    :raises mensagod.errors.CommandError: what is wrong with it.
+    :param source: the client's source, under which a wish for a name is counted.
+    :raises mensagod.errors.CommandError: if a check fails.
     """
     basis, organization = await _read_basis(parts, base)
     previous = None if basis.previous is None else UserEntry.from_text(basis.previous.text)
@@ -93,11 +93,11 @@ async def add_entry(
     own_hash: CryptoString | None = None,
     previous_hash: CryptoString | None = None,
 ) -> None:
-    """Add an entry with its user's signature, if nobody was faster.
+    """Add an entry with its user's signature, unless the card has changed meanwhile.
 
-    :param own_hash: the hash that was signed, if it is another than the server's.
-    :param previous_hash: what the user takes for the hash of the entry before.
-    :raises mensagod.errors.CommandError: what is wrong with it.
+    :param own_hash: the hash that the user signed, if it differs from the server's.
+    :param previous_hash: the hash of the previous entry according to the user, if given.
+    :raises mensagod.errors.CommandError: if a check fails, or the card has changed.
     """
     complete = finish_user(offer.entry, signature, own_hash=own_hash, previous_hash=previous_hash)
     if complete.previous_hash != offer.entry.previous_hash:
@@ -110,9 +110,9 @@ async def add_entry(
 
 
 async def _read_basis(parts: Parts, base: UserEntry) -> tuple[Basis, OrganizationEntry]:
-    """Read what the entry builds on, until it goes with the keys that this process has.
+    """Read the state that an entry builds on; retry if the organization's keys of this process are outdated.
 
-    :raises ServerUnavailable: if the organization's card and keys do not go together.
+    :raises ServerUnavailable: if the organization's card does not match its keys.
     """
     for _ in range(_TRIES):
         basis = await parts.database.run(read_basis, base.workspace, base.user_id, base.domain)
@@ -127,9 +127,11 @@ async def _read_basis(parts: Parts, base: UserEntry) -> tuple[Basis, Organizatio
 
 
 async def _check_fresh(parts: Parts, entry: UserEntry) -> None:
-    """Check that the keys of a revocation are new to the card; what it gains until it is added ends that.
+    """Check that the keys of a revocation are new to the card.
 
-    :raises NoncompliantKeycard: if one stood in any of the last :data:`REMEMBERED` entries.
+    An entry that is added before the revocation changes the basis, so this need not be checked again.
+
+    :raises NoncompliantKeycard: if a key was in one of the last :data:`REMEMBERED` entries.
     """
     if entry.revokes is None:
         return
@@ -138,7 +140,7 @@ async def _check_fresh(parts: Parts, entry: UserEntry) -> None:
 
 
 async def _count_name(parts: Parts, entry: UserEntry, basis: Basis, source: str) -> None:
-    """Count a name that is not the workspace's own as looked up: it tells who has which name."""
+    """Count a User-ID that is not the workspace's own as a lookup: the answer tells whether it exists."""
     holder, user_id = basis.holder, entry.user_id
     if user_id is None or (holder is not None and holder.workspace == entry.workspace):
         return
@@ -146,10 +148,10 @@ async def _count_name(parts: Parts, entry: UserEntry, basis: Basis, source: str)
 
 
 def _check_name(entry: UserEntry, basis: Basis, owner: Owner) -> None:
-    """Check that the workspace may have the name that the entry asks for.
+    """Check that the workspace may have the User-ID of the entry.
 
-    :raises Taken: if it is another's, or an alias, which only the operator gives and takes.
-    :raises BadKeycardData: if it is never given out, or the administrator would lose theirs.
+    :raises Taken: if it belongs to another workspace, or is an alias, which only the operator changes.
+    :raises BadKeycardData: if it is never given out, or the administrator would lose the name ``admin``.
     """
     user_id = entry.user_id
     if user_id is None:

@@ -1,4 +1,4 @@
-"""What a login checks, step by step, and the change of state that it is (spec 04, *Logging in*)."""
+"""The checks of a login, step by step, and the login as one change of state (spec 04, *Logging in*)."""
 
 import re
 from hmac import compare_digest
@@ -34,39 +34,39 @@ _CHALLENGE = re.compile(r"[0-9A-Za-z!#$%&()*+\-;<=>?@^_`{|}~]{40}")
 _CHALLENGE_BYTES: Final = 32
 
 _MAX_CHALLENGE: Final = 512
-"""No sealed challenge is longer, in characters; what is longer is not even tried."""
+"""The longest sealed challenge that is opened, in characters; no valid one is longer."""
 
 _UNOPENED = "The challenge cannot be opened"
 
 
 class Pending(CommandError):
-    """The workspace or the device waits for somebody's decision."""
+    """The workspace or the device waits for approval."""
 
     status = Status.PENDING
 
 
 class WorkspaceUnavailable(CommandError):
-    """The workspace may not log in now."""
+    """The workspace is disabled or suspended."""
 
     status = Status.UNAVAILABLE
 
 
 class PaymentRequired(CommandError):
-    """The workspace may not log in until it is paid for."""
+    """The workspace is not paid for."""
 
     status = Status.PAYMENT_REQUIRED
 
 
 class RegistrationIncomplete(CommandError):
-    """The workspace's owner has not registered yet."""
+    """The workspace is only preregistered."""
 
     status = Status.PROCESS_INCOMPLETE
 
 
 async def find_account(parts: Parts, workspace: WorkspaceID) -> Workspace:
-    """Find a workspace that may log in; an unknown one and an archived one look the same.
+    """Find a workspace that may log in; an archived one is reported as unknown.
 
-    :raises CommandError: the condition that keeps it from that.
+    :raises CommandError: if it does not exist, or its status does not allow a login.
     """
     found = await parts.database.read(workspaces.find_workspace, workspace)
     if found is None:
@@ -78,9 +78,10 @@ async def find_account(parts: Parts, workspace: WorkspaceID) -> Workspace:
 
 
 async def open_challenge(parts: Parts, sealed: CryptoString) -> str:
-    """Open a challenge, if it is one: the server is no oracle for other sealed texts.
+    """Open a sealed challenge; other sealed texts are not opened, so the server is no decryption oracle.
 
-    :raises KeyFailure: the same for what does not open and for what opens to something else.
+    :raises KeyFailure: if it cannot be opened, or its text has another form; the error is the same in both
+        cases.
     """
     keyring = parts.keyring
     try:
@@ -106,9 +107,9 @@ def _open(keyring: Keyring, sealed: CryptoString) -> str:
 
 @frozen
 class DeviceChallenge:
-    """A text that only a device can open.
+    """A random text that only one device can open.
 
-    :ivar sealed: what it gets.
+    :ivar sealed: the text, sealed to the device's key.
     """
 
     sealed: CryptoString
@@ -116,19 +117,19 @@ class DeviceChallenge:
 
     @classmethod
     def make(cls, key: EncryptionKey) -> "DeviceChallenge":
-        """Make a new one for the device with this key."""
+        """Make a new challenge for the device with this key."""
         text = base85.encode(urandom(_CHALLENGE_BYTES))
         return cls(key.seal(text.encode("ascii")), text)
 
     def is_answered_by(self, response: str) -> bool:
-        """Tell whether somebody has opened it."""
+        """Tell whether ``response`` is the opened challenge."""
         return compare_digest(response.encode(), self._text.encode())
 
 
 async def check_device(parts: Parts, workspace: WorkspaceID, device: Presented) -> None:
-    """Make sure that a device may try to prove itself.
+    """Check that a device may log in, before it is challenged.
 
-    :raises CommandError: the condition that keeps it from that.
+    :raises CommandError: if its status, its key, or the lack of approval does not allow that.
     """
     known = await parts.database.read(devices.find_device, workspace, device.id)
     if known is None:
@@ -144,10 +145,10 @@ async def check_device(parts: Parts, workspace: WorkspaceID, device: Presented) 
 
 
 async def log_in(parts: Parts, admission: Admission, process: UUID) -> LoggedIn:
-    """Log a device in that has proved itself, as one change of state.
+    """Log in a device that has answered its challenge, as one change of state.
 
-    :param process: the server process that has the session.
-    :raises CommandError: the condition that has come to keep it from that.
+    :param process: the ID of the server process that has the session.
+    :raises CommandError: if the workspace or the device may not log in any more.
     """
     try:
         return await parts.database.run(logins.log_in, admission, process, parts.domain)
@@ -156,7 +157,7 @@ async def log_in(parts: Parts, admission: Admission, process: UUID) -> LoggedIn:
 
 
 def _refusal(status: WorkspaceStatus) -> CommandError | None:
-    """Say what a workspace of this status hears at LOGIN; ``None`` if it may go on."""
+    """Give the error for a login to a workspace of this status; ``None`` if it may log in."""
     if status in {WorkspaceStatus.DISABLED, WorkspaceStatus.SUSPENDED}:
         return WorkspaceUnavailable(f"This workspace is {status}")
     if status is WorkspaceStatus.PENDING:

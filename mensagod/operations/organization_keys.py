@@ -14,7 +14,7 @@ _log = Logger(namespace="mensagod.commands.organization")
 async def revoke_organization(parts: Parts) -> OrganizationEntry:
     """Revoke the organization's current entry and keys; give the entry with the new ones.
 
-    :raises ServerUnavailable: if somebody else is just changing them, or ``organization.key`` is the wrong
+    :raises ServerUnavailable: if they were changed at the same time, or ``organization.key`` is the wrong
         file.
     """
     current = await parts.database.read(keycard.current_entry)
@@ -23,6 +23,6 @@ async def revoke_organization(parts: Parts) -> OrganizationEntry:
     except keycard.Overtaken:
         raise ServerUnavailable("Somebody else has just changed the organization's keycard") from None
     except KeyringFault as fault:
-        _log.critical("ORGREVOKE cannot be done: {fault}", fault=str(fault), event="keys_faulty")
+        _log.critical("ORGREVOKE failed: {fault}", fault=str(fault), event="keys_faulty")
         raise ServerUnavailable("The organization.key of this server is not the right one") from None
     return change.entry

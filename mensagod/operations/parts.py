@@ -1,7 +1,7 @@
-"""The parts of a running server, by what is needed of each to do what the server does.
+"""The parts of a running server that operations use, each by an interface.
 
-The parts themselves stand higher up, or need a database and threads, for which the fakes of the tests stand
-in. Both provide the interfaces here, which the type checker makes sure of.
+Some parts are in packages above this one, others need a database or threads and are replaced by fakes in
+tests. The type checker verifies that both the parts and the fakes provide the interfaces.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -34,33 +34,32 @@ class IDelivery(Protocol):
     """The delivery of messages, see :class:`mensagod.delivery.service.DeliveryService`."""
 
     def wake(self) -> None:
-        """Look at the queue soon: something was put there."""
+        """Check the queue soon, because a message was added."""
 
 
 class IKeys(Protocol):
-    """The organization's keys, followed and changed, see :class:`mensagod.organization.watch.KeyWatch`.
+    """The organization's keys, see :class:`mensagod.organization.watch.KeyWatch`.
 
-    :ivar keyring: what the process works with; ``None`` until it is loaded, and while there is none that may
-        be used.
+    :ivar keyring: the keys in use; ``None`` until they are loaded, and while there are none that may be used.
     """
 
     keyring: Keyring | None
 
     async def refresh(self) -> None:
-        """Take over what has changed in the database."""
+        """Load the keys from the database if they have changed."""
 
     async def newer(self, used: Keyring) -> Keyring | None:
         """Take over what has changed, and give the keyring if it is another one than ``used``."""
 
     async def apply(self, step: ReplacementStep, expected: CryptoString) -> Replacement:
-        """Rotate or revoke here, and work with the new keys at once."""
+        """Rotate or revoke the keys; this process uses the new ones at once."""
 
 
 class IFollower(Protocol):
-    """What changes cards, see :class:`mensagod.sharing.follower.ChangeWatch`."""
+    """Distributes changes of cards, see :class:`mensagod.sharing.follower.Follower`."""
 
     def tell(self, owners: frozenset[WorkspaceID] | None) -> None:
-        """Tell at once of a change that this process made itself."""
+        """Report a change that this process made; ``None`` means that any card may have changed."""
 
 
 class IResolver(Protocol):
@@ -75,7 +74,7 @@ class IResolver(Protocol):
     async def excerpt(
         self, owner: WorkspaceID, start: int, end: int | None
     ) -> Sequence[StoredEntry] | Extent | None:
-        """Give entries of a card, or how much they are if the card is large; ``None`` if there are none."""
+        """Give entries of a card, or their extent if the card is large; ``None`` if there are none."""
 
     def texts(self, owner: WorkspaceID, extent: Extent) -> AsyncIterator[str]:
         """Read the texts of many entries, a few at a time."""
@@ -83,15 +82,15 @@ class IResolver(Protocol):
 
 @define(eq=False)
 class Parts:
-    """The parts of a running server, as operations see them.
+    """The parts of a running server that operations use.
 
-    :ivar config: replaced as a whole when it is read again.
-    :ivar files: threads for work on the store.
-    :ivar password_checks: threads for the passwords of those who have an account, and for the administrator.
-    :ivar code_checks: threads for strangers' codes, so that they cannot starve logins.
-    :ivar keys: follows the organization's keys, and changes them.
-    :ivar follower: tells of cards that other processes changed.
-    :ivar resolver: finds the cards of our own domains.
+    :ivar config: the configuration; replaced as a whole when it is reloaded.
+    :ivar files: the worker pool for the content store.
+    :ivar password_checks: the worker pool for password hashes of existing accounts and of the administrator.
+    :ivar code_checks: the worker pool for registration codes of strangers, who thus cannot delay logins.
+    :ivar keys: the organization's keys.
+    :ivar follower: distributes changes of cards.
+    :ivar resolver: finds the cards of the server's domains.
     """
 
     reactor: IReactorTime
@@ -108,7 +107,7 @@ class Parts:
 
     @property
     def ready(self) -> bool:
-        """Whether clients can be served now."""
+        """Whether clients can be served now: the keys are loaded, and the database is available."""
         return self.keys.keyring is not None and self.database.available
 
     @property
@@ -127,11 +126,11 @@ class Parts:
         return self.config.global_.domain
 
     def is_local(self, domain: Domain) -> bool:
-        """Tell whether a domain is served here."""
+        """Tell whether a domain is one of the server's."""
         return domain in self.config.global_.domains
 
     @property
     def hasher(self) -> PasswordHasher:
-        """What turns passwords into what is stored; its methods belong into threads."""
+        """The password hasher with the configured costs; its methods block, so call them in a worker pool."""
         security = self.config.security
         return PasswordHasher(security.argon2_memory, security.argon2_time, security.argon2_parallelism)

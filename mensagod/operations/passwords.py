@@ -10,9 +10,9 @@ from mensagod.values.identity import WorkspaceID
 
 
 async def check_password(parts: Parts, client: Client, workspace: WorkspaceID, password: str) -> str | None:
-    """Tell whether a password is that of a workspace; give what is stored of it if so.
+    """Check the password of a workspace; give its stored hash, or ``None`` after a delay if it is wrong.
 
-    It takes as long for a workspace that is not there. A wrong password costs a delay.
+    The check takes as long for a workspace that does not exist.
     """
     found = await parts.database.read(workspaces.find_workspace, workspace)
     hasher = parts.hasher
@@ -24,18 +24,18 @@ async def check_password(parts: Parts, client: Client, workspace: WorkspaceID, p
 
 
 async def require_password(parts: Parts, client: Client, workspace: WorkspaceID, password: str) -> None:
-    """Make sure that a password is that of a workspace that is logged in (spec 04, REVOKE, ORGREVOKE).
+    """Check the password of the workspace that is logged in (spec 04, REVOKE, ORGREVOKE).
 
-    :raises Unauthorized: after a delay, if it is not.
+    :raises Unauthorized: after a delay, if it is wrong.
     """
     if await check_password(parts, client, workspace, password) is None:
         raise Unauthorized("Wrong password")
 
 
 async def prove_password(parts: Parts, client: Client, workspace: WorkspaceID, password: str) -> str | None:
-    """Check a password as :func:`check_password` does; store a right one anew if its cost is not today's.
+    """Check a password as :func:`check_password` does; replace its hash if the costs are not the configured ones.
 
-    :returns: what is stored of it then.
+    :returns: the hash that is stored then.
     """
     stored = await check_password(parts, client, workspace, password)
     if stored is None or not parts.hasher.needs_rehash(stored):
@@ -43,10 +43,10 @@ async def prove_password(parts: Parts, client: Client, workspace: WorkspaceID, p
     fresh = await parts.password_checks.run_for(client, parts.hasher.hash, password)
     if await parts.database.run(workspaces.replace_password_hash, workspace, stored, fresh):
         return fresh
-    # Another login was faster, or the password was changed meanwhile.
+    # Another login has replaced it at the same time, or the password was changed.
     return await check_password(parts, client, workspace, password)
 
 
 async def delay_failure(parts: Parts) -> None:
-    """Let somebody who failed wait before the answer."""
+    """Wait before a failed attempt is answered."""
     await deferLater(parts.reactor, parts.config.security.failure_delay_sec)

@@ -1,4 +1,4 @@
-"""Accounts that the administrator or the operator makes, and that their owners complete (spec 04, PREREG)."""
+"""Accounts that the administrator or operator preregisters and their owners complete (spec 04, PREREG)."""
 
 from attrs import field, frozen
 
@@ -19,10 +19,10 @@ _NO_SUCH = "No such ID and registration code"
 
 @frozen
 class RegistrationCode:
-    """What the owner of an account registers with.
+    """The code with which the owner of an account registers.
 
-    :ivar text: for the owner; a secret.
-    :ivar hash: all that is kept of it.
+    :ivar text: the code for the owner; a secret.
+    :ivar hash: its hash, which is stored.
     """
 
     text: str = field(repr=False)
@@ -30,16 +30,16 @@ class RegistrationCode:
 
     @classmethod
     def make(cls, hasher: PasswordHasher, words: int) -> "RegistrationCode":
-        """Make a code of that many words; takes as long as a password check, and belongs into a thread."""
+        """Make a code of that many words. It blocks as long as a password check: call it in a worker pool."""
         text = make_code(words)
         return cls(text, hasher.hash(text))
 
 
 @frozen(kw_only=True)
 class NewAccount:
-    """An account to be made.
+    """An account to preregister.
 
-    :ivar user_id: its name; ``None`` if it has none.
+    :ivar user_id: its user ID; ``None`` if it has none.
     """
 
     domain: Domain
@@ -48,7 +48,7 @@ class NewAccount:
 
 
 def preregister(txn: Transaction, account: NewAccount, code: RegistrationCode) -> None:
-    """Make an account that waits for its owner: workspace, name and code in one go.
+    """Preregister an account: store workspace, user ID and code in one transaction.
 
     :raises mensagod.storage.workspaces.Taken: if an ID is not free.
     """
@@ -56,7 +56,7 @@ def preregister(txn: Transaction, account: NewAccount, code: RegistrationCode) -
 
 
 async def offer_account(parts: Parts, client: Client, account: NewAccount) -> RegistrationCode:
-    """Preregister an account on a running server; give the code to register with.
+    """Preregister an account on a running server; give its registration code.
 
     :raises BadRequest: if its domain is not one of the server's.
     :raises mensagod.storage.workspaces.Taken: if an ID is not free.
@@ -71,10 +71,10 @@ async def offer_account(parts: Parts, client: Client, account: NewAccount) -> Re
 
 @frozen(kw_only=True)
 class Owner:
-    """What the owner of a preregistered account completes it with.
+    """The data with which the owner of a preregistered account completes it.
 
-    :ivar code: the registration code, and
-    :ivar password: what the client made of the password; both secrets.
+    :ivar code: the registration code; a secret.
+    :ivar password: the password hash that the client made; a secret.
     """
 
     code: str = field(repr=False)
@@ -87,7 +87,7 @@ class Owner:
 class Registered:
     """An account that was completed.
 
-    :ivar name: its user ID, or the workspace ID's text where it has none.
+    :ivar name: its user ID, or the text of its workspace ID if it has none.
     """
 
     workspace: WorkspaceID
@@ -98,10 +98,10 @@ class Registered:
 async def complete_account(
     parts: Parts, client: Client, who: WorkspaceID | UserID, domain: Domain | None, owner: Owner
 ) -> Registered:
-    """Turn a preregistration into an account, if the code is right (spec 04, REGCODE).
+    """Complete a preregistered account if the code is correct (spec 04, REGCODE).
 
-    :param who: either ID of the account.
-    :raises Unauthorized: after a delay, if there is no such pair of ID and code.
+    :param who: the workspace ID or the user ID of the account.
+    :raises Unauthorized: after a delay, if the ID or the code is wrong.
     """
     found = await _find(parts, who, domain)
     hasher = parts.hasher
@@ -124,7 +124,7 @@ async def complete_account(
 
 
 async def _find(parts: Parts, who: WorkspaceID | UserID, domain: Domain | None) -> Preregistration | None:
-    """Find the account that waits for its owner."""
+    """Find a preregistered account by either ID."""
     if isinstance(who, UserID):
         if who.workspace is None:
             where = domain or parts.domain

@@ -1,7 +1,7 @@
-"""Cards of our own domains, from memory where that is safe (spec 03, *The server's duties*; 04, GETCARD).
+"""Resolves keycards of the server's own domains, with a cache (spec 03, *The server's duties*; 04, GETCARD).
 
-Small cards are kept, bounded in number and in bytes. Large ones are read where they are needed, a few entries
-at a time.
+Small cards are cached, limited in number and in bytes. Large cards are read from the database when needed, a
+few entries at a time.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -22,16 +22,16 @@ from mensagod.values.identity import Domain, WorkspaceID
 
 _PAGE: Final = 32
 _DAY: Final = 86_400
-_MEMORY: Final = 1.0  # seconds: nobody is told when a workspace is archived
+_DOMAIN_SECONDS: Final = 1.0  # how long a domain is cached, because no event reports an archived workspace
 
 _LARGE: Final[Card[StoredEntry]] = Card((), inf)
-"""That a card is large stays true until it changes, and so is not asked again."""
+"""Cached in place of a large card, so that its size is not read again until the card changes."""
 
 
 class LocalResolver:
     """Finds the cards of this server's own organization and workspaces.
 
-    :param most: how many cards are kept; 0 keeps none.
+    :param most: how many cards are cached; 0 means none.
     """
 
     def __init__(self, reactor: IReactorTime, database: Database, changes: Follower, most: int):
@@ -39,13 +39,15 @@ class LocalResolver:
         self._database = database
         self._changes = changes
         self.cache: CardCache[StoredEntry] = CardCache(most, reactor.seconds)
-        self._domains: TTLCache[WorkspaceID, Domain] = TTLCache(max(1, most), _MEMORY, reactor.seconds)
+        self._domains: TTLCache[WorkspaceID, Domain] = TTLCache(
+            max(1, most), _DOMAIN_SECONDS, reactor.seconds
+        )
         changes.watch(self.cache.forget)
 
     async def is_in(self, workspace: WorkspaceID, domain: Domain | None) -> bool:
-        """Tell whether a workspace is registered, not archived, and in a domain; remember it for a second.
+        """Tell whether a workspace is registered, not archived, and in a domain; cache that for a second.
 
-        :param domain: ``None`` means any.
+        :param domain: the domain; ``None`` means any.
         """
         known = self._domains.get(workspace)
         if known is None:
@@ -65,10 +67,10 @@ class LocalResolver:
     async def excerpt(
         self, owner: WorkspaceID, start: int, end: int | None
     ) -> Sequence[StoredEntry] | Extent | None:
-        """Give entries of a card, or how much they are if the card is large; ``None`` if there are none.
+        """Give entries of a card, or their extent if the card is large; ``None`` if there are none.
 
-        :param start: 0 or less means the newest entry only.
-        :param end: ``None`` means to the end.
+        :param start: the number of the first entry; 0 or less means only the newest entry.
+        :param end: the number of the last entry; ``None`` means the newest.
         """
         card = await self._small_card(owner)
         if card is not None:
@@ -79,14 +81,14 @@ class LocalResolver:
         return await self._database.read(keycards.measure, owner, start, end)
 
     async def texts(self, owner: WorkspaceID, extent: Extent) -> AsyncIterator[str]:
-        """Read the texts of many entries, a few at a time: entries never change, so this is a snapshot."""
+        """Read the texts of many entries, a few at a time. Entries never change, so this is a snapshot."""
         for first in range(extent.first, extent.last + 1, _PAGE):
             last = min(first + _PAGE - 1, extent.last)
             for text in await self._database.read(keycards.list_texts, owner, first, last):
                 yield text
 
     async def _small_card(self, owner: WorkspaceID) -> Card[StoredEntry] | None:
-        """Give a card that is small enough to be kept."""
+        """Give a card if it is small enough to be cached; else ``None``."""
         known = self.cache.find(owner)
         if known is _LARGE:
             return None
@@ -97,13 +99,13 @@ class LocalResolver:
         if not entries:
             return None
         card = Card(tuple(entries), self._reactor.seconds() + _time_to_live(entries[-1]))
-        # What changed while it was read may have changed it.
+        # A change that was reported while the card was read may not be in it.
         if generation == self._changes.generation:
             self.cache.keep(owner, card)
         return card
 
     async def _newest(self, owner: WorkspaceID) -> StoredEntry | None:
-        """Read the newest entry of a card that is not small, and remember that it is not."""
+        """Read the newest entry of a large card, and cache that it is large."""
         generation = self._changes.generation
         entry = await self._database.read(keycards.current_entry, owner)
         if entry is not None and generation == self._changes.generation:
@@ -112,7 +114,7 @@ class LocalResolver:
 
 
 def _time_to_live(entry: StoredEntry) -> int:
-    """Tell for how many seconds a resolver may keep a card with this entry."""
+    """Give the time in seconds for which a card with this entry may be cached."""
     try:
         return Entry.from_text(entry.text).time_to_live * _DAY
     except KeycardFault:

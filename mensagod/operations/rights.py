@@ -1,4 +1,4 @@
-"""Who may do what with a path (spec 04, *Files*): decided by its elements, never by a string prefix."""
+"""Access rights to paths (spec 04, *Files*), decided by path elements, never by a string prefix."""
 
 from enum import Flag, auto
 from typing import Protocol
@@ -9,19 +9,19 @@ from mensagod.values.paths import ServerPath
 
 
 class Actor(Protocol):
-    """Who does something with files."""
+    """The member that accesses a path."""
 
     @property
     def workspace(self) -> WorkspaceID:
-        """Whose they are first of all."""
+        """The member's own workspace."""
 
     @property
     def is_admin(self) -> bool:
-        """Whether it is the administrator."""
+        """Whether the member is the administrator."""
 
 
 class Right(Flag):
-    """What can be done below a directory."""
+    """The rights that a member can have in an area of a workspace."""
 
     LIST = auto()
     EXISTS = auto()
@@ -39,10 +39,10 @@ _RIGHTS = {
 
 
 def require(right: Right, path: ServerPath, actor: Actor, *, admin_file_access: bool) -> None:
-    """Refuse what ``actor`` has no right to do, whether or not there is anything at ``path``.
+    """Check that ``actor`` has a right to ``path``, whether or not the path exists.
 
-    :param admin_file_access: whether the administrator has rights in others' workspaces.
-    :raises Forbidden: if so.
+    :param admin_file_access: whether the administrator also has rights in other workspaces.
+    :raises Forbidden: if ``actor`` does not have the right.
     """
     owner = path.workspace
     own = owner == actor.workspace

@@ -1,4 +1,4 @@
-"""Taking messages in: checked, durable, in the queue (spec 04, *Sending*)."""
+"""Submitting messages: they are checked, stored durably and queued (spec 04, *Sending*)."""
 
 from time import time
 from uuid import uuid4
@@ -17,19 +17,19 @@ from mensagod.values.identity import DeviceID, Domain, WAddress
 from mensagod.values.paths import FileName, ServerPath
 
 MAX_INLINE = 25_000_000
-"""The longest envelope that a request may hold, in characters."""
+"""The longest envelope that a request may contain, in characters."""
 
 SMALL = 32 * 1024
-"""Up to so many characters it costs less to check an envelope than to have a thread do it."""
+"""Envelopes up to this size, in characters, are checked without a thread, because that costs less."""
 
 _log = Logger(namespace="mensagod.commands.sending")
 
 
 @frozen
 class Sender:
-    """Who hands a message in.
+    """The sender of a message.
 
-    :ivar session: names the session in the log.
+    :ivar session: identifies the session in the log.
     """
 
     address: WAddress
@@ -38,14 +38,15 @@ class Sender:
 
 
 async def submit(parts: Parts, sender: Sender, text: str, domain: Domain) -> FileName:
-    """Take a message in; once this returns it is on the disk and in the queue.
+    """Accept a message; when this returns, it is durably on the disk and in the queue.
 
     :param text: the envelope.
-    :param domain: the recipient's.
+    :param domain: the recipient's domain.
     :returns: the name of its file below ``out``.
-    :raises mensagod.delivery.acceptance.BadSubmission: if it is no envelope of this sender for this domain.
-    :raises LimitReached: if it is too large, or one too many of the device within a minute.
-    :raises mensagod.errors.QuotaExceeded: if the workspace has no room.
+    :raises mensagod.delivery.acceptance.BadSubmission: if it is not an envelope of this sender to this
+        domain.
+    :raises LimitReached: if it is too large, or the device sent too many messages within a minute.
+    :raises mensagod.errors.QuotaExceeded: if it exceeds the quota of the workspace.
     :raises ServerUnavailable: if it cannot be stored now.
     """
     limit = min(parts.config.performance.max_message_bytes or MAX_INLINE, MAX_INLINE)
@@ -71,7 +72,7 @@ async def _read(parts: Parts, sender: Sender, text: str, domain: Domain, keyring
 
 
 async def _enqueue(parts: Parts, sender: Sender, letter: Letter, domain: Domain) -> FileName:
-    """Put a message on the disk and into the queue, both durably."""
+    """Write a message to the disk and add it to the queue, both durably."""
     message = Submission(
         id=uuid4(),
         lease=uuid4(),
@@ -100,14 +101,14 @@ async def _enqueue(parts: Parts, sender: Sender, letter: Letter, domain: Domain)
     try:
         await parts.database.write(queue.accept, message.id, message.lease)
     except LeaseLost as error:
-        # Whoever took the message for abandoned may have looked for its file too early.
+        # The cleanup that took the message for abandoned may have run before its file was written.
         await parts.files.run(parts.store.remove, path)
         raise ServerUnavailable("The message took too long to be stored") from error
     return message.name
 
 
 def _write(store: IMailboxStore, path: ServerPath, content: bytes, min_free_percent: int) -> None:
-    """Write a file, unless the disk is nearly full. Runs in a thread."""
+    """Write a file unless the disk is nearly full. Runs in a thread."""
     if store.free_percent() < min_free_percent:
         raise ServerUnavailable("The server has too little free disk")
     store.write(path, content)

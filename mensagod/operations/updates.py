@@ -1,4 +1,4 @@
-"""Reading what changed in a workspace (spec 04, *Update notification*)."""
+"""Reading the update records of a workspace (spec 04, *Update notification*)."""
 
 from mensagod.errors import NotFound
 from mensagod.operations.parts import Parts
@@ -12,9 +12,9 @@ async def list_updates(
 ) -> tuple[Updates, int]:
     """Give the update records of a workspace, and the number of its newest one.
 
-    :param time: Unix seconds; records of that second and later.
-    :param since: the records after this one instead.
-    :raises NotFound: if there is no such record, or none any more.
+    :param time: Unix seconds; the records of that second and later are given.
+    :param since: the ID of a record; if given, the records after it are given instead.
+    :raises NotFound: if there is no record ``since``, or it was deleted.
     """
     if since is None:
         found = await parts.database.run(updates.list_since_time, workspace, time)

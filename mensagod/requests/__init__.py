@@ -1,4 +1,4 @@
-"""What clients can ask, request by request: the fields of each command (spec 04).
+"""The fields of all requests (spec 04), shared by the server and the client.
 
-The commands read them, the client writes them, the reference page shows them.
+Commands read them, the client writes them, and the reference page is generated from them.
 """

@@ -1,4 +1,4 @@
-"""The requests about files and directories (spec 04, *Files*)."""
+"""Requests on files and directories (spec 04, *Files*)."""
 
 from attrs import frozen
 
@@ -10,7 +10,7 @@ from mensagod.wire.fields import Fields, optional, refused, required
 
 
 def parse_directory(text: str) -> ServerPath:
-    """Read the path of a directory."""
+    """Parse the path of a directory."""
     path = ServerPath.from_text(text)
     if path.is_file:
         raise BadValue("a directory's path is needed here")
@@ -18,7 +18,7 @@ def parse_directory(text: str) -> ServerPath:
 
 
 def parse_file(text: str) -> ServerPath:
-    """Read the path of a file."""
+    """Parse the path of a file."""
     path = ServerPath.from_text(text)
     if not path.is_file:
         raise BadValue("a file's path is needed here")
@@ -53,14 +53,14 @@ class DownloadFields(Fields):
 
     size: None = refused("Size", "belongs to the second request")
     path: ServerPath = required("Path", parse_file, "the file")
-    offset: int = optional("Offset", parse_long, "where to begin, in bytes", default=0)
+    offset: int = optional("Offset", parse_long, "where to begin in the file, in bytes", default=0)
 
 
 @frozen(kw_only=True)
 class DownloadDataFields(Fields):
     """DOWNLOAD, the second request."""
 
-    size: str = required("Size", str, "as the first answer said; Path and Offset are ignored here")
+    size: str = required("Size", str, "the Size of the first answer; Path and Offset are ignored here")
 
 
 @frozen(kw_only=True)
@@ -68,4 +68,6 @@ class GetUpdatesFields(Fields):
     """GETUPDATES."""
 
     time: int = required("Time", parse_unix_time, "records of that second and later")
-    since: RandomID | None = optional("Since", RandomID.from_text, "instead: what came after this record")
+    since: RandomID | None = optional(
+        "Since", RandomID.from_text, "if given, the records after this one instead"
+    )

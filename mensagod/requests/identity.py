@@ -1,4 +1,4 @@
-"""The requests about names and keycards (spec 04, *Identity*)."""
+"""Requests on names and keycards (spec 04, *Identity*)."""
 
 import re
 
@@ -14,28 +14,28 @@ from mensagod.values.times import MAX_INTEGER, parse_integer
 from mensagod.wire.fields import Fields, optional, refused, required
 
 Owner = MAddress | WAddress | WorkspaceID | Domain
-"""Whose keycard is meant."""
+"""The owner of a keycard, as a request names it."""
 
 _INDEX = re.compile(r"-?[0-9]{1,32}")
 _END = re.compile(r"[0-9]{1,32}")
 
 
 def parse_index(text: str) -> int:
-    """Read a Start-Index: ASCII digits, a minus sign allowed; all that is not positive is 0."""
+    """Parse a Start-Index: ASCII digits, a minus sign allowed; every number below 1 becomes 0."""
     if _INDEX.fullmatch(text) is None:
         raise BadValue("an index is ASCII digits, a minus sign allowed")
     return max(0, min(int(text), MAX_INTEGER))
 
 
 def parse_end(text: str) -> int:
-    """Read an End-Index: ASCII digits; beyond any card means to the end."""
+    """Parse an End-Index: ASCII digits; a number beyond the last entry means to the end."""
     if _END.fullmatch(text) is None:
         raise BadValue("an end is ASCII digits")
     return min(int(text), MAX_INTEGER)
 
 
 def parse_owner(text: str) -> Owner:
-    """Read an Owner: an address, a workspace ID or a domain."""
+    """Parse an Owner: an address, a workspace ID or a domain."""
     if "/" in text:
         return MAddress.from_text(text)
     return WorkspaceID.from_text(text) if is_random_id(text) else Domain.from_text(text)
@@ -45,7 +45,7 @@ def parse_owner(text: str) -> Owner:
 class GetWIDFields(Fields):
     """GETWID."""
 
-    user_id: UserID = required("User-ID", UserID.from_text, "the name to look up")
+    user_id: UserID = required("User-ID", UserID.from_text, "the user ID to look up")
     domain: Domain | None = optional("Domain", Domain.from_text, "one of the server's; else the main one")
 
 
@@ -106,7 +106,10 @@ class RevokeFields(Fields):
 
     base_entry: str = required("Base-Entry", str, "the entry's body, with Revoke")
     password_hash: str = required(
-        "Password-Hash", parse_password_hash, "the workspace's password, once more", secret=True
+        "Password-Hash",
+        parse_password_hash,
+        "the password hash of the workspace, as in PASSWORD",
+        secret=True,
     )
 
 
@@ -114,6 +117,12 @@ class RevokeFields(Fields):
 class SignEntryFields(Fields):
     """ADDENTRY and REVOKE, the second request."""
 
-    signature: CryptoString = required("User-Signature", parse_signature, "of the complete entry")
-    hash: CryptoString | None = optional("Hash", parse_hash, "made with another algorithm")
-    previous_hash: CryptoString | None = optional("Previous-Hash", parse_hash, "as the server gave it")
+    signature: CryptoString = required(
+        "User-Signature", parse_signature, "the user's signature of the complete entry"
+    )
+    hash: CryptoString | None = optional(
+        "Hash", parse_hash, "the entry's hash, if the client used another algorithm"
+    )
+    previous_hash: CryptoString | None = optional(
+        "Previous-Hash", parse_hash, "the Previous-Hash of the first answer"
+    )

@@ -1,4 +1,4 @@
-"""The requests of a login (spec 04, *Logging in*)."""
+"""Requests of a login (spec 04, *Logging in*)."""
 
 from attrs import frozen
 
@@ -13,14 +13,17 @@ PLAIN = "PLAIN"
 
 
 def parse_login_type(text: str) -> str:
-    """Read a Login-Type; there is one."""
+    """Parse a Login-Type; there is only one."""
     if text != PLAIN:
         raise BadValue("the only login type is PLAIN")
     return text
 
 
 def parse_challenge(text: str) -> CryptoString:
-    """Read a sealed challenge; :class:`mensagod.errors.UnsupportedAlgorithm` if no key of ours is meant."""
+    """Parse a sealed challenge.
+
+    :raises mensagod.errors.UnsupportedAlgorithm: if the prefix is not CURVE25519.
+    """
     challenge = CryptoString.from_text(text)
     challenge.require([CURVE25519])
     return challenge
@@ -31,7 +34,7 @@ class LoginFields(Fields):
     """LOGIN."""
 
     login_type: str = required("Login-Type", parse_login_type, "the only type")
-    workspace: WorkspaceID = required("Workspace-ID", WorkspaceID.from_text, "who logs in")
+    workspace: WorkspaceID = required("Workspace-ID", WorkspaceID.from_text, "the workspace that logs in")
     challenge: CryptoString = required(
         "Challenge", parse_challenge, "32 random bytes in Base85, sealed to the organization's key"
     )

@@ -1,4 +1,4 @@
-"""The requests by which accounts come to be (spec 04, *Registering*)."""
+"""Requests of registration (spec 04, *Registering*)."""
 
 from attrs import frozen
 
@@ -11,17 +11,17 @@ from mensagod.wire.fields import Fields, group, optional, required, required_unl
 
 
 def parse_new_user_id(text: str) -> UserID:
-    """Read a user ID that is to be given out."""
+    """Parse a user ID for a new account."""
     user_id = UserID.from_text(text)
     user_id.check_grantable()
     return user_id
 
 
 def parse_new_workspace(text: str) -> WorkspaceID:
-    """Read a workspace ID that is to be given out; the one that stands for the server never is."""
+    """Parse a workspace ID for a new account; the one that is reserved for the server is refused."""
     workspace = WorkspaceID.from_text(text)
     if workspace == SERVER_WORKSPACE:
-        raise BadValue("this ID stands for the server")
+        raise BadValue("this ID is reserved for the server")
     return workspace
 
 
@@ -30,9 +30,11 @@ class PreregFields(Fields):
     """PREREG."""
 
     workspace: WorkspaceID | None = optional(
-        "Workspace-ID", parse_new_workspace, "the workspace to make; else the server chooses"
+        "Workspace-ID", parse_new_workspace, "the ID of the new workspace; else the server chooses one"
     )
-    user_id: UserID | None = optional("User-ID", parse_new_user_id, "its name; else it has none")
+    user_id: UserID | None = optional(
+        "User-ID", parse_new_user_id, "the user ID of the account; else it has none"
+    )
     domain: Domain | None = optional("Domain", Domain.from_text, "one of the server's; else the main one")
 
 
@@ -41,9 +43,9 @@ class RegcodeFields(Fields):
     """REGCODE."""
 
     workspace: WorkspaceID | None = required_unless(
-        "User-ID", "Workspace-ID", WorkspaceID.from_text, "the account to take, by its ID"
+        "User-ID", "Workspace-ID", WorkspaceID.from_text, "the account, by its workspace ID"
     )
-    user_id: UserID | None = optional("User-ID", UserID.from_text, "or by its name")
+    user_id: UserID | None = optional("User-ID", UserID.from_text, "the account, by its user ID")
     domain: Domain | None = optional("Domain", Domain.from_text, "the domain of the account")
     code: str = required("Reg-Code", parse_code, "the registration code", secret=True)
     password: NewPassword = group(NewPassword)
@@ -51,7 +53,7 @@ class RegcodeFields(Fields):
 
     @property
     def who(self) -> WorkspaceID | UserID:
-        """Which account is meant; its ID counts if both are given."""
+        """The ID that names the account: the workspace ID if both are given."""
         found = self.workspace or self.user_id
         if found is None:
             raise BadRequest("Missing required field Workspace-ID")

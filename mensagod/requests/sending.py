@@ -1,4 +1,4 @@
-"""The requests that hand in messages (spec 04, *Sending*)."""
+"""Requests that submit messages (spec 04, *Sending*)."""
 
 from attrs import frozen
 
@@ -11,4 +11,4 @@ class SendFields(Fields):
     """SEND."""
 
     message: str = required("Message", str, "the envelope")
-    domain: Domain = required("Domain", Domain.from_text, "the recipient's")
+    domain: Domain = required("Domain", Domain.from_text, "the recipient's domain")

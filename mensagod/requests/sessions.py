@@ -1,4 +1,4 @@
-"""The requests about the session itself (spec 04, *Session*)."""
+"""Requests that control the session (spec 04, *Session*)."""
 
 from attrs import frozen
 

@@ -1,4 +1,4 @@
-"""What clients may take of the server: connections and memory (spec 01, *Timeouts and limits*)."""
+"""Limits of connections and memory, in total and for each source (spec 01, *Timeouts and limits*)."""
 
 from collections import Counter
 from collections.abc import Hashable
@@ -12,10 +12,9 @@ MIB = 1024 * 1024
 
 
 def source_of(host: str) -> str:
-    """Tell by what to count an address: itself, or for IPv6 its /64.
+    """Give the source that an address is counted under: an IPv4 address itself, an IPv6 address its /64.
 
-    What is no IP address (a Unix socket) counts under its own text. An IPv4 address inside IPv6 is the
-    IPv4 address.
+    An IPv4-mapped IPv6 address counts as the IPv4 address. Any other text (a Unix socket) counts as itself.
     """
     try:
         address = ip_address(host.partition("%")[0])
@@ -30,10 +29,10 @@ def source_of(host: str) -> str:
 
 @define(eq=False)
 class ConnectionLimits:
-    """How many connections there are, in all and for each source.
+    """Counts connections, in total and for each source, and limits both.
 
-    :ivar total: the most in all; 0 is no limit.
-    :ivar each: the most for one source; 0 is no limit.
+    :ivar total: the most connections in total; 0 means no limit.
+    :ivar each: the most connections of one source; 0 means no limit.
     """
 
     total: int
@@ -53,7 +52,7 @@ class ConnectionLimits:
         self._sources[source] += 1
 
     def leave(self, source: str) -> None:
-        """Forget one connection of ``source`` that was counted."""
+        """Count one connection of ``source`` less."""
         self.count -= 1
         self._sources[source] -= 1
         if not self._sources[source]:
@@ -62,9 +61,11 @@ class ConnectionLimits:
 
 @define(eq=False)
 class BufferLedger:
-    """The memory that multipart messages hold until they are answered (spec 01, *Frames*).
+    """Accounts for the memory that multipart messages use until they are answered (spec 01, *Frames*).
 
-    :ivar total: the most in all, in bytes; 0 is no limit.
+    :ivar total: the most bytes in total; 0 means no limit.
+    :ivar per_workspace: the most bytes for all connections of one workspace.
+    :ivar per_source: the most bytes for all connections of one source.
     """
 
     total: int
@@ -74,13 +75,13 @@ class BufferLedger:
 
     @property
     def held(self) -> int:
-        """How many bytes all connections hold."""
+        """The bytes in use by all connections."""
         return self._held[None]
 
     def change(self, source: str, workspace: Hashable | None, amount: int) -> None:
-        """Note that a connection holds ``amount`` bytes more, or less if it is negative.
+        """Charge ``amount`` bytes to a connection, or release them if ``amount`` is negative.
 
-        :raises ServerUnavailable: if that goes over a limit; then nothing was noted.
+        :raises ServerUnavailable: if that would exceed a limit; then nothing is charged.
         """
         accounts: dict[Hashable, int] = {None: self.total, ("source", source): self.per_source}
         if workspace is not None:

@@ -1,4 +1,4 @@
-"""Where the parts of a server are put together, each listed once, in the order in which they start."""
+"""Assembly: makes the parts of a server, and lists them in the order of their start, and the routes."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -34,21 +34,23 @@ from mensagod.storage.store import MailboxStore
 from mensagod.threads.pool import WorkerPool
 
 FILE_THREADS = 8
-"""Threads for work on the store."""
+"""The number of threads for work on the content store."""
 
-PATIENCE_SECONDS = 10
-"""How long a password check may wait for its turn (spec 04, PASSWORD)."""
+QUEUE_SECONDS = 10
+"""How long a password check may wait for a thread, in seconds (spec 04, PASSWORD)."""
 
-FORGET_SECONDS = 10
-"""How often rows that matter no more are removed."""
+EXPIRY_SECONDS = 10
+"""How often expired rows are deleted, in seconds."""
 
 
 class Assembly:
-    """A server that is put together; nothing is started.
+    """The parts of a server, made but not started.
 
-    What commands see of the parts is :attr:`server`; here they are what they are.
+    Commands reach them through :attr:`server`, by the interfaces that they need.
 
-    :param reader: with whose rights to read what the configuration names; ``None`` for our own.
+    :param account: the Unix account that the server becomes; ``None`` if it was not started as root.
+    :param reader: the Unix account with whose rights the files that the configuration names are read;
+        ``None`` for the present one.
     """
 
     def __init__(self, reactor: Any, config: Config, account: UnixAccount | None, reader: UnixAccount | None):
@@ -61,12 +63,12 @@ class Assembly:
         self.database = Database(reactor, description, pool.pool_min, pool.pool_max)
         checks = config.security.max_password_checks
         self.files = WorkerPool(reactor, "files", FILE_THREADS)
-        self.password_checks = WorkerPool(reactor, "passwords", checks, PATIENCE_SECONDS)
-        self.code_checks = WorkerPool(reactor, "codes", checks, PATIENCE_SECONDS)
+        self.password_checks = WorkerPool(reactor, "passwords", checks, QUEUE_SECONDS)
+        self.code_checks = WorkerPool(reactor, "codes", checks, QUEUE_SECONDS)
         self.store = MailboxStore(FilePath(str(config.global_.top_dir)))
         self.sessions = LiveSessions(self.database)
         self.follower = Follower(reactor, StoredEventLog(self.database))
-        # Read now, so that what is wrong with it ends the start.
+        # Read now, so that a faulty key file ends the start.
         with acting_as(reader):
             masters = read_candidates(config.organization_key)
         self.keys = KeyWatch(
@@ -97,14 +99,15 @@ class Assembly:
             resolver=self.resolver,
         )
 
-    def parts(self, let_in: Callable[[], None]) -> Iterator[Part]:
-        """Give the parts in the order in which they start; they stop in the opposite one.
+    def parts(self, admit_clients: Callable[[], None]) -> Iterator[Part]:
+        """Give the parts in the order of their start; they stop in reverse order.
 
-        :param let_in: what a part calls that finds the database away, so that clients are told so.
+        :param admit_clients: admits clients; called when the database is unavailable at the start, so that
+            clients are answered 303.
         """
 
         def patient(part: Part) -> Part:
-            return PatientPart(self.reactor, let_in, part)
+            return PatientPart(self.reactor, admit_clients, part)
 
         recovery = Recovery(self.reactor, self.sessions, self.follower)
         for threads in (self.files, self.password_checks, self.code_checks):
@@ -121,14 +124,18 @@ class Assembly:
         yield ServicePart(self.keys)
         yield ServicePart(
             Periodic(
-                self.reactor, FORGET_SECONDS, self._forget, "rows that matter no more stay for now", now=False
+                self.reactor,
+                EXPIRY_SECONDS,
+                self._delete_expired,
+                "expired rows could not be deleted",
+                now=False,
             )
         )
         yield ServicePart(Cleanup(self.reactor, self.queue, self.store, self.files))
         yield ServicePart(self.delivery)
 
     def _routes(self) -> Iterator[IRoute]:
-        """Give the routes of delivery: the first that takes a domain delivers to it."""
+        """Give the routes; a message takes the first one that takes its domain."""
         yield LocalRoute(
             database=self.database,
             store=self.store,
@@ -140,7 +147,7 @@ class Assembly:
         )
         yield UnservedDomains()
 
-    async def _forget(self) -> None:
-        """Remove the rows that matter no more."""
+    async def _delete_expired(self) -> None:
+        """Delete expired failures and lookups, and old events."""
         await self.database.run(failures.forget_expired)
         await self.database.run(events.forget_old)

@@ -1,4 +1,4 @@
-"""From root to the account that serves (spec 06, *Configuration*)."""
+"""Giving up root for the Unix account of the server (spec 06, *Configuration*)."""
 
 import os
 
@@ -11,10 +11,10 @@ from mensagod.values import user_ids
 
 
 def descend(config: Config, account: UnixAccount | None) -> None:
-    """Become ``account`` if we are root, once it is sure that the server can work as that.
+    """Check that the server can run as ``account``, and change to it.
 
-    :param account: ``None`` if we are not root.
-    :raises AccountError: if it cannot, or we would serve as root.
+    :param account: the Unix account; ``None`` if the process does not run as root.
+    :raises AccountError: if the server cannot run as ``account``, or would run as root.
     """
     if account is not None:
         _preload()
@@ -26,7 +26,7 @@ def descend(config: Config, account: UnixAccount | None) -> None:
 
 
 def _preload() -> None:
-    """Load what is else loaded on first use: it may lie where the account cannot read."""
+    """Load what is otherwise loaded on first use, because the account may not be able to read it."""
     load_modules()
     user_ids.script_lookup()
     passwords.word_list()

@@ -1,4 +1,4 @@
-"""All connections of one server process: who is let in, who is watched, who is let go (spec 01)."""
+"""The factory of connections: admission, timeouts, and draining at the stop (spec 01)."""
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -15,16 +15,18 @@ from mensagod.sessions.session import Session
 from mensagod.status import Status
 
 MAX_REFUSED, MAX_REFUSED_OF_SOURCE = 100, 10
-"""How many connections that were sent away may still be there, in all and of one source."""
+"""How many refused connections may still be open, in total and of one source."""
 
 SHUTDOWN_SECONDS = 10
-"""How long running commands have when the server stops (spec 06, ``run``)."""
+"""How many seconds running commands have to end when the server stops (spec 06, ``run``)."""
 
 
 class MensagoFactory(Factory):
-    """All connections of one server process, on however many listeners.
+    """Makes and counts all connections of one server process, on all its listeners.
 
-    :ivar stopping: whether the server is on its way out: every connection closes after its next answer.
+    :ivar limits: counts the admitted connections.
+    :ivar refused: counts the refused connections that are still open.
+    :ivar stopping: whether the server is stopping: every connection closes after its next answer.
     """
 
     noisy = False
@@ -40,29 +42,32 @@ class MensagoFactory(Factory):
         self.stopping = False
         self._connections: set[MensagoProtocol] = set()
         self._admitted: set[MensagoProtocol] = set()
-        self._watch = Periodic(reactor, 1, self._check, "connections cannot be watched", now=False)
+        self._checks = Periodic(
+            reactor, 1, self._check, "connections could not be checked for timeouts", now=False
+        )
         self._empty: Deferred[None] | None = None
 
     def configure(self, config: Config) -> None:
-        """Take the limits from a configuration."""
+        """Set the limits from a configuration."""
         self.limits.total = usable_clients(config)
         self.limits.each = config.network.max_clients_per_ip
         self.ledger.total = config.network.max_buffered_bytes
 
     def startFactory(self) -> None:
-        """Begin to watch the connections."""
-        self._watch.startService()
+        """Begin to check the connections for timeouts."""
+        self._checks.startService()
 
     def stopFactory(self) -> None:
-        """No listener is left."""
+        """Stop checking if no connection is left; called when the last listener has closed."""
         if not self._connections:
-            self._watch.stopService()
+            self._checks.stopService()
 
     def buildProtocol(self, addr: IAddress | None) -> MensagoProtocol | None:
-        """Make the connection of one client.
+        """Make the protocol of one connection.
 
-        ``None``, which closes it without a word, if too many that were sent away have not left yet: over TLS
-        they can be told only after a handshake, which they may never make.
+        Give ``None``, which closes the connection without a greeting, if too many refused connections are
+        still open: over TLS a refusal can be sent only after the handshake, which an attacker never
+        completes.
         """
         host = getattr(addr, "host", "local")
         source = source_of(host)
@@ -73,11 +78,11 @@ class MensagoFactory(Factory):
         return protocol
 
     def _is_open(self, source: str) -> bool:
-        """Tell whether one more client of this source can be served now."""
+        """Tell whether one more client of this source can be admitted now."""
         return not self.stopping and self.server.ready and self.limits.has_room(source)
 
     def admit(self, protocol: MensagoProtocol) -> Status:
-        """Count a new connection and tell what to greet it with."""
+        """Count a new connection; give the status of its greeting."""
         self._connections.add(protocol)
         source = protocol.session.source
         if self._is_open(source):
@@ -88,7 +93,7 @@ class MensagoFactory(Factory):
         return Status.SERVER_UNAVAILABLE
 
     def forget(self, protocol: MensagoProtocol) -> None:
-        """Take note that a connection is gone."""
+        """Stop counting a connection that was lost."""
         self._connections.discard(protocol)
         if protocol in self._admitted:
             self._admitted.discard(protocol)
@@ -100,18 +105,18 @@ class MensagoFactory(Factory):
             empty.callback(None)
 
     async def drain(self) -> None:
-        """Let running commands end, at most :data:`SHUTDOWN_SECONDS`, then cut what is left."""
+        """Wait until running commands have ended, at most :data:`SHUTDOWN_SECONDS`; then abort the rest."""
         self.stopping = True
         if self._connections:
             empty: Deferred[None] = Deferred()
             self._empty = empty
-            late = self.reactor.callLater(SHUTDOWN_SECONDS, self._abort_all)
+            timeout = self.reactor.callLater(SHUTDOWN_SECONDS, self._abort_all)
             for protocol in tuple(self._connections):
                 protocol.finish()
             await empty
-            if late.active():
-                late.cancel()
-        self._watch.stopService()
+            if timeout.active():
+                timeout.cancel()
+        self._checks.stopService()
 
     def _abort_all(self) -> None:
         for protocol in tuple(self._connections):

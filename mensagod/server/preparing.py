@@ -1,4 +1,4 @@
-"""What must be true of the database before a server works with it."""
+"""Preparing the database at the start: schema migration, and a check of the domain."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from mensagod.values.identity import Domain
 class Migration:
     """Brings the schema up to date.
 
-    :ivar steps: read beforehand, for the server's account may not be able to.
+    :ivar steps: all steps, read in advance because the server's account may not be able to read them.
     """
 
     database: Database
@@ -27,15 +27,15 @@ class Migration:
     _log = Logger(namespace="mensagod.service")
 
     async def run(self) -> None:
-        """Apply the steps that are missing.
+        """Apply the steps that the database lacks.
 
-        :raises mensagod.storage.migrations.SchemaError: if that cannot be.
-        :raises psycopg2.OperationalError: while the database is away.
+        :raises mensagod.storage.migrations.SchemaError: if the schema cannot be migrated.
+        :raises psycopg2.OperationalError: while the database is unavailable.
         """
         await deferToThread(self._apply)
 
     def _apply(self) -> None:
-        """Apply them in a thread, with a connection of its own."""
+        """Apply the steps over a separate connection. Runs in a thread."""
         connection: Connection = connect(self.database.parameters)
         try:
             for step in apply_all(connection, self.steps):
@@ -45,13 +45,13 @@ class Migration:
 
 
 async def check_domain(database: Database, domain: Domain) -> None:
-    """Make sure that configuration and database are of one organization.
+    """Check that the configuration and the database belong to the same organization.
 
-    :raises KeyringFault: if they are not, which ends the start.
+    :raises KeyringFault: if they do not, which ends the start.
     """
     entry = await database.read(keycard.current_entry)
     if entry.domain != domain:
         raise KeyringFault(
-            f"the database belongs to {entry.domain}, but global.domain is {domain}: put back"
-            " the one or the other"
+            f"the database belongs to {entry.domain}, but global.domain is {domain}: restore"
+            " the right database, or correct global.domain"
         )

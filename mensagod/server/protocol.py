@@ -1,4 +1,20 @@
-"""Clients' connections: the only code that writes to a client's transport (spec 01)."""
+"""One client's connection: the only code that writes to a client's transport (spec 01).
+
+How it works and why. Received bytes go into the frame decoder. :meth:`MensagoProtocol._read_requests` takes
+one whole message after the other out of it and passes it to the dispatch, which returns an instruction, at
+once or by a Deferred: an outcome, or a raw data phase. Only when the connection has carried it out does it
+take the next message, so answers go out in the order of the requests. Most commands end at once with a short
+answer; for these no coroutine is created.
+
+* Back-pressure: while the peer does not read, no request is begun and no long answer continued; while
+  :data:`READ_AHEAD` bytes wait behind a running command, the socket is not read. So memory is bounded.
+* Fairness: after so many requests or frames the protocol returns to the reactor; other connections proceed.
+* Timeouts: the factory calls :meth:`MensagoProtocol.check` every second, which compares the time of the last
+  progress with the limit of the present state. That is cheaper than a delayed call for each connection.
+* Closing: after a last answer to a peer that may still be sending, the connection is half-closed and its
+input is
+  discarded: closing over unread data would reset the connection, and the answer would be lost.
+"""
 
 import typing
 from datetime import UTC, datetime
@@ -24,7 +40,7 @@ from mensagod.errors import CommandError
 from mensagod.server.admission import BufferLedger
 from mensagod.server.transfers import RawReceipt, send_raw
 from mensagod.sessions.exchange import GivenUp
-from mensagod.sessions.outcomes import Hangup, NoAnswer, ReceiveRaw, Said, SendRaw, Turn
+from mensagod.sessions.outcomes import Hangup, Instruction, NextInstruction, NoAnswer, ReceiveRaw, SendRaw
 from mensagod.sessions.session import Session
 from mensagod.status import Status
 from mensagod.values.identity import WorkspaceID
@@ -33,27 +49,27 @@ from mensagod.wire.greeting import Greeting
 from mensagod.wire.messages import LongResponse, Response
 
 READ_AHEAD = 64 * 1024
-"""How much of what comes next is read while something is being done, in bytes."""
+"""How many bytes are read from the socket in advance while a command runs."""
 
-TURN = 16
-"""How many requests of one connection are begun before others have their turn."""
+MAX_REQUESTS_AT_ONCE = 16
+"""How many requests of one connection are begun before other connections proceed."""
 
-FRAMES_AT_ONCE = 256
-"""How many frames of an unfinished message are read before others have their turn."""
+MAX_FRAMES_AT_ONCE = 256
+"""How many frames of an unfinished message are read before other connections proceed."""
 
-GOODBYE_SECONDS = 10
-"""How long a peer has to take the last bytes before the connection is cut."""
+CLOSE_SECONDS = 10
+"""How many seconds a peer has to read the last bytes before the connection is aborted."""
 
 
 class IClientTransport(ITCPTransport, IConsumer, IPushProducer):
-    """What connections of every kind can do; only those of Unix sockets know no TCP_NODELAY."""
+    """What every transport of a client provides; only a Unix socket has no TCP_NODELAY."""
 
 
 class Connections(typing.Protocol):
-    """All connections of the process, by what one of them asks of them.
+    """What a connection needs of the factory, which knows all connections of the process.
 
     :ivar stopping: whether every connection closes after its next answer.
-    :ivar ledger: the memory that unfinished messages hold.
+    :ivar ledger: accounts for the memory of multipart messages.
     """
 
     reactor: IReactorTime
@@ -61,18 +77,17 @@ class Connections(typing.Protocol):
     ledger: BufferLedger
 
     def admit(self, protocol: "MensagoProtocol") -> Status:
-        """Count a new connection and tell what to greet it with."""
+        """Count a new connection; give the status of its greeting."""
 
     def forget(self, protocol: "MensagoProtocol") -> None:
-        """Take note that a connection is gone."""
+        """Stop counting a connection that was lost."""
 
 
 @implementer(IPushProducer)
 class MensagoProtocol(Protocol):
-    """One connection: bytes in, one request at a time to the session, answers out in order.
+    """One client's connection: it has one request at a time performed, and sends the answers in order.
 
-    It is the producer of its own transport: while the peer does not read, no further request is begun
-    and nothing more is read.
+    It is the producer of its own transport: while the peer does not read, no further request is begun.
     """
 
     transport: IClientTransport
@@ -83,191 +98,191 @@ class MensagoProtocol(Protocol):
         self.session = session
         session.close = self.finish
         self._dispatch = dispatch
-        self._decoder = FrameDecoder(session.max_message, FRAMES_AT_ONCE)
-        self._open = False
-        self._lost = False
-        self._last = False  # whether the connection closes after the command that runs
-        self._busy = False
-        self._pumping = False
-        self._paused = False
-        self._reading = True
-        self._turn: IDelayedCall | None = None
-        self._held = 0
-        self._holder: WorkspaceID | None = None  # to whom it was charged
-        self._mark = 0  # what an unfinished message held when it last counted as progress
+        self._decoder = FrameDecoder(session.max_message, MAX_FRAMES_AT_ONCE)
+        self._is_open = False  # whether requests are accepted and answers can be sent
+        self._is_lost = False  # whether connectionLost was called
+        self._closes_after_command = False
+        self._is_busy = False  # whether a command is running, or its answer is being written
+        self._is_reading_requests = False  # whether _read_requests is on the stack
+        self._is_paused = False  # whether the transport's write buffer is full
+        self._is_reading = True  # whether the transport reads from the socket
+        self._continuation: IDelayedCall | None = None  # begins requests in the next reactor iteration
+        self._charged = 0  # bytes of a multipart message that the ledger accounts for
+        self._charged_to: WorkspaceID | None = None  # whom they were charged to
+        self._progress_mark = 0  # value of _charged at the last progress of an unfinished message
         self._receipt: RawReceipt | None = None
-        self._writable: Deferred[None] | None = None
-        self._since = 0.0  # when something last came forward; what, depends on the state
-        self._closing_since: float | None = None
+        self._writable: Deferred[None] | None = None  # fires when the peer reads again
+        self._last_progress = 0.0  # reactor seconds
+        self._closing_since: float | None = None  # reactor seconds
 
     # The transport's events.
 
     def connectionMade(self) -> None:
-        """Greet, or send away whom the limits do not admit (spec 01, *Greeting*)."""
+        """Send the greeting; close if the limits do not admit the client (spec 01, *Greeting*)."""
         if ITCPTransport.providedBy(self.transport) and not IUNIXTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
-        self._touch()
+        self._note_progress()
         status = self.connections.admit(self)
-        self._open = status is Status.OK
+        self._is_open = status is Status.OK
         self.transport.registerProducer(self, True)
         self.transport.write(Greeting(status, datetime.now(UTC)).to_line())
-        if not self._open:
+        if not self._is_open:
             self._close()
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes: frames, or the raw data that a command waits for."""
-        if not self._open:
+        """Receive bytes: frames, or the raw data of a raw data phase."""
+        if not self._is_open:
             return
         if self._receipt is not None or not self._decoder.mid_message:
-            self._touch()
+            self._note_progress()
         self._decoder.receive(data)
         if self._receipt is not None:
             self._receipt.more()
-        self._pump()
+        self._read_requests()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Forget everything; a command that runs goes on without its client."""
-        self._open = False
-        self._lost = True
+        """Release everything; a running command goes on without its client."""
+        self._is_open = False
+        self._is_lost = True
         self.session.gone = True
         self.connections.forget(self)
-        self._let_go()
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
-        self._wake_writer()
+        self._release()
+        if self._continuation is not None:
+            self._continuation.cancel()
+            self._continuation = None
+        self._resume_writing()
         if self._receipt is not None:
             self._receipt.end()
-        if not self._busy:
+        if not self._is_busy:
             self.session.leave()
 
     def pauseProducing(self) -> None:
-        """The peer reads too slowly: write nothing more for now."""
-        self._paused = True
-        self._touch()
+        """Stop writing: the transport's write buffer is full because the peer reads too slowly."""
+        self._is_paused = True
+        self._note_progress()
 
     def resumeProducing(self) -> None:
-        """The peer has read what was written."""
-        self._paused = False
-        self._touch()
-        self._wake_writer()
-        self._pump()
+        """Write again: the write buffer is empty."""
+        self._is_paused = False
+        self._note_progress()
+        self._resume_writing()
+        self._read_requests()
 
     def stopProducing(self) -> None:
-        """The transport will take nothing more; :meth:`connectionLost` follows."""
-        self._paused = True
+        """Stop writing for good: the connection is closing, and :meth:`connectionLost` follows."""
+        self._is_paused = True
 
-    def _touch(self) -> None:
-        """Something came forward: a beginning, a whole frame, raw bytes, an answer that was taken."""
-        self._since = self.connections.reactor.seconds()
+    def _note_progress(self) -> None:
+        """Note that the connection made progress, which restarts its timeout."""
+        self._last_progress = self.connections.reactor.seconds()
 
     # Requests and answers.
 
-    def _pump(self) -> None:
-        """Begin the next request, if there is one and its time has come."""
-        if self._pumping or self._turn is not None:
+    def _read_requests(self) -> None:
+        """Begin the next requests, if there are any and none is running."""
+        if self._is_reading_requests or self._continuation is not None:
             return
-        self._pumping = True
+        self._is_reading_requests = True
         try:
-            self._take_turn()
+            self._begin_requests()
         except CommandError as fault:
-            self._hang_up(Response.from_error(fault))
+            self._close_with(Response.from_error(fault))
         finally:
-            self._pumping = False
+            self._is_reading_requests = False
         self._throttle()
 
-    def _take_turn(self) -> None:
-        """Begin some requests; if there are more, let other connections go first."""
-        left = TURN
-        while self._open and not self._busy and not self._paused:
+    def _begin_requests(self) -> None:
+        """Begin a limited number of requests; if there are more, continue in the next reactor iteration."""
+        left = MAX_REQUESTS_AT_ONCE
+        while self._is_open and not self._is_busy and not self._is_paused:
             self._decoder.max_message = self.session.max_message
             message = self._decoder.next_message() if left else None
-            self._hold(self._decoder.held if message is None else _weight(message))
+            self._charge(self._decoder.held if message is None else _charge_of(message))
             if message is not None:
                 left -= 1
                 self._begin(message)
                 continue
             if not left or self._decoder.has_more:
-                self._turn = self.connections.reactor.callLater(0, self._next_turn)
+                self._continuation = self.connections.reactor.callLater(0, self._continue)
             break
 
-    def _next_turn(self) -> None:
-        self._turn = None
-        self._pump()
+    def _continue(self) -> None:
+        self._continuation = None
+        self._read_requests()
 
     def _begin(self, message: bytes) -> None:
-        """Have one message taken, and do what is said about it."""
-        self._busy = True
+        """Pass a message to the dispatch, and carry out the instruction that it returns."""
+        self._is_busy = True
         try:
-            said = self._dispatch.take(self.session, message)
+            instruction = self._dispatch.take(self.session, message)
         except CancelledError:
-            self._broken(Failure())
-            self._done(None)
+            self._abort(Failure())
+            self._end_command(None)
             return
-        if isinstance(said, Response) and self._answer_short(said):
-            self._done(None)
+        if isinstance(instruction, Response) and self._answer_short(instruction):
+            self._end_command(None)
             return
-        work = ensureDeferred(self._carry_out(said))
-        work.addErrback(self._broken)
-        work.addCallback(self._done)
+        work = ensureDeferred(self._carry_out(instruction))
+        work.addErrback(self._abort)
+        work.addCallback(self._end_command)
 
-    async def _carry_out(self, said: Said) -> None:
-        """Do what a command says, and what it says next, until it has ended or waits for a request."""
-        turn: Turn | None = await said if isinstance(said, Deferred) else said
-        while turn is not None:
-            match turn:
+    async def _carry_out(self, first: NextInstruction) -> None:
+        """Carry out the instructions of a command until it has ended or waits for a further request."""
+        instruction: Instruction | None = await first if isinstance(first, Deferred) else first
+        while instruction is not None:
+            match instruction:
                 case ReceiveRaw():
-                    turn = await self._receive_raw(turn)
+                    instruction = await self._receive_raw(instruction)
                 case SendRaw():
-                    turn = await self._send_raw(turn)
+                    instruction = await self._send_raw(instruction)
                 case Hangup():
-                    return self._hang_up(turn.response)
+                    return self._close_with(instruction.response)
                 case LongResponse():
-                    return await self._answer_long(turn)
+                    return await self._answer_long(instruction)
                 case NoAnswer():
                     return None
                 case _:
-                    return await self._answer(turn)
+                    return await self._answer(instruction)
         return None
 
-    def _done(self, _: None) -> None:
-        """Go on with the next request, if there is anybody left to answer."""
-        self._busy = False
-        self._let_go()
-        self._touch()
-        if self._lost:
+    def _end_command(self, _: None) -> None:
+        """Continue with the next request, unless the connection is closed or closes now."""
+        self._is_busy = False
+        self._release()
+        self._note_progress()
+        if self._is_lost:
             self.session.leave()
-        elif self._open and (self._last or self.connections.stopping):
+        elif self._is_open and (self._closes_after_command or self.connections.stopping):
             self._close()
-        self._pump()
+        self._read_requests()
 
-    def _broken(self, failure: Failure) -> None:
-        """A raw phase could not go on, or worse: the stream has no known boundary any more."""
+    def _abort(self, failure: Failure) -> None:
+        """Abort the connection: an answer or a raw data phase was not sent or received as a whole."""
         if not failure.check(ConnectionDone, CancelledError):
-            self._log.failure("connection closed", failure, session=self.session.id)
-        if self._open:
-            self._open = False
+            self._log.failure("connection aborted", failure, session=self.session.id)
+        if self._is_open:
+            self._is_open = False
             self.transport.abortConnection()
 
     def _answer_short(self, response: Response) -> bool:
-        """Write an answer of one frame at once; tell whether it was one."""
+        """Write an answer if it fits one piece; tell whether it did."""
         pieces = self._encode(response)
         if len(pieces) > 1:
             return False
-        if self._open:
+        if self._is_open:
             self.transport.write(pieces[0])
         return True
 
     async def _answer(self, response: Response) -> None:
-        """Write one answer; a long one at the pace at which the peer takes it."""
+        """Write an answer; one of several pieces as fast as the peer reads it."""
         first, *others = self._encode(response)
-        if self._open:
+        if self._is_open:
             self.transport.write(first)
         for piece in others:
             await self._write(piece)
 
     async def _answer_long(self, answer: LongResponse) -> None:
-        """Write an answer frame by frame, each once the peer has taken those before it."""
+        """Write an answer frame by frame, as fast as the peer reads it."""
         encoder = MessageEncoder(answer.total)
         async for part in answer.parts():
             for frame in encoder.feed(part):
@@ -275,47 +290,46 @@ class MensagoProtocol(Protocol):
         encoder.finish()
 
     def _encode(self, response: Response) -> list[bytes]:
-        """Give an answer as pieces to write."""
+        """Encode an answer as pieces, each for one write."""
         try:
             return split_message(response.to_bytes())
         except Exception:
             return split_message(report_incident(self.session, "an answer").to_bytes())
 
     async def _write(self, data: bytes) -> None:
-        """Write ``data`` once the peer has taken what was written before."""
-        while self._open and self._paused:
+        """Write ``data`` once the write buffer is empty; raise ``ConnectionDone`` if it closes before."""
+        while self._is_open and self._is_paused:
             self._writable = Deferred()
             await self._writable
-        if not self._open:
+        if not self._is_open:
             raise ConnectionDone
         self.transport.write(data)
 
-    def _wake_writer(self) -> None:
+    def _resume_writing(self) -> None:
         writable, self._writable = self._writable, None
         if writable is not None:
             writable.callback(None)
 
-    def _hang_up(self, response: Response | None) -> None:
-        """Write a last answer, if any, and close."""
-        if not self._open:
+    def _close_with(self, response: Response | None) -> None:
+        """Write a last answer, if there is one, and close."""
+        if not self._is_open:
             return
         if response is not None:
             self.transport.write(b"".join(self._encode(response)))
         self._close(linger=response is not None)
 
     def _close(self, linger: bool = False) -> None:
-        """Close once everything is written; :meth:`check` cuts a peer off that does not take it.
+        """Close once everything is written; :meth:`check` aborts if the peer does not read it in time.
 
-        :param linger: read on and discard until the peer closes, because closing over unread data
-            would reset the connection and take the answer from a peer that is still sending.
+        :param linger: read and discard until the peer closes, which it needs if it is still sending.
         """
-        self._open = False
+        self._is_open = False
         self._closing_since = self.connections.reactor.seconds()
-        self._let_go()
+        self._release()
         self._decoder = FrameDecoder(0)
         self.transport.unregisterProducer()
         self.transport.resumeProducing()
-        # The end of a TLS stream is a message of its own, after which TLS reads on by itself.
+        # TLS has a closing message of its own, after which Twisted reads on until the peer closes.
         if linger and ITCPTransport.providedBy(self.transport) and not INegotiated.providedBy(self.transport):
             self.transport.loseWriteConnection()
         else:
@@ -323,112 +337,109 @@ class MensagoProtocol(Protocol):
 
     # Raw data phases.
 
-    async def _receive_raw(self, phase: ReceiveRaw) -> Turn:
-        """Answer, hand the bytes that follow to the sink, and give what the command says after them."""
-        self._receipt = receipt = RawReceipt(phase.size, phase.sink, self._decoder, self._want_more)
+    async def _receive_raw(self, phase: ReceiveRaw) -> Instruction:
+        """Send the answer, write the raw data to the sink, and give the command's next instruction."""
+        self._receipt = receipt = RawReceipt(phase.size, phase.sink, self._decoder, self._raw_progressed)
         fault = None
         try:
             await self._answer(phase.response)
-            if not self._open:
+            if not self._is_open:
                 receipt.end()
             await receipt.run()
         except Exception:
             fault = Failure()
         finally:
             self._receipt = None
-        said = phase.resume(fault)
-        turn = await said if isinstance(said, Deferred) else said
-        return Hangup(turn) if receipt.closes and isinstance(turn, Response) else turn
+        following = phase.resume(fault)
+        instruction = await following if isinstance(following, Deferred) else following
+        return Hangup(instruction) if receipt.closes and isinstance(instruction, Response) else instruction
 
-    async def _send_raw(self, phase: SendRaw) -> Turn | None:
-        """Send the bytes, and give what the command says after them: nothing if they could not be sent.
-
-        The stream has no known boundary then: the connection is closed before the command hears of it.
-        """
+    async def _send_raw(self, phase: SendRaw) -> Instruction | None:
+        """Send the bytes, and give the command's next instruction; ``None`` if the connection was aborted."""
         try:
             await send_raw(phase.source, phase.size, self.session.server.files, self._write)
         except Exception:
-            self._broken(Failure())
+            self._abort(Failure())
             phase.resume(Failure(GivenUp()))
             return None
-        said = phase.resume(None)
-        return await said if isinstance(said, Deferred) else said
+        following = phase.resume(None)
+        return await following if isinstance(following, Deferred) else following
 
-    def _want_more(self) -> None:
-        """The receipt has taken what there was, or waits for more."""
-        self._touch()
+    def _raw_progressed(self) -> None:
+        """Note that the receipt took bytes from the buffer, or waits for more."""
+        self._note_progress()
         self._throttle()
 
     # Limits.
 
-    def _hold(self, amount: int) -> None:
-        """Note how much a message of several frames holds now; the ledger refuses what is too much."""
-        if amount != self._held:
-            if not self._held:
-                # Who is logged in may change before it is given back.
-                self._holder = self.session.member.workspace if self.session.member else None
-            self.connections.ledger.change(self.session.source, self._holder, amount - self._held)
-            self._held = amount
-            # A message in tiny parts must not last for ever: what counts is a full frame's worth.
-            if amount < self._mark or amount - self._mark >= MAX_PAYLOAD:
-                self._mark = amount
-                self._touch()
+    def _charge(self, amount: int) -> None:
+        """Have the ledger account for ``amount`` bytes of a multipart message, which may raise."""
+        if amount != self._charged:
+            if not self._charged:
+                # Who is logged in may change before the bytes are released.
+                self._charged_to = self.session.member.workspace if self.session.member else None
+            self.connections.ledger.change(self.session.source, self._charged_to, amount - self._charged)
+            self._charged = amount
+            # Tiny parts must not keep a message open for ever, so only a full frame's worth is progress.
+            if amount < self._progress_mark or amount - self._progress_mark >= MAX_PAYLOAD:
+                self._progress_mark = amount
+                self._note_progress()
 
-    def _let_go(self) -> None:
-        """Hold nothing more, but for the message that is being answered: its command still has it."""
-        if not self._busy:
-            self._hold(0)
+    def _release(self) -> None:
+        """Release the accounted bytes, unless a command is running: it still uses its message."""
+        if not self._is_busy:
+            self._charge(0)
 
     def _throttle(self) -> None:
-        """Stop reading while enough waits to be answered."""
-        waits = self._busy or self._paused or self._turn is not None
+        """Pause reading while a command runs and enough is buffered; otherwise resume it."""
+        waits = self._is_busy or self._is_paused or self._continuation is not None
         full = waits and self._decoder.buffered >= READ_AHEAD
-        if self._open and full is self._reading:
-            self._reading = not full
+        if self._is_open and full is self._is_reading:
+            self._is_reading = not full
             if full:
                 self.transport.pauseProducing()
             else:
                 self.transport.resumeProducing()
 
     def check(self, now: float) -> None:
-        """Close the connection if nothing came forward for too long (spec 01, *Timeouts and limits*)."""
+        """Close the connection if it made no progress for too long (spec 01, *Timeouts and limits*)."""
         if self._closing_since is not None:
-            if now - self._closing_since >= GOODBYE_SECONDS:
+            if now - self._closing_since >= CLOSE_SECONDS:
                 self.transport.abortConnection()
             return
-        limit, cut = self._patience()
-        if limit and now - self._since >= limit:
+        limit, aborts = self._timeout()
+        if limit and now - self._last_progress >= limit:
             if self._receipt is not None:
                 self._receipt.end()
-            elif cut:
+            elif aborts:
                 self.transport.abortConnection()
             else:
                 self._close()
 
-    def _patience(self) -> tuple[int, bool]:
-        """Tell how many seconds of silence are allowed now, and whether it is the peer that must read."""
+    def _timeout(self) -> tuple[int, bool]:
+        """Give the timeout of the present state in seconds (0 is none), and whether to abort then."""
         transfer = self.session.server.config.network.transfer_timeout
         if self._receipt is not None:
-            return (transfer if self._receipt.is_hungry else 0), False
-        if self._paused:
-            return transfer, True
-        if self._busy:
+            return (transfer if self._receipt.is_waiting_for_peer else 0), False
+        if self._is_paused:
+            return transfer, True  # What was written could not be delivered anyway.
+        if self._is_busy:
             return 0, False
         if self._decoder.mid_message:
             return transfer, False
         return self.session.idle_timeout, False
 
     def finish(self) -> None:
-        """Close as soon as the running command is answered."""
-        self._last = True
-        if self._open and not self._busy:
+        """Close as soon as the running command is answered; at once if none is running."""
+        self._closes_after_command = True
+        if self._is_open and not self._is_busy:
             self._close()
 
     def end(self) -> None:
-        """Cut the connection at once."""
+        """Abort the connection at once."""
         self.transport.abortConnection()
 
 
-def _weight(message: bytes) -> int:
-    """Tell what a whole message counts until it is answered: nothing, if a single frame could carry it."""
+def _charge_of(message: bytes) -> int:
+    """Give the bytes that the ledger counts for a message until it is answered; 0 if it fits one frame."""
     return len(message) if len(message) > MAX_PAYLOAD else 0

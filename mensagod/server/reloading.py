@@ -1,4 +1,4 @@
-"""The configuration of a running server: read again, and what is odd about it (spec 06, ``run``)."""
+"""Reloading the configuration of a running server, and warnings about it (spec 06, ``run``)."""
 
 from collections.abc import Mapping
 
@@ -17,9 +17,9 @@ from mensagod.sessions.parts import Server
 
 @define(eq=False)
 class Reloading:
-    """Gives the parts of a server their configuration anew.
+    """Reloads the configuration and the certificates, and passes them to the parts of the server.
 
-    :ivar account: whom the server became; ``None`` if it was not root.
+    :ivar account: the Unix account that the server became; ``None`` if it was not started as root.
     """
 
     server: Server
@@ -31,7 +31,7 @@ class Reloading:
     _log = Logger(namespace="mensagod.service")
 
     def read_again(self) -> None:
-        """Take over a changed configuration and changed certificates; sessions go on."""
+        """Reload configuration and certificates; sessions continue. If one is faulty, nothing changes."""
         try:
             config = load(self.server.config.path, self.environ)
             if self.listeners.certificates is not None:
@@ -49,17 +49,17 @@ class Reloading:
         self._log.info("configuration and certificates read again")
 
     def raise_limit(self) -> None:
-        """Have as many open files as the system allows."""
+        """Raise the limit of open files as far as the system allows."""
         before, now = raise_limit()
         self.factory.configure(self.server.config)
         if before != now:
             self._log.info("limit of open files raised from {before} to {now}", before=before, now=now)
 
     def warn(self) -> None:
-        """Say what is odd about the configuration."""
+        """Log warnings about the configuration."""
         config = self.server.config
         for warning in config.warnings:
-            # A field "warning" would make it one of Python's warnings.
+            # A log event with a field "warning" would be taken for one of Python's warnings.
             self._log.warn("{text}", text=warning)
         fallback = fallback_warning(config.global_.user, self.account)
         if fallback is not None:
@@ -67,8 +67,8 @@ class Reloading:
         wanted, usable = config.performance.max_clients, usable_clients(config)
         if usable < wanted:
             self._log.warn(
-                "only {usable} of the {wanted} clients of performance.max_clients are let in: raise the limit"
-                " of open files (LimitNOFILE=, ulimit -n)",
+                "only {usable} of the {wanted} clients of performance.max_clients are admitted: raise the"
+                " limit of open files (LimitNOFILE=, ulimit -n)",
                 usable=usable,
                 wanted=wanted,
                 event="few_descriptors",

@@ -1,4 +1,4 @@
-"""The server as one service of Twisted's: sockets, the account, the parts, clients, and the end."""
+"""The server as one Twisted service: it binds sockets, gives up root, starts the parts, and stops them."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,21 +27,22 @@ from mensagod.sessions.parts import Server
 from mensagod.storage.migrations import SchemaError
 
 FATAL = (AccountError, EmbeddedError, KeyringFault, SchemaError)
-"""What ends the start; the text says why and what to do."""
+"""Exceptions that end the start; their text says why, and what to do."""
 
 
 @define(eq=False)
 class MensagoService(Service):
     """One server process.
 
-    :ivar assembly: the parts, each as what it is.
-    :ivar parts: what is started before clients are let in, and stopped after the last one has left.
-    :ivar account: whom to become before anything is read from a client; ``None`` if we are not root.
-    :ivar ends_on_hangup: whether SIGHUP means that the terminal is gone, and ends the server.
-    :ivar announce: called once with the bound addresses when clients are let in.
-    :ivar is_daemon: whether ``twistd`` has sent us into the background.
-    :ivar own_log: whether to log in our own format when an application takes the service in.
-    :ivar fault: why the service ended by itself, if it did.
+    :ivar assembly: makes the parts.
+    :ivar parts: started before clients are admitted, and stopped after the last one was disconnected.
+    :ivar account: the Unix account to become before clients are admitted; ``None`` if not started as root.
+    :ivar ends_on_hangup: whether SIGHUP ends the server, because its terminal was closed, instead of
+        reloading.
+    :ivar announce: called once with the bound addresses when clients are admitted.
+    :ivar is_daemon: whether ``twistd`` has put the process into the background.
+    :ivar own_log: whether to log in mensagod's format once the service is part of an application.
+    :ivar fault: why the server ended by itself; ``None`` if it did not.
     """
 
     reactor: Any
@@ -63,11 +64,11 @@ class MensagoService(Service):
 
     @property
     def server(self) -> Server:
-        """The parts as commands see them."""
+        """The parts that commands use."""
         return self.assembly.server
 
     def setServiceParent(self, parent: Any) -> None:
-        """Become part of an application, and bring the format of the log along."""
+        """Become part of an application, and set the format of its log."""
         super().setServiceParent(parent)
         if self.own_log and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, LineObserver(lambda: self.server.config.log))
@@ -90,25 +91,26 @@ class MensagoService(Service):
         self.reactor.callWhenRunning(obey, self.reactor, self._end, hang_up)
 
     def startService(self) -> None:
-        """Begin to start the parts, one after the other."""
+        """Begin to start the parts once the reactor runs."""
         super().startService()
         self.reloading.warn()
-        # Not before: what a signal then interrupts would end, and the reactor begin all the same.
+        # Not before: a signal during the start could then not keep the reactor from running.
         self.reactor.callWhenRunning(self._begin)
 
     def stopService(self) -> Deferred[None]:
-        """Stop taking connections, let running commands and deliveries end, then stop the parts."""
+        """Close the listeners, wait for running commands, then stop the parts."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
     def read_again(self) -> None:
-        """Take over a changed configuration and changed certificates; sessions go on (SIGHUP)."""
+        """Reload the configuration and the certificates; sessions continue (SIGHUP)."""
         self.reloading.read_again()
 
-    def let_in(self) -> None:
-        """Accept clients from now on, and say so once.
+    def admit_clients(self) -> None:
+        """Admit clients from now on; announce that once.
 
-        While the database is away at the start, that is before the parts have started: there is an answer.
+        If the database is unavailable at the start, this is called before the parts have started: clients
+        are then answered 303.
         """
         if not self._accepting:
             self._accepting = True
@@ -122,7 +124,7 @@ class MensagoService(Service):
 
     async def _start(self) -> None:
         await self.parts.start()
-        self.let_in()
+        self.admit_clients()
 
     async def _stop(self) -> None:
         if self._boot is not None:
@@ -130,7 +132,7 @@ class MensagoService(Service):
         await stop_each((self.listeners.stopService, self.factory.drain, self.parts.stop))
 
     def _give_up(self, failure: Failure) -> None:
-        """End the process: it cannot serve."""
+        """Log why the start failed, and end the process."""
         if failure.check(CancelledError):
             return
         if failure.check(*FATAL):
@@ -142,6 +144,6 @@ class MensagoService(Service):
         self._end()
 
     def _end(self) -> None:
-        # A second signal, or one on top of a fault, finds it ending.
+        # After a second signal, or a signal after a fault, the reactor is stopping already.
         with suppress(ReactorNotRunning):
             self.reactor.stop()

@@ -1,4 +1,4 @@
-"""What ``twistd mensagod`` asks for: the options, and the service that they make."""
+"""The ``twistd mensagod`` plugin: its options, and how they become a service."""
 
 import gc
 import os
@@ -28,8 +28,8 @@ from mensagod.storage.migrations import SchemaError
 class Options(UsageOptions):
     """The options of ``twistd mensagod``.
 
-    :ivar announce: called once with the bound addresses when clients are let in.
-    :ivar made: the service, put together from the configuration once the options are read.
+    :ivar announce: called once with the bound addresses when clients are admitted.
+    :ivar made: the service, assembled from the configuration once the options are parsed.
     """
 
     optParameters = [
@@ -48,10 +48,10 @@ class Options(UsageOptions):
         self.announce: Callable[[tuple[str, ...]], None] | None = None
 
     def postOptions(self) -> None:
-        """Read the configuration and put the server together.
+        """Read the configuration and assemble the server.
 
-        :raises UsageError: if the configuration or what it names cannot be used: a line for each fault, which
-            ``twistd`` shows without a traceback.
+        :raises UsageError: if the configuration or a file that it names is faulty: a line for each fault,
+            which ``twistd`` shows without a traceback.
         """
         from twisted.internet import reactor  # noqa: PLC0415  importing it installs it
 
@@ -67,8 +67,8 @@ class Options(UsageOptions):
 
 
 def makeService(options: Options) -> IService:
-    """Give the service that the options made."""
-    # What is loaded now stays: a full collection need not walk through it, which would hold everybody up.
+    """Give the service that the options assembled."""
+    # Everything loaded now stays for good. Frozen, it does not slow down full garbage collections.
     gc.collect()
     gc.freeze()
     options.made.announce = options.announce
@@ -78,9 +78,9 @@ def makeService(options: Options) -> IService:
 
 
 def _has_no_log_option(twistd: Mapping[str, object] | None) -> bool:
-    """Tell whether the command line of ``twistd`` leaves the log to us."""
+    """Tell whether the command line of ``twistd`` has no option that chooses another log."""
     if twistd is None or not twistd.get("nodaemon"):
-        # A daemon has no standard output: twistd opens a file of its own.
+        # A daemon has no standard output, so twistd logs to a file.
         return twistd is None
     return not any(twistd.get(name) for name in ("logfile", "logger", "syslog"))
 
@@ -88,9 +88,10 @@ def _has_no_log_option(twistd: Mapping[str, object] | None) -> bool:
 def assemble(
     reactor: Any, config: Config, environ: Mapping[str, str], reader: UnixAccount | None = None
 ) -> MensagoService:
-    """Put a server together.
+    """Assemble a server.
 
-    :param reader: with whose rights to read what the configuration names; ``None`` for our own.
+    :param reader: the Unix account with whose rights the files that the configuration names are read;
+        ``None`` for the present one.
     """
     account = service_account(config.global_.user) if os.geteuid() == 0 else None
     assembly = Assembly(reactor, config, account, reader)
@@ -102,8 +103,8 @@ def assemble(
         assembly=assembly,
         factory=factory,
         listeners=listeners,
-        # The service is not there yet.
-        parts=Parts(tuple(assembly.parts(lambda: service.let_in()))),  # noqa: PLW0108
+        # A lambda, because the service does not exist yet.
+        parts=Parts(tuple(assembly.parts(lambda: service.admit_clients()))),  # noqa: PLW0108
         reloading=Reloading(assembly.server, factory, listeners, account, environ),
         account=account,
     )
@@ -111,7 +112,7 @@ def assemble(
 
 
 def _certificates(config: Config, reader: UnixAccount | None) -> Certificates | None:
-    """Read what ``tls:`` listeners need, if there are any."""
+    """Read the certificate and its key, if there is a ``tls:`` listener."""
     if not any(listener.kind == "tls" for listener in config.network.endpoints):
         return None
     with acting_as(reader):

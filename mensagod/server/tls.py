@@ -1,4 +1,4 @@
-"""The server's TLS certificate, which can be read again while connections last (spec 01, *Transport*)."""
+"""The server's TLS certificate, which can be reloaded without closing connections (spec 01, *Transport*)."""
 
 from pathlib import Path
 
@@ -13,28 +13,28 @@ _END = b"-----END CERTIFICATE-----"
 
 
 class CertificateFault(Exception):
-    """One sentence about a certificate or its key that cannot be used, and what to do."""
+    """The certificate or its key cannot be used; the text says why, and what to do."""
 
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Certificates:
-    """Makes the TLS side of each new connection from the files as they were read last.
+    """Makes TLS connections with the certificate and key that were read last.
 
-    :raises CertificateFault: if they cannot be used.
+    :raises CertificateFault: if the files cannot be used.
     """
 
     def __init__(self, certificate: Path, key: Path):
         self._context = _read(certificate, key)
 
     def read_again(self, certificate: Path, key: Path) -> None:
-        """Use these files as they are now, for new connections.
+        """Reload the certificate and key; new connections use them.
 
-        :raises CertificateFault: if they cannot be used; then what was read before stays in use.
+        :raises CertificateFault: if the files cannot be used; then the previous ones stay in use.
         """
         self._context = _read(certificate, key)
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """Make the TLS side of a connection."""
+        """Make the OpenSSL connection for a new client."""
         return SSL.Connection(self._context, None)
 
 
@@ -70,10 +70,10 @@ def _content(path: Path) -> bytes:
 
 
 def _split(chain: bytes) -> list[bytes]:
-    """Cut a file of certificates into one piece each; the last remainder is none."""
+    """Split a file of certificates; what follows the last certificate is dropped."""
     return [part + _END for part in chain.split(_END)[:-1]]
 
 
 def _no_passphrase(writing: bool) -> bytes:
-    """Refuse an encrypted key, instead of asking on the terminal."""
+    """Refuse an encrypted key; otherwise OpenSSL would ask for the passphrase on the terminal."""
     raise ValueError("the private key is encrypted")

@@ -1,4 +1,4 @@
-"""Raw data phases: a file's bytes without frames, streamed in bounded memory (spec 01, *Raw data phases*)."""
+"""Raw data phases: bytes without frames, streamed with bounded memory (spec 01, *Raw data phases*)."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,24 +11,25 @@ from mensagod.wire.frames import FrameDecoder
 from mensagod.wire.raw_data import ISink, ISource
 
 CHUNK = 64 * 1024
-"""How much is read or written at once, in bytes.
+"""How many bytes are read or written at once.
 
-Of a file that is sent, the transport takes up to two such pieces before it asks for a pause, one waits for
-that to end, and one more is read meanwhile.
+A file that is sent has up to four chunks in memory: two in the transport's write buffer, one that waits
+until that is empty, and one that is read meanwhile.
 """
 
 DISCARD = 1024 * 1024
-"""How much of a transfer that cannot succeed is still read before the answer, in bytes."""
+"""How many bytes of a failed transfer are at most read and discarded, so that an answer can follow."""
 
 
 async def send_raw(
     source: ISource, size: int, workers: Threads, write: Callable[[bytes], Awaitable[None]]
 ) -> None:
-    """Send ``size`` bytes of ``source``, reading one chunk ahead while the last one is being taken.
+    """Send ``size`` bytes of ``source``; the next chunk is read while the last one is being written.
 
-    When it ends, however it does, nothing reads from the source any more.
+    However it ends, no read of the source is running afterwards.
 
-    :raises OSError: if the source cannot be read to the end.
+    :raises OSError: if the source cannot be read.
+    :raises EOFError: if it has fewer bytes.
     """
     left = size
     if left:
@@ -50,17 +51,18 @@ async def send_raw(
 
 def _read(source: ISource, left: int, workers: Threads) -> Deferred[bytes]:
     size = min(CHUNK, left)
-    # A thread only where there is something to wait for: it costs more than copying what is in memory.
+    # A thread only if the read would block: it costs more than copying what is in memory.
     ready = source.read_ready(size)
     return succeed(ready) if ready else ensureDeferred(workers.run(source.read, size))
 
 
 class RawReceipt:
-    """Bytes on their way from the connection's buffer to a sink.
+    """The receipt of raw data: it moves bytes from the connection's buffer to a sink.
 
-    :param resume: called when bytes were taken from the buffer, so that reading may go on, and when the
+    :param resume: called when bytes were taken from the buffer, so that reading may continue, and when the
         receipt begins to wait for more.
-    :ivar closes: whether the connection must close after the answer: where the next frame begins is unknown.
+    :ivar closes: whether the connection must close after the answer, because where the next frame begins is
+        unknown.
     """
 
     def __init__(self, size: int, sink: ISink, decoder: FrameDecoder, resume: Callable[[], None]):
@@ -73,24 +75,25 @@ class RawReceipt:
         self.closes = False
 
     @property
-    def is_hungry(self) -> bool:
-        """Whether it is the peer that is waited for, and not the sink."""
+    def is_waiting_for_peer(self) -> bool:
+        """Whether the receipt waits for bytes of the peer, and not for the sink."""
         return self._waiting is not None
 
     def more(self) -> None:
-        """Bytes have come."""
+        """Continue: bytes were received."""
         self._wake()
 
     def end(self) -> None:
-        """No more bytes will come, or they take too long."""
+        """Give up: the connection is lost, or the peer is too slow."""
         self._ended = True
         self._wake()
 
     async def run(self) -> None:
-        """Move all bytes.
+        """Move all bytes to the sink.
 
-        :raises Interrupted: if they stopped coming.
-        :raises Exception: what the sink raised, once the rest was passed over if that is little.
+        :raises Interrupted: if the peer stopped sending.
+        :raises Exception: what the sink raised. At most :data:`DISCARD` remaining bytes are discarded before
+            that; if there are more, :attr:`closes` is set.
         """
         try:
             await self._move(self._sink.write)
@@ -101,11 +104,11 @@ class RawReceipt:
             if isinstance(error, CommandError) and error.close:
                 self.closes = True
             else:
-                await self._pass_over()
+                await self._discard_rest()
             raise
 
-    async def _pass_over(self) -> None:
-        """Read the rest of the data and drop it, so that the answer to a fault can follow it."""
+    async def _discard_rest(self) -> None:
+        """Read and discard the rest of the data, so that the answer to the error can follow it."""
         if self._left > DISCARD:
             self.closes = True
             return
@@ -135,4 +138,4 @@ class RawReceipt:
 
 
 async def _discard(data: bytes) -> None:
-    """Let ``data`` go."""
+    """Discard ``data``."""

@@ -1,1 +1,1 @@
-"""Conversations with clients: who they are, what is pending, and those that this process has."""
+"""Sessions with clients: who the client is, the running command, and the live sessions of this process."""

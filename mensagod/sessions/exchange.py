@@ -1,18 +1,17 @@
-"""One command being performed: a coroutine that may ask its client for further requests and for raw data.
+"""One performance of a command: a coroutine that may wait for further requests and transfer raw data.
 
-How it works. The coroutine runs in steps, from one thing that it waits for to the next. Most of what it
-waits for is its own business: the database, a thread. In three places it waits for its client, and there the
-exchange hands something to the connection: an answer after which it needs a further request
-(:meth:`Exchange.again`), or one of the two raw data phases. The connection does that, and comes back with
-what the client sent. So the connection sees one thing at a time, whichever command it belongs to:
-:meth:`Exchange.begin`, :meth:`Exchange.go_on` and the ``resume`` of a raw data phase all give what the
-command says next.
+How it works. The coroutine runs in steps; a step ends where the coroutine waits for a Deferred. Usually it
+waits for the database or a thread, and the connection does not notice. In three methods it waits for its
+client: in :meth:`Exchange.again` for a further request, in :meth:`Exchange.receive` and :meth:`Exchange.send`
+for raw data. There the exchange gives an instruction to the connection, which carries it out and then resumes
+the exchange. So the connection always sees a single next instruction: that is what :meth:`Exchange.begin`,
+:meth:`Exchange.go_on` and the ``resume`` of a raw data phase return.
 
-Why the steps are made here and not by Twisted's own driver of coroutines. First, most commands never wait:
-they are then done in one step, without a single Deferred. Second, while a step runs, ``session.running``
-names its exchange. What a command asks of its client therefore always belongs to that very command: one that
-was given up and is still cleaning up cannot reach the client any more, and never meets the request that the
-next one waits for.
+Why the steps are run here and not by Twisted's ``Deferred.fromCoroutine``. First, most commands never wait;
+they end in a single step, without any Deferred. Second, while a step runs, ``session.running`` is its
+exchange. What a command asks of its client therefore always belongs to that command: a command that was
+given up and is still cleaning up cannot reach the client any more, and cannot take the request that the next
+command waits for.
 """
 
 from collections.abc import Coroutine
@@ -22,7 +21,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from mensagod.sessions.outcomes import NoAnswer, Outcome, ReceiveRaw, Said, SendRaw, Turn
+from mensagod.sessions.outcomes import Instruction, NextInstruction, NoAnswer, Outcome, ReceiveRaw, SendRaw
 from mensagod.wire.fields import Fields
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.raw_data import ISink, ISource
@@ -30,24 +29,24 @@ from mensagod.wire.raw_data import ISink, ISource
 F = TypeVar("F", bound=Fields)
 
 NEXT_REQUEST_SECONDS = 60
-"""How long the next request of a command is waited for (spec 01, *Multi-step commands*)."""
+"""How long a command waits for its next request, in seconds (spec 01, *Multi-step commands*)."""
 
 
 class GivenUp(Exception):
-    """The client does not go on with the command: it sent another one, let the time pass, or has gone.
+    """The client does not continue the command: it sent another command, was too slow, or has disconnected.
 
-    Nobody hears what the command answers to it. It is there for ``finally``.
+    An outcome after that is discarded. The exception exists so that ``finally`` blocks run.
     """
 
 
 class Interrupted(Exception):
-    """The bytes of a raw data phase stopped coming; the connection closes after the answer to it."""
+    """The client stopped sending raw data; the connection closes after the answer to that."""
 
 
 class Conversation(Protocol):
-    """What an exchange is a part of.
+    """The part of a session that an exchange needs.
 
-    :ivar running: the exchange whose step runs now.
+    :ivar running: the exchange whose step runs at this moment.
     """
 
     running: "Exchange | None"
@@ -56,7 +55,7 @@ class Conversation(Protocol):
 class Exchange:
     """One performance of one command.
 
-    :param action: the command's name, which its further requests bear too.
+    :param action: the command's name, which is also the action of its further requests.
     """
 
     if TYPE_CHECKING:
@@ -66,107 +65,107 @@ class Exchange:
         self._clock = clock
         self._conversation = conversation
         self._action = action
-        self._said: Turn | Failure | None = None
-        self._listener: Deferred[Turn] | None = None
+        self._ready: Instruction | Failure | None = None
+        self._listener: Deferred[Instruction] | None = None
         self._expected: type[Fields] | None = None
         self._request: Deferred[Request] | None = None
-        self._forget: IDelayedCall | None = None
+        self._timeout: IDelayedCall | None = None
         self._transfer: Deferred[None] | None = None
-        self._given_up = False
+        self._is_given_up = False
 
-    # What the connection's side calls.
+    # Called by the dispatch.
 
-    def begin(self, coroutine: Coroutine[Any, None, Outcome]) -> Said:
-        """Perform the command until it says something, or has to wait."""
+    def begin(self, coroutine: Coroutine[Any, None, Outcome]) -> NextInstruction:
+        """Begin the command; give its first instruction."""
         self._coroutine = coroutine
         self._step()
-        return self._listen()
+        return self._next_instruction()
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the command waits for a further request."""
+        """Whether the command is waiting for a further request."""
         return self._request is not None
 
     def fits(self, request: Request) -> bool:
-        """Tell whether a request is the one that is waited for: the right command with its fields."""
+        """Tell whether a request is the awaited one: it has the right action and every required field."""
         if self._expected is None:
             return False
         return request.action == (self._expected.action or self._action) and self._expected.fits(request)
 
-    def go_on(self, request: Request) -> Said:
-        """Give the command the request that it waits for; give what it says next."""
+    def go_on(self, request: Request) -> NextInstruction:
+        """Pass the awaited request to the command; give its next instruction."""
         self._fire_request(request)
-        return self._listen()
+        return self._next_instruction()
 
     def give_up(self) -> None:
-        """End the wait for a further request; what the command still says goes nowhere."""
+        """End the wait for a further request, and discard all further instructions of the command."""
         if self._request is not None:
-            self._given_up = True
+            self._is_given_up = True
             self._fire_request(Failure(GivenUp()))
 
-    # What the command's side calls.
+    # Called by the command.
 
     async def again(self, response: Response, fields: type[F]) -> F:
-        """Answer, and wait for the client's next request.
+        """Send an answer, and wait for the client's next request.
 
-        :raises GivenUp: if it does not come.
-        :raises mensagod.errors.CommandError: if a field of it is malformed.
+        :raises GivenUp: if the client does not send it, see :data:`NEXT_REQUEST_SECONDS`.
+        :raises mensagod.errors.CommandError: if one of its fields is malformed.
         """
-        if self._given_up:
+        if self._is_given_up:
             raise GivenUp
         self._expected = fields
         self._request = waiting = Deferred[Request]()
-        self._forget = self._clock.callLater(NEXT_REQUEST_SECONDS, self.give_up)
-        self._say(response)
+        self._timeout = self._clock.callLater(NEXT_REQUEST_SECONDS, self.give_up)
+        self._give(response)
         return fields.read(await waiting)
 
     async def receive(self, response: Response, size: int, sink: ISink) -> None:
-        """Answer, and let the raw data that follows go to ``sink``.
+        """Send an answer, and write the raw data that follows to ``sink``.
 
-        :raises Interrupted: if it stops coming; the connection closes after the command's answer.
-        :raises Exception: what ``sink`` raised, once the rest of the data was passed over.
+        :raises Interrupted: if the client stops sending; the connection closes after the command's answer.
+        :raises Exception: what ``sink`` raised, after the rest of the data was read and discarded.
         """
         await self._raw(lambda resume: ReceiveRaw(response, size, sink, resume))
 
     async def send(self, source: ISource, size: int) -> NoAnswer:
-        """Send raw data; give the outcome to return, for nothing follows it.
+        """Send raw data; give the outcome that the command must return, because no answer follows.
 
-        :raises GivenUp: if it could not be sent to its end; the connection is closed.
+        :raises GivenUp: if not all of it could be sent; the connection is then closed.
         """
         await self._raw(lambda resume: SendRaw(source, size, resume))
         return NoAnswer()
 
     async def _raw(self, phase: Any) -> None:
-        if self._given_up:
+        if self._is_given_up:
             raise GivenUp
         self._transfer = done = Deferred[None]()
-        self._say(phase(self._resume_raw))
+        self._give(phase(self._resume_raw))
         await done
 
-    def _resume_raw(self, fault: Failure | None) -> Said:
+    def _resume_raw(self, fault: Failure | None) -> NextInstruction:
         done, self._transfer = self._transfer, None
         if fault is not None and fault.check(GivenUp):
-            self._given_up = True
+            self._is_given_up = True
         if done is not None:
             done.callback(fault)
-        return self._listen()
+        return self._next_instruction()
 
     def _fire_request(self, result: Request | Failure) -> None:
         waiting, self._request = self._request, None
         self._expected = None
-        if self._forget is not None:
-            if self._forget.active():
-                self._forget.cancel()
-            self._forget = None
+        if self._timeout is not None:
+            if self._timeout.active():
+                self._timeout.cancel()
+            self._timeout = None
         if waiting is not None:
             waiting.callback(result)
 
     # Steps.
 
     def _step(self, result: object = None) -> None:
-        """Run the command until it waits for something, or ends.
+        """Run the coroutine until it waits for a Deferred or ends.
 
-        :param result: of what it has waited for.
+        :param result: the result of the Deferred that it waited for.
         """
         before, self._conversation.running = self._conversation.running, self
         try:
@@ -175,31 +174,31 @@ class Exchange:
             else:
                 waiting = self._coroutine.send(None)
         except StopIteration as end:
-            self._say(end.value)
+            self._give(end.value)
         except BaseException:
-            self._say(Failure())
+            self._give(Failure())
         else:
             if not isinstance(waiting, Deferred):
-                waiting = fail(TypeError(f"a command waits for a Deferred, not for {waiting!r}"))
+                waiting = fail(TypeError(f"a command can only wait for a Deferred, not for {waiting!r}"))
             waiting.addBoth(self._step)
         finally:
             self._conversation.running = before
 
-    def _say(self, said: Turn | Failure) -> None:
+    def _give(self, instruction: Instruction | Failure) -> None:
         listener, self._listener = self._listener, None
-        if self._given_up:
+        if self._is_given_up:
             return
         if listener is None:
-            self._said = said
+            self._ready = instruction
         else:
-            listener.callback(said)
+            listener.callback(instruction)
 
-    def _listen(self) -> Said:
-        """Give what the command said, or will say."""
-        said, self._said = self._said, None
-        if said is None:
+    def _next_instruction(self) -> NextInstruction:
+        """Give the next instruction, or a Deferred that fires with it; raise if the command failed."""
+        instruction, self._ready = self._ready, None
+        if instruction is None:
             self._listener = Deferred()
             return self._listener
-        if isinstance(said, Failure):
-            said.raiseException()
-        return said
+        if isinstance(instruction, Failure):
+            instruction.raiseException()
+        return instruction

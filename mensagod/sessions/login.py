@@ -1,4 +1,4 @@
-"""A login on its way: one value with a stage, and a table of what leads from stage to stage (spec 04)."""
+"""A login in progress: a value with a stage, and the table of transitions between stages (spec 04)."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -12,21 +12,21 @@ from mensagod.values.identity import Domain, WorkspaceID
 
 
 class Stage(Enum):
-    """How far a login has come."""
+    """The stages of a login."""
 
-    FRESH = "nothing is known of the client"
-    NAMED = "a workspace was named that may log in, and the server has proved itself"
-    PROVEN = "the password was right"
+    FRESH = "no workspace was named yet"
+    NAMED = "LOGIN named a workspace that may log in, and the server has answered its challenge"
+    PROVEN = "PASSWORD had the right password"
 
 
 class Event(Enum):
-    """What happens to a login."""
+    """The events that change the stage of a login."""
 
     NAMED = "LOGIN named a workspace"
     PASSWORD_RIGHT = "the password was right"  # noqa: S105
     PASSWORD_WRONG = "the password was wrong"  # noqa: S105
-    DEVICE_REFUSED = "the device did not prove itself, or may not log in any more"
-    CANCELLED = "the client begins anew"
+    DEVICE_REFUSED = "the device failed its challenge, or may not log in any more"
+    CANCELLED = "the client restarts the login"
 
 
 TRANSITIONS: Final[Mapping[tuple[Stage, Event], Stage]] = MappingProxyType(
@@ -40,18 +40,18 @@ TRANSITIONS: Final[Mapping[tuple[Stage, Event], Stage]] = MappingProxyType(
         (Stage.PROVEN, Event.CANCELLED): Stage.FRESH,
     }
 )
-"""Where each event leads from each stage; what is missing cannot happen there. A device that proves itself
-ends the login: the client is a member then."""
+"""The next stage for each stage and event; an event without an entry is not allowed at that stage. When the
+device has answered its challenge the client becomes a member, which ends the login."""
 
 
 @frozen
 class Login:
-    """A login.
+    """A login in progress.
 
-    :ivar workspace: whose it is, and
-    :ivar domain: the domain of that; both from :attr:`Stage.NAMED` on.
-    :ivar password: what was stored of the password that was right, at :attr:`Stage.PROVEN`; if it is changed
-        before the device has proved itself, it is right no more.
+    :ivar workspace: the workspace that LOGIN named; ``None`` before :attr:`Stage.NAMED`.
+    :ivar domain: the domain of that workspace; ``None`` before :attr:`Stage.NAMED`.
+    :ivar password: the stored hash that the password was checked against; ``None`` before
+        :attr:`Stage.PROVEN`. If another one is stored when the device has proved itself, the login starts over.
     """
 
     stage: Stage = Stage.FRESH
@@ -60,17 +60,17 @@ class Login:
     password: str | None = field(default=None, repr=False)
 
     def name(self, workspace: WorkspaceID, domain: Domain) -> "Login":
-        """Give the login after a workspace was named."""
+        """Give the login after LOGIN named a workspace."""
         return evolve(self.after(Event.NAMED), workspace=workspace, domain=domain)
 
     def prove(self, password: str) -> "Login":
-        """Give the login after the password of which this is stored was right."""
+        """Give the login after the password was right; ``password`` is the stored hash."""
         return evolve(self.after(Event.PASSWORD_RIGHT), password=password)
 
     def after(self, event: Event) -> "Login":
         """Give the login after an event.
 
-        :raises StateMismatch: if that cannot happen at this stage.
+        :raises StateMismatch: if the event is not allowed at this stage.
         """
         stage = TRANSITIONS.get((self.stage, event))
         if stage is None:
@@ -79,9 +79,9 @@ class Login:
 
     @property
     def named(self) -> tuple[WorkspaceID, Domain]:
-        """The workspace that was named, and its domain.
+        """The workspace that LOGIN named, and its domain.
 
-        :raises StateMismatch: before that.
+        :raises StateMismatch: before :attr:`Stage.NAMED`.
         """
         if self.workspace is None or self.domain is None:
             raise StateMismatch
@@ -89,7 +89,7 @@ class Login:
 
     @property
     def proven(self) -> tuple[WorkspaceID, Domain, str]:
-        """The workspace, its domain, and what is stored of the password that was right.
+        """The workspace, its domain, and the stored hash of its password.
 
         :raises StateMismatch: before that.
         """

@@ -1,4 +1,4 @@
-"""What a command can answer, and what it can ask of its connection before that (spec 01)."""
+"""Outcomes of commands, and the other instructions that a command gives to its connection (spec 01)."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -13,14 +13,14 @@ from mensagod.wire.raw_data import ISink, ISource
 
 @frozen
 class Hangup:
-    """The connection ends, after ``response`` if there is one."""
+    """Send ``response``, if there is one, and close the connection."""
 
     response: Response | None = None
 
 
 @frozen
 class NoAnswer:
-    """Nothing is answered: raw data has gone out, or nobody waits for an answer."""
+    """Send nothing: raw data was sent instead of an answer."""
 
 
 Outcome: TypeAlias = Response | LongResponse | Hangup | NoAnswer
@@ -29,31 +29,32 @@ Outcome: TypeAlias = Response | LongResponse | Hangup | NoAnswer
 
 @frozen
 class ReceiveRaw:
-    """After ``response`` exactly ``size`` bytes come in without a frame and go to ``sink``.
+    """Send ``response``, then receive exactly ``size`` bytes without frames and write them to ``sink``.
 
-    :ivar resume: called once after them, or with what went wrong; gives what the command says next.
+    :ivar resume: called once, with ``None`` after the last byte or with the failure; gives the next
+        instruction.
     """
 
     response: Response
     size: int
     sink: ISink
-    resume: Callable[[Failure | None], "Said"] = field(eq=False)
+    resume: Callable[[Failure | None], "NextInstruction"] = field(eq=False)
 
 
 @frozen
 class SendRaw:
-    """Exactly ``size`` bytes of ``source`` go out without a frame.
+    """Send exactly ``size`` bytes of ``source`` without frames.
 
     :ivar resume: as that of :class:`ReceiveRaw`.
     """
 
     source: ISource
     size: int
-    resume: Callable[[Failure | None], "Said"] = field(eq=False)
+    resume: Callable[[Failure | None], "NextInstruction"] = field(eq=False)
 
 
-Turn: TypeAlias = Outcome | ReceiveRaw | SendRaw
-"""What the connection does for a command: an answer, or a raw data phase."""
+Instruction: TypeAlias = Outcome | ReceiveRaw | SendRaw
+"""What the connection is to do next for a command: carry out its outcome, or a raw data phase."""
 
-Said: TypeAlias = Turn | Deferred[Turn]
-"""What a command says, now or later."""
+NextInstruction: TypeAlias = Instruction | Deferred[Instruction]
+"""The next instruction of a command: at once, or by a Deferred if the command has to wait."""

@@ -1,4 +1,4 @@
-"""The parts of a running server, as commands see them: those of the operations, and the sessions."""
+"""The parts of a running server that commands use: those that operations use, and the live sessions."""
 
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
@@ -14,30 +14,30 @@ T = TypeVar("T")
 
 
 class ILiveSessions(Protocol):
-    """The sessions of this process, see :class:`mensagod.sessions.live.LiveSessions`."""
+    """The live sessions of this process, see :class:`mensagod.sessions.live.LiveSessions`."""
 
     @property
     def process(self) -> UUID:
         """The ID of the process."""
 
     def enter(self, session: LiveSession) -> None:
-        """Take a session in that has logged in."""
+        """Add a session that has logged in."""
 
     def leave(self, session: LiveSession) -> None:
-        """Forget a session; its member is still known."""
+        """Remove a session; its :attr:`~.LiveSession.member` must still be set."""
 
     async def count_updates(self, member: Member) -> int:
-        """Count what other devices did since ``member`` was last told, who is told by this."""
+        """Count the new update records by other devices, and mark them as told to ``member``."""
 
     async def tell(self, member: Member, reading: Awaitable[tuple[T, int]]) -> T:
-        """Await what ``member`` is told of changes, with the number of the last one."""
+        """Await a result with the number of the last update record that it covers; mark those as told."""
 
 
 @define(eq=False)
 class Server(Parts):
-    """The parts of a running server.
+    """The parts of a running server that commands use.
 
-    :ivar sessions: those of this process.
+    :ivar sessions: the live sessions of this process.
     """
 
     sessions: ILiveSessions

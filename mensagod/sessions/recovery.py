@@ -1,9 +1,12 @@
-"""Live sessions whose rows may be gone (spec 06, *Running many*, *Database*).
+"""Recovery of live sessions whose rows may have been removed (spec 06, *Running many*, *Database*).
 
-The row is the session, and two things can part them. Others may have taken this process for dead, while it
-could not reach the database: the rows are gone then, although nobody ended the sessions, and are made again.
-Or the process may have missed events, because it could not read them for as long as they are kept: then a
-session that has no row counts as ended.
+Each live session has a row in the table ``sessions``. There are two reasons to compare them:
+
+* Other processes took this one for dead while it could not reach the database, and removed its rows. Nobody
+  ended the sessions, so their rows are inserted again.
+* The process missed events, because it could not read them before they were deleted. An event may have ended
+a
+  session, so a session without a row counts as ended.
 """
 
 from collections.abc import Sequence
@@ -21,19 +24,19 @@ from mensagod.storage.events import Ending, Event
 from mensagod.storage.sessions import PresentSession
 
 SECONDS: Final = 0.5
-"""How soon sessions are looked at when there is a reason, and after how long again if that fails."""
+"""How often to check whether there is a reason for a comparison, in seconds; also the delay of a retry."""
 
 BATCH: Final = 500
-"""How many sessions are looked at in one transaction."""
+"""How many sessions are compared in one transaction."""
 
 REASON: Final = "The session's workspace or device may no longer log in"
 
 
 @define(eq=False)
 class Recovery:
-    """Ends the sessions that others ended, and keeps the rows of all others.
+    """Ends the live sessions that other processes ended, and restores the rows of the others.
 
-    :ivar follower: tells of the endings; nothing is restored before all that could be read has been.
+    :ivar follower: passes on the events that end sessions; rows are restored only while it is up to date.
     """
 
     clock: IReactorTime
@@ -41,26 +44,28 @@ class Recovery:
     follower: Follower
     _rows_lost: bool = field(default=False, init=False)
     _events_missed: bool = field(default=False, init=False)
-    _turns: Periodic = field(init=False)
+    _periodic: Periodic = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._turns = Periodic(self.clock, SECONDS, self.look, "the rows of sessions cannot be looked at")
+        self._periodic = Periodic(
+            self.clock, SECONDS, self.look, "the rows of the sessions cannot be checked"
+        )
         self.follower.watch_endings(self.hear)
 
     async def start(self) -> None:
-        """Begin to look whether there is a reason."""
-        self._turns.startService()
+        """Begin to check for a reason to compare."""
+        self._periodic.startService()
 
     async def stop(self) -> None:
-        """Look no more."""
-        self._turns.stopService()
+        """Stop checking."""
+        self._periodic.stopService()
 
     def lose_rows(self) -> None:
-        """Take note that the process was taken for dead."""
+        """Note that other processes may have removed the rows of this one."""
         self._rows_lost = True
 
     def hear(self, events: Sequence[Event] | None) -> None:
-        """End sessions as events say; ``None`` means that some were missed."""
+        """End the sessions that ``events`` name; ``None`` means that some events were missed."""
         if events is None:
             self._events_missed = True
             return
@@ -69,9 +74,10 @@ class Recovery:
                 self.live.end(event.number, event.subject)
 
     async def look(self) -> None:
-        """Look at the rows of all sessions, if there is a reason, and remove those that should be gone.
+        """Remove rows that could not be removed; compare all live sessions with theirs, if there is a reason.
 
-        :raises mensagod.errors.ServerUnavailable: while the database is away; the reason stays.
+        :raises mensagod.errors.ServerUnavailable: while the database is unavailable; a later call tries
+            again.
         """
         await self.live.remove_kept_rows()
         lost, missed = self._rows_lost, self._events_missed
@@ -81,13 +87,13 @@ class Recovery:
         try:
             present = tuple(self.live)
             for first in range(0, len(present), BATCH):
-                await self._look_at(present[first : first + BATCH], restores=not missed)
+                await self._compare(present[first : first + BATCH], restores=not missed)
         except BaseException:
             self._rows_lost |= lost
             self._events_missed |= missed
             raise
 
-    async def _look_at(self, present: Sequence[tuple[LiveSession, Member]], *, restores: bool) -> None:
+    async def _compare(self, present: Sequence[tuple[LiveSession, Member]], *, restores: bool) -> None:
         rows = [
             PresentSession(member.session, member.workspace, member.device, session.host)
             for session, member in present
@@ -99,7 +105,7 @@ class Recovery:
             rightful = await database.read(sessions.rightful_sessions, rows)
         left = [member.session for session, member in present if (session, member) not in self.live]
         if left:
-            # Their rows may have been removed before they were made again.
+            # A session that left meanwhile may have removed its row before it was restored here.
             self.live.remove_rows(left)
         for session, member in present:
             if member.session not in rightful:

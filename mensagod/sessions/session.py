@@ -1,6 +1,20 @@
-"""One conversation with a client: who that is, and which command is being performed.
+"""The state of one client's connection above the transport: who the client is, and its running command.
 
-A session knows nothing of transports and nothing of commands: those are the protocol's and the dispatch's.
+How it works and why. :class:`mensagod.server.protocol.MensagoProtocol` makes one session for each connection.
+It passes every message with the session to :class:`mensagod.commands.dispatch.Dispatch`, which finds the
+command and begins an :class:`.Exchange` for it. The session only holds state, of two kinds:
+
+* Who the client is (:attr:`Session.who`): a stranger at some stage of a login, a member, a peer server or the
+  operator. That decides which commands the client may use, and the limits of message size and idle time.
+* The exchange that is being performed. A command reaches its client only through the session
+  (:meth:`Session.again`, :meth:`Session.receive`, :meth:`Session.send`), which passes the call to the
+  exchange whose step runs at that moment, so that a command that was given up cannot reach the client any
+  more.
+
+A session knows neither transports nor commands, so commands are tested without sockets. While a member is
+logged in, the session is registered with the live sessions of the process
+(:class:`mensagod.sessions.live.LiveSessions`), through which other sessions and processes notify it and end
+it.
 """
 
 from collections.abc import Callable
@@ -23,24 +37,25 @@ F = TypeVar("F", bound=Fields)
 
 
 def _nothing_to_close() -> None:
-    """Have no connection to close."""
+    """Do nothing: there is no connection."""
 
 
 @define(eq=False)
 class Session:
-    """The state of one connection's conversation.
+    """The state of one client's connection.
 
     :ivar server: the parts of the server that commands work with.
-    :ivar host: the peer's address, for logs and records.
-    :ivar source: by what the peer is counted, see :func:`mensagod.server.admission.source_of`.
-    :ivar id: names the session in the log.
+    :ivar host: the client's address, for the log and for the records of devices.
+    :ivar source: the source that the client is counted under, see
+        :func:`mensagod.server.admission.source_of`.
+    :ivar id: identifies the session in the log.
     :ivar who: who the client is.
-    :ivar close: ends the connection as soon as the running command is answered.
-    :ivar gone: whether the client's connection has ended, so that nobody waits for answers.
-    :ivar ended: why somebody else ended the session, if that was so.
-    :ivar malformed: how many requests in a row were none.
-    :ivar exchange: the command that is being performed, or was performed last.
-    :ivar running: the exchange whose step runs at this moment.
+    :ivar close: closes the connection as soon as the running command is answered.
+    :ivar gone: whether the client has disconnected, so that answers cannot be sent any more.
+    :ivar ended: the reason why another session or the operator ended this one; ``None`` if it was not ended.
+    :ivar malformed: the number of malformed requests in a row.
+    :ivar exchange: the exchange of the command that is being performed or was performed last.
+    :ivar running: the exchange whose step runs at this moment; ``None`` between steps.
     """
 
     server: Server
@@ -67,72 +82,72 @@ class Session:
 
     @property
     def member(self) -> Member | None:
-        """Who is logged in, if somebody is."""
+        """The member that is logged in; ``None`` if the client is not one."""
         return self.who if isinstance(self.who, Member) else None
 
     @property
     def login(self) -> Login:
-        """How far the login of a stranger has come; nobody else has one."""
+        """The login in progress of a stranger; a fresh one for all other clients."""
         return self.who.login if isinstance(self.who, Stranger) else Login()
 
     def enter(self, member: Member) -> None:
-        """Become the session of ``member``."""
+        """Log ``member`` in, and register the session as live."""
         self.who = member
         self.server.sessions.enter(self)
 
     def end(self, reason: str) -> None:
-        """Have the connection closed once the running command is answered: somebody else ended the session.
+        """End the session for another session or the operator: close once the running command is answered.
 
-        :param reason: why, for whoever asks; the client is not told, for there is no word for it.
+        :param reason: why, for :attr:`ended`; the protocol has no message that could tell the client.
         """
         self.ended = reason
         self.close()
 
     def advance(self, login: Login) -> None:
-        """Have the login come further, or begin anew."""
+        """Set how far the login of a stranger has come; do nothing for other clients."""
         if isinstance(self.who, Stranger):
             self.who = Stranger(login)
 
     def restart_login(self) -> None:
-        """Let a login on its way begin anew; somebody who is logged in stays so."""
+        """Restart a login in progress; a member stays logged in."""
         self.advance(self.login.after(Event.CANCELLED))
 
     def give_up(self) -> None:
-        """Give up the command that waits for a further request, if one does."""
+        """Give up the running command if it waits for a further request."""
         if self.exchange is not None:
             self.exchange.give_up()
 
     def leave(self) -> None:
-        """Become as after connecting: nobody logged in, nothing pending."""
+        """Return to the state after connecting: a stranger, and no running command that waits."""
         self.give_up()
         if isinstance(self.who, Member):
             self.server.sessions.leave(self)
         self.who = Stranger()
 
-    # What the running command may ask of its client.
+    # Called by the running command.
 
     async def again(self, response: Response, fields: type[F]) -> F:
-        """Answer, and give the client's next request; see :meth:`.Exchange.again`."""
-        return await self._performed().again(response, fields)
+        """Send an answer, and wait for the client's next request; see :meth:`.Exchange.again`."""
+        return await self._running_exchange().again(response, fields)
 
     async def receive(self, response: Response, size: int, sink: ISink) -> None:
-        """Answer, and take raw data; see :meth:`.Exchange.receive`."""
-        await self._performed().receive(response, size, sink)
+        """Send an answer, and receive raw data; see :meth:`.Exchange.receive`."""
+        await self._running_exchange().receive(response, size, sink)
 
     async def send(self, source: ISource, size: int) -> NoAnswer:
         """Send raw data; see :meth:`.Exchange.send`."""
-        return await self._performed().send(source, size)
+        return await self._running_exchange().send(source, size)
 
-    def _performed(self) -> Exchange:
+    def _running_exchange(self) -> Exchange:
         if self.running is None:
-            raise RuntimeError("only a command that is being performed can ask something of its client")
+            raise RuntimeError("only the command whose step is running can reach the client")
         return self.running
 
 
 def member_of(session: Session) -> Member:
-    """Give who is logged in.
+    """Give the member that is logged in.
 
-    :raises LoginRequired: if nobody is.
+    :raises LoginRequired: if the client is not logged in.
     """
     member = session.member
     if member is None:

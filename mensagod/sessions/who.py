@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, and what limits of size and silence that brings (spec 01)."""
+"""The kinds of clients, with their limits of message size and idle time (spec 01)."""
 
 from typing import ClassVar, TypeAlias
 from uuid import UUID
@@ -11,40 +11,39 @@ from mensagod.values.identity import DeviceID, Domain, WorkspaceID
 from mensagod.values.paths import ServerPath
 
 MAX_MESSAGE: int = 26_000_000
-"""The largest message of a logged-in session, in bytes (spec 01, *Frames*)."""
+"""The largest message that a member may send, in bytes (spec 01, *Frames*)."""
 
 MAX_SERVER_MESSAGE: int = 1_200_000
-"""The largest message of another server, in bytes."""
+"""The largest message that a peer server may send, in bytes."""
 
 
 @frozen
 class Stranger:
     """A client that is not logged in.
 
-    :ivar login: how far its login has come.
+    :ivar login: its login in progress.
     """
 
     login: Login = field(factory=Login)
 
     def max_message(self, config: Config) -> int:
-        """Give the largest message that it may send, in bytes."""
+        """Give the largest message that the client may send, in bytes."""
         return config.network.max_request_size or MAX_MESSAGE
 
     def idle_timeout(self, config: Config) -> int:
-        """Give after how many seconds of silence its connection ends; 0 is never."""
+        """Give the idle time in seconds after which the connection is closed; 0 means never."""
         return config.network.login_timeout
 
 
 @define(eq=False)
 class Member:
-    """A device of a workspace that is logged in.
+    """A client that is logged in: a device of a workspace.
 
     :ivar directory: the current directory.
-    :ivar session: the ID of the row that tells other processes of the session.
-    :ivar seen: the number of the last update record that this session was told of.
-    :ivar stale: whether there may be records after that one.
-    :ivar last_event: the number of the newest event at the login; what ended sessions until then does not end
-        this one.
+    :ivar session: the ID of the session's row in the database.
+    :ivar seen: the number of the last update record that the client was told of.
+    :ivar stale: whether there may be update records after that one.
+    :ivar last_event: the number of the newest event at the login; events up to it do not end this session.
     """
 
     workspace: WorkspaceID
@@ -58,41 +57,41 @@ class Member:
     last_event: int = 0
 
     def max_message(self, config: Config) -> int:
-        """Give the largest message that it may send, in bytes."""
+        """Give the largest message that the client may send, in bytes."""
         return MAX_MESSAGE
 
     def idle_timeout(self, config: Config) -> int:
-        """Give after how many seconds of silence its connection ends; 0 is never."""
+        """Give the idle time in seconds after which the connection is closed; 0 means never."""
         return config.network.idle_timeout
 
 
 @frozen
 class PeerServer:
-    """The server of another organization that has proved itself (spec 05, *Server to server*)."""
+    """The authenticated server of another organization (spec 05, *Server to server*)."""
 
     domain: Domain
 
     def max_message(self, config: Config) -> int:
-        """Give the largest message that it may send, in bytes."""
+        """Give the largest message that the client may send, in bytes."""
         return MAX_SERVER_MESSAGE
 
     def idle_timeout(self, config: Config) -> int:
-        """Give after how many seconds of silence its connection ends; 0 is never."""
+        """Give the idle time in seconds after which the connection is closed; 0 means never."""
         return config.network.idle_timeout
 
 
 @frozen
 class Operator:
-    """Whoever may open the operator's socket on this machine."""
+    """The operator: a client on the operator's Unix socket."""
 
     NEVER: ClassVar[int] = 0
 
     def max_message(self, config: Config) -> int:
-        """Give the largest message that it may send, in bytes."""
+        """Give the largest message that the client may send, in bytes."""
         return MAX_MESSAGE
 
     def idle_timeout(self, config: Config) -> int:
-        """Give after how many seconds of silence its connection ends; 0 is never."""
+        """Give the idle time in seconds after which the connection is closed; 0 means never."""
         return self.NEVER
 
 

@@ -1,1 +1,1 @@
-"""Bounded pools of threads, shared fairly between those who ask for work."""
+"""Bounded thread pools, shared fairly between source addresses."""

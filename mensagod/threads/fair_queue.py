@@ -1,4 +1,4 @@
-"""Whose turn it is: places that many want, given out fairly among where they come from."""
+"""A fair queue: a bounded number of slots, shared round-robin between source addresses."""
 
 from collections import Counter, OrderedDict
 from typing import Protocol
@@ -9,116 +9,122 @@ from mensagod.errors import ServerUnavailable
 
 
 class Client(Protocol):
-    """For whom something is done."""
+    """The client that asked for some work."""
 
     @property
     def source(self) -> str:
-        """By what clients are counted, see :func:`mensagod.server.admission.source_of`."""
+        """The source that the client is counted under, see :func:`mensagod.server.admission.source_of`."""
 
     @property
     def gone(self) -> bool:
-        """Whether nobody waits for what is done any more."""
+        """Whether the client has disconnected, so that its work need not be done."""
 
 
 class FairQueue:
-    """Some places, and those who wait for one: a line for each source, and the lines are served in turn.
+    """Slots, and a FIFO queue of waiting clients for each source; the queues are served round-robin.
 
-    What a source asks for delays another's by no more than it has in places already. The server's own work
-    (no client) is one source more, which has no limits.
+    However much one source asks for, another source waits only until one of the slots in use is released and
+    its own turn comes. The server's own work (no client) is one more source, which has no limits.
 
-    :param places: how many may be taken at once.
-    :param running: the most places of one source.
-    :param waiting: the most that wait in the line of one source.
-    :param total: the most that wait in all.
+    :param slots: how many slots there are.
+    :param running: the most slots that one source may use at once.
+    :param waiting: the most clients that may wait in the queue of one source.
+    :param total: the most clients that may wait in all queues together.
     """
 
-    def __init__(self, places: int, *, running: int = 2, waiting: int = 16, total: int = 1024):
-        self._free = places
-        self._most_running = running
-        self._most_waiting = waiting
-        self._most_in_all = total
-        self._in_all = 0
+    def __init__(self, slots: int, *, running: int = 2, waiting: int = 16, total: int = 1024):
+        self._free_slots = slots
+        self._max_running = running
+        self._max_waiting = waiting
+        self._max_total = total
+        self._total_waiting = 0
         self._running: Counter[str | None] = Counter()
-        # Who waits in each line, first come first; the line that was served longest ago is the first.
-        self._lines: OrderedDict[str | None, dict[Deferred[None], Client | None]] = OrderedDict()
+        # For each source its waiting clients in order of arrival; the source served least recently is first.
+        self._queues: OrderedDict[str | None, dict[Deferred[None], Client | None]] = OrderedDict()
 
-    def wait(self, client: Client | None = None) -> Deferred[None]:
-        """Fire once a place is taken for ``client``, which :meth:`end` gives back.
+    def acquire(self, client: Client | None = None) -> Deferred[None]:
+        """Fire once ``client`` has a slot; :meth:`release` must be called when its work has ended.
 
-        It may be cancelled before; it is, if the client is gone when its turn comes.
+        The Deferred may be cancelled before it fires. It is cancelled if the client is gone when its turn
+        comes.
 
-        :raises ServerUnavailable: if too much waits already.
+        :raises ServerUnavailable: if too many clients wait already.
         """
         source = _source(client)
         if client is not None:
             self._check_room(source)
-        turn: Deferred[None] = Deferred(lambda turn: self._take(source, turn))
-        self._lines.setdefault(source, {})[turn] = client
-        self._in_all += 1
-        self._serve()
-        return turn
+        granted: Deferred[None] = Deferred(lambda granted: self._remove(source, granted))
+        self._queues.setdefault(source, {})[granted] = client
+        self._total_waiting += 1
+        self._grant_free_slots()
+        return granted
 
-    def end(self, client: Client | None = None) -> None:
-        """Give back the place that was taken for ``client``."""
+    def release(self, client: Client | None = None) -> None:
+        """Return the slot that ``client`` had acquired."""
         source = _source(client)
-        self._free += 1
+        self._free_slots += 1
         self._running[source] -= 1
         if not self._running[source]:
             del self._running[source]
-        self._put_last(source)
-        self._serve()
+        self._move_to_end(source)
+        self._grant_free_slots()
 
-    def cancel(self) -> None:
-        """Cancel whatever waits."""
-        for line in tuple(self._lines.values()):
-            for turn in tuple(line):
-                turn.cancel()
+    def cancel_all(self) -> None:
+        """Cancel the Deferred of every waiting client."""
+        for queue in tuple(self._queues.values()):
+            for granted in tuple(queue):
+                granted.cancel()
 
     def _check_room(self, source: str | None) -> None:
-        """Refuse more of what is too much, once those that are gone have made room."""
+        """Refuse a client if the queue of its source is full; clients that are gone do not count.
+
+        :raises ServerUnavailable: if it is still full then.
+        """
         if self._is_full(source):
-            for turn, client in tuple(self._lines.get(source, {}).items()):
+            for granted, client in tuple(self._queues.get(source, {}).items()):
                 if client is not None and client.gone:
-                    turn.cancel()
+                    granted.cancel()
         if self._is_full(source):
             raise ServerUnavailable
 
     def _is_full(self, source: str | None) -> bool:
-        return len(self._lines.get(source, ())) >= self._most_waiting or self._in_all >= self._most_in_all
+        return (
+            len(self._queues.get(source, ())) >= self._max_waiting or self._total_waiting >= self._max_total
+        )
 
-    def _serve(self) -> None:
-        """Give out the places that are free."""
-        while self._free and (line := self._next_line()) is not None:
-            turn, client = next(iter(line.items()))
+    def _grant_free_slots(self) -> None:
+        """Grant the free slots to waiting clients, one source after the other."""
+        while self._free_slots and (queue := self._next_queue()) is not None:
+            granted, client = next(iter(queue.items()))
             if client is not None and client.gone:
-                turn.cancel()
+                granted.cancel()
                 continue
             source = _source(client)
-            self._take(source, turn)
-            self._put_last(source)
-            self._free -= 1
+            self._remove(source, granted)
+            self._move_to_end(source)
+            self._free_slots -= 1
             self._running[source] += 1
-            turn.callback(None)
+            granted.callback(None)
 
-    def _next_line(self) -> dict[Deferred[None], Client | None] | None:
-        """Give the line that is to be served next, if anybody waits who may have a place."""
-        for source, line in self._lines.items():
-            if source is None or self._running[source] < self._most_running:
-                return line
+    def _next_queue(self) -> dict[Deferred[None], Client | None] | None:
+        """Give the queue to serve next: the first one whose source is below its limit of slots."""
+        for source, queue in self._queues.items():
+            if source is None or self._running[source] < self._max_running:
+                return queue
         return None
 
-    def _put_last(self, source: str | None) -> None:
-        """Serve every other line first."""
-        if source in self._lines:
-            self._lines.move_to_end(source)
+    def _move_to_end(self, source: str | None) -> None:
+        """Serve the queues of all other sources before that of ``source``."""
+        if source in self._queues:
+            self._queues.move_to_end(source)
 
-    def _take(self, source: str | None, turn: Deferred[None]) -> None:
-        """Take a turn out of its line."""
-        line = self._lines[source]
-        del line[turn]
-        self._in_all -= 1
-        if not line:
-            del self._lines[source]
+    def _remove(self, source: str | None, granted: Deferred[None]) -> None:
+        """Remove a waiting client from the queue of its source."""
+        queue = self._queues[source]
+        del queue[granted]
+        self._total_waiting -= 1
+        if not queue:
+            del self._queues[source]
 
 
 def _source(client: Client | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What is asked of threads: by the server's own work, and by what clients want."""
+"""Interfaces of worker pools: running blocking work for the server itself, and for clients."""
 
 from collections.abc import Callable
 from typing import ParamSpec, Protocol, TypeVar
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class Threads(Protocol):
-    """Threads for one kind of work that blocks."""
+    """Threads for one kind of blocking work."""
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` in a thread and give its result."""
 
 
 class FairThreads(Threads, Protocol):
-    """Threads that are shared fairly between those who ask for work."""
+    """Threads that are shared fairly between the source addresses of clients."""
 
     async def run_for(self, client: Client, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``work`` that a client asked for, once it is its source's turn."""
+        """Run ``work`` for a client in a thread, once the fair queue grants it a slot; give its result."""

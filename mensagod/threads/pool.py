@@ -1,4 +1,4 @@
-"""Bounded pools of threads, so that nothing slow runs in the reactor's."""
+"""Bounded thread pools: blocking work runs here, never in the reactor thread."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,23 +18,23 @@ T = TypeVar("T")
 
 
 class IReactor(IReactorTime, IReactorFromThreads):
-    """What threads need of the reactor."""
+    """What a worker pool needs of the reactor: delayed calls, and calls from threads."""
 
 
 class WorkerPool(Service):
-    """Some threads for one kind of work.
+    """A bounded number of threads for one kind of work, each a slot of a :class:`FairQueue`.
 
-    :param size: how many pieces of work run at once.
-    :param patience: how many seconds work may wait for a free thread before it is refused; ``None`` for
-        as long as it takes.
+    :param size: how many threads run at once.
+    :param timeout: how many seconds work may wait for a free thread before it is refused; ``None`` means
+        without limit.
     """
 
-    def __init__(self, reactor: IReactor, name: str, size: int, patience: float | None = None):
+    def __init__(self, reactor: IReactor, name: str, size: int, timeout: float | None = None):
         self.name = name
         self._reactor = reactor
-        self._patience = patience
+        self._timeout = timeout
         self._pool = ThreadPool(0, size, name=name)
-        self._turns = FairQueue(size)
+        self._queue = FairQueue(size)
 
     def startService(self) -> None:
         """Accept work from now on."""
@@ -42,48 +42,48 @@ class WorkerPool(Service):
         self._pool.start()
 
     def stopService(self) -> None:
-        """Cancel what waits, let what runs come to its end, then end the threads."""
+        """Cancel waiting work, wait for running work to finish, then end the threads."""
         super().stopService()
-        self._turns.cancel()
+        self._queue.cancel_all()
         if self._pool.started:
             self._pool.stop()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``work`` of the server's own in a thread of the workers and give its result.
+        """Run ``work`` of the server itself in a thread and give its result.
 
         :raises ServerUnavailable: if no thread became free in time.
         """
         return await self._run(None, partial(work, *args, **kwargs))
 
     async def run_for(self, client: Client, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``work`` that a client asked for, once it is its source's turn (:class:`FairQueue`).
+        """Run ``work`` for a client in a thread, once the fair queue grants it a slot; give its result.
 
-        :raises ServerUnavailable: if too much waits already, or no thread became free in time.
-        :raises CancelledError: if the client was gone before it began.
+        :raises ServerUnavailable: if too many clients wait already, or no thread became free in time.
+        :raises CancelledError: if the client was gone before the work began.
         """
         return await self._run(client, partial(work, *args, **kwargs))
 
     async def _run(self, client: Client | None, work: Callable[[], T]) -> T:
-        await self._turn(client)
+        await self._acquire(client)
         try:
             return await deferToThreadPool(self._reactor, self._pool, work)
         finally:
-            self._turns.end(client)
+            self._queue.release(client)
 
-    async def _turn(self, client: Client | None) -> None:
-        """Wait for a free thread, with patience."""
-        turn = self._turns.wait(client)
-        if turn.called:
-            return await turn
-        late = None
-        if self._patience is not None:
-            late = self._reactor.callLater(self._patience, turn.cancel)
+    async def _acquire(self, client: Client | None) -> None:
+        """Wait for a free thread, at most as long as the timeout allows."""
+        granted = self._queue.acquire(client)
+        if granted.called:
+            return await granted
+        timeout = None
+        if self._timeout is not None:
+            timeout = self._reactor.callLater(self._timeout, granted.cancel)
         try:
-            await turn
+            await granted
         except CancelledError as error:
-            if late is None or late.active():
+            if timeout is None or timeout.active():
                 raise
             raise ServerUnavailable from error
         finally:
-            if late is not None and late.active():
-                late.cancel()
+            if timeout is not None and timeout.active():
+                timeout.cancel()

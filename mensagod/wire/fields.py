@@ -1,4 +1,4 @@
-"""The fields of requests, defined once: reading, writing and documentation follow from classes (spec 04).
+"""The fields of requests: one class defines how they are read, written and documented (spec 04).
 
 A class of fields belongs to one request. It is frozen, and each attribute is one field::
 
@@ -7,8 +7,9 @@ A class of fields belongs to one request. It is frozen, and each attribute is on
         path: ServerPath | None = optional("Path", parse_directory, "the directory; else the current one")
         time: int = optional("Time", parse_unix_time, "only files of that time or later", default=0)
 
-``ListFields.read(request)`` gives an instance or the answer 400, with the fields checked in their order. A
-client makes an instance with keyword arguments, and :meth:`Fields.to_data` gives what it sends.
+``ListFields.read(request)`` checks the fields in their order; it returns an instance or raises the error
+that is answered 400. A client makes an instance with keyword arguments, and :meth:`Fields.to_data` gives the
+data of its request.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -36,12 +37,12 @@ class Field:
 
     :ivar name: its name on the wire.
     :ivar attribute: the attribute of the class that has its value.
-    :ivar parse: makes the value of its text.
+    :ivar parse: converts its text into the value.
     :ivar presence: ``required``; ``optional``, an empty text counting as missing; or ``refused``.
-    :ivar unless: another field that, if it is there, makes a required one optional.
+    :ivar unless: the name of another field; if the request has that one, this one is optional.
     :ivar default: the value of an optional field that is missing.
-    :ivar says: half a sentence for the reference page.
-    :ivar refusal: for a refused field, makes the error that it is answered with.
+    :ivar says: its description on the reference page, without a full stop.
+    :ivar refusal: for a refused field, makes the error to answer.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Field:
 
     @property
     def type_name(self) -> str:
-        """The type of the value, as spec 02 calls it."""
+        """The type of the value, by its name in spec 02."""
         owner = getattr(self.parse, "__self__", None)
         if isinstance(owner, type):
             return _SPEC_TYPES.get(owner.__name__, owner.__name__)
@@ -68,7 +69,7 @@ class Field:
     def read(self, request: Request) -> Any:
         """Give the value that a request has, or the default.
 
-        :raises BadRequest: if it is missing or malformed, or must not be there.
+        :raises BadRequest: if it is missing, malformed or refused.
         """
         if request.has(self.name):
             if self.presence == "refused":
@@ -105,17 +106,17 @@ _SPEC_TYPES: Mapping[str, str] = {
 class Fields:
     """The fields of one request; subclasses are frozen attrs classes of :func:`required` and the like.
 
-    :cvar action: the action of the request, where it is not that of the command which waits for it.
+    :cvar action: for the further request of a command: its action, if that is not the command's name.
     """
 
     action: ClassVar[str] = ""
 
     @classmethod
     def read(cls, request: Request) -> Self:
-        """Take the values from a request.
+        """Read and check the fields of a request.
 
-        :raises BadRequest: for the first field that is missing, malformed or out of place.
-        :raises mensagod.errors.AlgorithmNotSupported: for one that names an unknown algorithm.
+        :raises BadRequest: for the first field that is missing, malformed or refused.
+        :raises mensagod.errors.AlgorithmNotSupported: for the first field that names an unknown algorithm.
         """
         reader = _READERS.get(cls)
         if reader is None:
@@ -124,21 +125,21 @@ class Fields:
 
     @classmethod
     def fits(cls, request: Request) -> bool:
-        """Tell whether a request has every field that it must have."""
+        """Tell whether a request has every required field."""
         return all(map(request.has, cls.needed()))
 
     @classmethod
     def needed(cls) -> tuple[str, ...]:
-        """Give the names of the fields that a request must have."""
+        """Give the names of the required fields."""
         return tuple(field.name for field in cls.definitions() if field.presence == "required")
 
     @classmethod
     def definitions(cls) -> tuple[Field, ...]:
-        """Give the fields in their order, those of groups in the place of the group."""
+        """Give the fields in their order; the fields of a group stand in its place."""
         return _definitions(cls)
 
     def to_data(self) -> dict[str, str]:
-        """Give the fields as text, for a client to send; those that say nothing are left out."""
+        """Give the fields as text, for a client to send, without optional ones that have their default."""
         return dict(self._texts())
 
     def _texts(self) -> Iterator[tuple[str, str]]:
@@ -152,22 +153,22 @@ class Fields:
 
 @frozen(kw_only=True)
 class NoFields(Fields):
-    """A request that needs no fields; what it has is ignored."""
+    """A request without fields; any that it has are ignored."""
 
 
 _READERS: dict[type[Fields], Callable[[Request], Fields]] = {}
 
 
 def required(name: str, parse: Callable[[str], T], says: str, *, secret: bool = False) -> T:
-    """Define a field that must be there.
+    """Define a field that must be present.
 
-    :param secret: whether the value must never be shown.
+    :param secret: whether the value must never be shown in a log or a traceback.
     """
     return cast(T, _define(name, parse, says, "required", secret=secret))
 
 
 def required_unless(other: str, name: str, parse: Callable[[str], T], says: str) -> T | None:
-    """Define a field that must be there unless another one is."""
+    """Define a field that must be present unless another one is."""
     return cast("T | None", _define(name, parse, says, "required", unless=other))
 
 
@@ -178,17 +179,17 @@ def optional(name: str, parse: Callable[[str], T], says: str, default: D) -> T |
 
 
 def optional(name: str, parse: Callable[[str], T], says: str, default: D | None = None) -> T | D | None:
-    """Define a field that may be missing; an empty one is."""
+    """Define a field that may be missing; an empty one counts as missing."""
     return cast("T | D | None", _define(name, parse, says, "optional", default=default))
 
 
 def refused(name: str, says: str, refusal: Callable[[], BadRequest] = StateMismatch) -> Any:
-    """Define a field that must not be there: it belongs to a later request, or to another command."""
+    """Define a field that must be absent: it belongs to a later request, or to another command."""
     return _define(name, str, says, "refused", refusal=refusal)
 
 
 def group(fields: type[G]) -> G:
-    """Define fields that several requests share."""
+    """Include the fields of another class, which several requests share."""
     return cast(G, attrs.field(metadata={_GROUP: fields}))
 
 
@@ -223,7 +224,7 @@ def _is_needed(attribute: "attrs.Attribute[Any]") -> bool:
 
 
 def _make_reader(cls: type[Fields]) -> Callable[[Request], Fields]:
-    """Make what reads the fields of a class: their definitions are looked up once, not for each request."""
+    """Make the function that reads the fields of a class, so that definitions are looked up only once."""
     members = [
         (name, definition.read, not isinstance(definition, Field) or definition.presence != "refused")
         for name, definition in _members(cls)
@@ -241,7 +242,7 @@ def _make_reader(cls: type[Fields]) -> Callable[[Request], Fields]:
 
 
 def _members(cls: type[Fields]) -> Iterator[tuple[str, Field | type[Fields]]]:
-    """Give the attributes of a class: each is a field, or a group of them."""
+    """Give the attributes of a class by name: each is a field or a group of fields."""
     for attribute in attrs.fields(cast("type[attrs.AttrsInstance]", cls)):
         if _GROUP in attribute.metadata:
             yield attribute.name, attribute.metadata[_GROUP]

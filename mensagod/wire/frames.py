@@ -1,43 +1,43 @@
-"""Messages to frames and back, without I/O (spec 01, *Frames*)."""
+"""Encoding messages as frames and decoding them, without I/O (spec 01, *Frames*)."""
 
 from mensagod.errors import BadRequest, LimitReached
 
 SINGLE, START, MIDDLE, FINAL = 50, 51, 52, 53
 HEADER_SIZE = 3
 MAX_PAYLOAD = 65532
-# Far more than any limit needs, few enough that reading them costs nothing.
+# More digits than any limit has, and few enough to be parsed at no cost.
 MAX_TOTAL_DIGITS = 20
 
 
 class FrameFault(BadRequest):
-    """A frame breaks the rules: nobody knows where the next one begins, so the connection ends."""
+    """A frame breaks the rules. Where the next frame begins is unknown, so the connection must close."""
 
     def __init__(self, info: str):
         super().__init__(info, close=True)
 
 
 class MessageTooLarge(LimitReached):
-    """A message announces more bytes than the session may send; the connection ends."""
+    """A message announces more bytes than the session may send; the connection must close."""
 
     def __init__(self, size: int, limit: int):
         super().__init__(f"Message of {size} bytes is over the limit of {limit}", close=True)
 
 
 def _frame(kind: int, payload: bytes) -> bytes:
-    """One frame: header and payload."""
+    """Make one frame: header and payload."""
     return bytes((kind, len(payload) >> 8, len(payload) & 0xFF)) + payload
 
 
 def encode_message(message: bytes) -> bytes:
-    """All frames of ``message`` as one piece.
+    """Give all frames of ``message`` as one piece.
 
-    :raises ValueError: if ``message`` is empty; there is no such message.
+    :raises ValueError: if ``message`` is empty.
     """
     return b"".join(split_message(message))
 
 
 def split_message(message: bytes) -> list[bytes]:
-    """The frames of ``message`` in pieces of bounded size, each of which goes out in one write.
+    """Give the frames of ``message`` in pieces of bounded size, each to be sent in one write.
 
     A message that fits into a single frame is one piece.
 
@@ -56,11 +56,11 @@ def split_message(message: bytes) -> list[bytes]:
 
 
 class MessageEncoder:
-    """Makes the frames of a message that is never whole in memory (spec 01, *Frames*).
+    """Makes the frames of a message that is never in memory as a whole (spec 01, *Frames*).
 
-    Its bytes come in pieces of any size; their number must be known first.
+    The pieces may have any size, but the size of the message must be known in advance.
 
-    :param total: how many bytes the message has; at least 1.
+    :param total: the size of the message in bytes; at least 1.
     """
 
     __slots__ = ("_buffer", "_is_single", "_missing", "_prefix")
@@ -74,16 +74,16 @@ class MessageEncoder:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes, and give the frames that are complete with them, each to be written at once.
+        """Add the next bytes, and give the frames that they complete, each to be sent in one write.
 
-        :raises ValueError: if these are more bytes than were announced.
+        :raises ValueError: if the message becomes longer than was announced.
         """
         self._missing -= len(data)
         if self._missing < 0:
             raise ValueError("a message is longer than was announced")
         self._buffer += data
         frames = []
-        # A final frame is never empty, so a middle one is cut only when there is more than it takes.
+        # The final frame must not be empty, so a middle frame is made only if bytes are left after it.
         while len(self._buffer) > MAX_PAYLOAD:
             frames.append(self._cut(MIDDLE, MAX_PAYLOAD))
         if not self._missing and self._buffer:
@@ -91,7 +91,7 @@ class MessageEncoder:
         return frames
 
     def finish(self) -> None:
-        """Make sure that the message is complete; :class:`ValueError` if bytes are missing."""
+        """Check that the message is complete; raise :class:`ValueError` if bytes are missing."""
         if self._missing:
             raise ValueError("a message is shorter than was announced")
 
@@ -103,15 +103,16 @@ class MessageEncoder:
 
 
 class FrameDecoder:
-    """Turn received bytes into whole messages, however they were cut (spec 01, *Frames*).
+    """Decodes received bytes into whole messages, however the bytes were split (spec 01, *Frames*).
 
-    Give it bytes with :meth:`receive`, then ask :meth:`next_message` until it gives ``None``. What it keeps
-    after that is at most ``max_message`` bytes of an unfinished message and the beginning of one frame.
+    Give it bytes with :meth:`receive`, then call :meth:`next_message` until it returns ``None``. After that
+    it buffers at most ``max_message`` bytes of an unfinished message and the beginning of one frame.
 
-    :param frames_at_once: how many frames one call reads; ``None`` for all that have come.
-    :ivar has_more: whether :meth:`next_message` gave ``None`` only to let others do something first: it is
-        to be asked again.
-    :ivar max_message: the size in bytes that one message may have; it may change between messages.
+    :param frames_at_once: how many frames one call of :meth:`next_message` reads at most; ``None`` means no
+        limit.
+    :ivar has_more: whether :meth:`next_message` returned ``None`` only because of ``frames_at_once``: it
+        must be called again later.
+    :ivar max_message: the largest message in bytes; it may change between messages.
     """
 
     __slots__ = ("_at", "_at_once", "_buffer", "_fault", "_held", "_total", "has_more", "max_message")
@@ -128,25 +129,25 @@ class FrameDecoder:
 
     @property
     def held(self) -> int:
-        """How many bytes of an unfinished multipart message have been put aside."""
+        """How many payload bytes of an unfinished multipart message are buffered."""
         return len(self._held)
 
     @property
     def buffered(self) -> int:
-        """How many received bytes are in memory, those of an unfinished message included."""
+        """How many received bytes are buffered, including those of an unfinished message."""
         return len(self._buffer) - self._at + len(self._held)
 
     @property
     def mid_message(self) -> bool:
-        """Whether a message has begun but not ended, once :meth:`next_message` has given ``None``."""
+        """Whether a message has begun but not ended; valid after :meth:`next_message` returned ``None``."""
         return self._total > 0 or self._at < len(self._buffer)
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the peer; after a fault they are dropped."""
+        """Add bytes from the peer; after a fault they are discarded."""
         if self._fault is not None:
             return
         if self._at == len(self._buffer):
-            # The usual case, a chunk that begins with a frame, costs no copy.
+            # No copy in the usual case: the chunk begins with a frame.
             self._buffer, self._at = data, 0
             return
         self._trim()
@@ -157,11 +158,11 @@ class FrameDecoder:
     def next_message(self) -> bytes | None:
         """Give the next whole message, or ``None`` if more bytes are needed.
 
-        A single frame without payload is the empty message: it is no request, but the stream goes on.
+        A single frame without payload is the empty message. It is no valid request, but not a frame fault.
 
-        :raises FrameFault: if a frame breaks the rules; from then on always.
-        :raises MessageTooLarge: if a message is longer than ``max_message``, before it is buffered; from then
-            on always.
+        :raises FrameFault: if a frame breaks the rules; every later call raises it again.
+        :raises MessageTooLarge: if a message is longer than ``max_message``, before it is buffered; every
+            later call raises it again.
         """
         if self._fault is not None:
             raise self._fault.with_traceback(None)
@@ -174,9 +175,9 @@ class FrameDecoder:
             raise
 
     def take_raw(self, limit: int) -> bytes:
-        """Take up to ``limit`` bytes as they came, without frames (spec 01, *Raw data phases*).
+        """Remove and give up to ``limit`` raw bytes from the buffer (spec 01, *Raw data phases*).
 
-        :raises RuntimeError: if a multipart message is open; raw data begins between messages.
+        :raises RuntimeError: if a multipart message is unfinished; raw data begins between messages.
         """
         if self._total:
             raise RuntimeError("raw data cannot begin inside a message")
@@ -206,7 +207,7 @@ class FrameDecoder:
         return None
 
     def _check_header(self, kind: int, length: int) -> None:
-        """Refuse a frame as soon as its header shows that it cannot be right."""
+        """Check a frame as soon as its header is there, before its payload is."""
         if not SINGLE <= kind <= FINAL:
             raise FrameFault(f"Unknown frame type {kind}")
         if length > MAX_PAYLOAD:
@@ -221,22 +222,23 @@ class FrameDecoder:
             raise MessageTooLarge(length, self.max_message)
 
     def _check_part(self, kind: int, length: int) -> None:
-        """Refuse a part that is out of place or cannot add up to the total."""
+        """Check that a part belongs to a multipart message and is consistent with its total."""
         if not self._total:
             raise FrameFault("Part of a multipart message without its start")
         if not length:
             raise FrameFault("Empty part of a multipart message")
         missing = self._total - len(self._held) - length
-        # A middle that leaves nothing would need an empty final.
+        # After a middle frame that completes the total, the final frame would be empty.
         if missing if kind == FINAL else missing <= 0:
             raise FrameFault("Parts of a multipart message do not add up to its total")
 
     def _accept(self, kind: int, payload: bytes) -> bytes | None:
-        """Take in a frame of a multipart message; give the message if it ends there."""
+        """Add a frame to a multipart message; give the message if this is its final frame."""
         if kind == START:
             self._open_multipart(payload)
             return None
-        # One growing array, not a list of parts: many tiny parts must not cost more than their bytes.
+        # One growing array instead of a list of parts: many tiny parts must not take more memory than their
+        # bytes.
         self._held += payload
         if kind == MIDDLE:
             return None
@@ -245,7 +247,7 @@ class FrameDecoder:
         return message
 
     def _open_multipart(self, digits: bytes) -> None:
-        """Begin a multipart message; leading zeros and a total small enough for a single frame may pass."""
+        """Begin a multipart message; leading zeros, and a total that fits a single frame, are accepted."""
         total = int(digits) if digits.isdigit() else 0
         if not total:
             raise FrameFault("Total of a multipart message is not a number")
@@ -258,7 +260,7 @@ class FrameDecoder:
         self._held = bytearray()
 
     def _take(self, begin: int, end: int) -> bytes:
-        """Cut bytes out of the buffer, consume it up to their end, and let go of it when it is used up."""
+        """Copy bytes out of the buffer and advance behind them; free the buffer if it is used up."""
         taken = bytes(self._buffer[begin:end])
         if end == len(self._buffer):
             self._buffer, self._at = b"", 0
@@ -267,7 +269,7 @@ class FrameDecoder:
         return taken
 
     def _trim(self) -> None:
-        """Let go of what was read from the buffer."""
+        """Free the part of the buffer that was read."""
         if not self._at:
             return
         if isinstance(self._buffer, bytearray):

@@ -1,4 +1,4 @@
-"""The line with which a server begins (spec 01, *Greeting*)."""
+"""The greeting: the first line that a server sends (spec 01, *Greeting*)."""
 
 import re
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 class MalformedGreeting(BadValue):
-    """What a server sent first is not a greeting."""
+    """The first line of a server is not a greeting."""
 
 
 class _Line(msgspec.Struct):
@@ -37,21 +37,21 @@ class Greeting:
     """A greeting.
 
     :ivar status: whether the server is ready, or why it is not.
-    :ivar date: the server's clock, aware; the wire carries whole seconds of UTC.
+    :ivar date: the time of the server's clock, timezone-aware; it is sent in UTC with whole seconds.
     """
 
     status: Status
     date: datetime
 
     def to_line(self) -> bytes:
-        """Give the whole line, CR LF included; it must go out in one write."""
+        """Give the line, including CR LF; it must be sent in one write."""
         date = self.date.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat() + "Z"
         line = _Line("Mensago", "0.1", self.status, self.status.text, date)
         return msgspec.json.encode(line) + b"\r\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Self:
-        """Read a greeting of any version, with or without the end of its line.
+        """Read a greeting of any version, with or without its line end.
 
         :raises MalformedGreeting: if it is longer than :data:`MAX_GREETING`, or is no greeting.
         """
@@ -61,7 +61,7 @@ class Greeting:
             members = _decoder.decode(line)
             status = Status(members.Code)  # type: ignore[call-arg]
             date = _parse_date(members.Date)
-        # Neither JSON, nor UTF-8, nor a code, nor a date of the calendar.
+        # Not JSON, not UTF-8, an unknown code, or a date that does not exist.
         except (msgspec.DecodeError, ValueError, RecursionError):
             raise MalformedGreeting("Not a greeting") from None
         if members.Name != "Mensago":

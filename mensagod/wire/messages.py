@@ -21,7 +21,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class MalformedResponse(BadValue):
-    """What a server sent is not a response."""
+    """The message of a server is not a response."""
 
 
 def quote(text: str, limit: int = 40) -> str:
@@ -35,8 +35,8 @@ class Request:
     """A request.
 
     :ivar action: the name of the command, in upper case.
-    :ivar data: the fields, as text; :meth:`required` and :meth:`optional` give parsed values. Some are
-        secrets, so none are shown.
+    :ivar data: the fields as text; :meth:`required` and :meth:`optional` give parsed values. Some fields are
+        secrets, so ``repr`` shows none.
     """
 
     action: str
@@ -44,12 +44,12 @@ class Request:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
-        """Read a message, in time linear to its size.
+        """Parse a message, in time linear to its size.
 
         :raises MalformedRequest: if it is not a well-formed request.
         """
         action, data = parse_request(raw)
-        # Outside ASCII, letters such as the dotless i would turn into ASCII ones.
+        # Upper-casing turns some letters outside ASCII, such as the dotless i, into ASCII letters.
         return cls(action.upper() if action.isascii() else action, data)
 
     def to_bytes(self) -> bytes:
@@ -57,13 +57,13 @@ class Request:
         return _encode({"Action": self.action, "Data": self.data})
 
     def has(self, name: str) -> bool:
-        """Tell whether the field is there; an empty one counts as missing."""
+        """Tell whether the request has the field; an empty one counts as missing."""
         return bool(self.data.get(name))
 
     def required(self, name: str, parse: Callable[[str], T]) -> T:
         """Give the parsed value of a field.
 
-        :raises BadRequest: if the field is missing, empty or not what ``parse`` takes.
+        :raises BadRequest: if the field is missing or empty, or ``parse`` raises ``BadValue``.
         :raises AlgorithmNotSupported: if it names an algorithm that the server does not know.
         """
         text = self.data.get(name)
@@ -84,7 +84,7 @@ class Request:
     def optional(self, name: str, parse: Callable[[str], T], default: D | None = None) -> T | D | None:
         """Give the parsed value of a field, or ``default`` if the field is missing or empty.
 
-        :raises CommandError: like :meth:`required`, for a value that is there.
+        :raises CommandError: as :meth:`required`, for a value that is not empty.
         """
         return self.required(name, parse) if self.has(name) else default
 
@@ -98,7 +98,7 @@ class _Reply(msgspec.Struct):
     Data: dict[str, str] = {}
 
 
-# Not strict: the client library in use takes a Code in quotes.
+# Not strict, because today's client library accepts a Code in quotes, too.
 _reply = msgspec.json.Decoder(_Reply, strict=False)
 
 
@@ -106,8 +106,8 @@ _reply = msgspec.json.Decoder(_Reply, strict=False)
 class Response:
     """A response.
 
-    :ivar status: its code; the code has the text.
-    :ivar info: one sentence for a person.
+    :ivar status: its code, from which the text follows.
+    :ivar info: one sentence for a human reader.
     :ivar data: the fields.
     :ivar text: another text of the code, for the one code that has two (202: ``UNREGISTERED``).
     """
@@ -124,7 +124,7 @@ class Response:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
-        """Read what a server sent; older ones leave out an empty Info or Data and have texts of their own.
+        """Parse a message of a server; older ones omit an empty Info or Data, and use other texts.
 
         :raises MalformedResponse: if it is not a response or its code is unknown.
         """
@@ -138,11 +138,11 @@ class Response:
     def to_bytes(self) -> bytes:
         """Give the message, with exactly the four members that every client expects.
 
-        :raises TypeError: if a value in ``data`` is no text, which only a fault of ours can have put there.
+        :raises TypeError: if a value in ``data`` is not text, which is a bug in the command.
         """
         for value in self.data.values():
             if type(value) is not str:
-                raise TypeError("every value of a response is a text")
+                raise TypeError("every value of a response must be text")
         return _encode(_Reply(self.status, self.text or self.status.text, self.info, dict(self.data)))
 
 
@@ -151,12 +151,12 @@ _LONG_END = b'"}}'  # of the value, of Data, of the response
 
 @define
 class LongResponse:
-    """A response with a last field that is too long to be held in memory.
+    """A response whose last field is too long to be held in memory.
 
-    :ivar response: the rest of it.
-    :ivar name: the field.
+    :ivar response: the response without that field.
+    :ivar name: the name of the field.
     :ivar size: how many bytes the value takes in JSON, without its quotation marks.
-    :ivar pieces: the value, piece by piece, read only while the peer takes it.
+    :ivar pieces: the value, piece by piece; each is read when the peer has taken those before it.
     """
 
     response: Response
@@ -166,7 +166,7 @@ class LongResponse:
 
     @property
     def total(self) -> int:
-        """The bytes of the whole message."""
+        """The size of the whole message in bytes."""
         return len(self._head()) + self.size + len(_LONG_END)
 
     async def parts(self) -> AsyncIterator[bytes]:

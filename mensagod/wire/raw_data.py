@@ -1,30 +1,30 @@
-"""Where the bytes of raw data phases come from and go to (spec 01, *Raw data phases*)."""
+"""Sources and sinks of raw data phases (spec 01, *Raw data phases*)."""
 
 from zope.interface import Interface
 
 
 class ISink(Interface):
-    """Where the bytes of a raw data phase go (spec 01, *Raw data phases*)."""
+    """Receives the bytes of a raw data phase (spec 01, *Raw data phases*)."""
 
     async def write(data: bytes) -> None:
-        """Take the next bytes, and return when more may come.
+        """Write the next bytes; return when more may be written.
 
-        :raises mensagod.errors.CommandError: the rest is of no use: it is read and discarded, and the
-            command that takes the data hears the error.
+        :raises mensagod.errors.CommandError: to reject the data: the rest is read and discarded, and the
+            error is raised in the command that receives the data.
         """
 
 
 class ISource(Interface):
-    """Where the bytes of a raw data phase come from. One read at a time."""
+    """Gives the bytes of a raw data phase. There is only one read at a time."""
 
     def read_ready(size: int) -> bytes:
-        """Give some of the next bytes, at most ``size``, if that needs no waiting for a disk; else none."""
+        """Give some of the next bytes, at most ``size``, if that does not block; otherwise no bytes."""
 
     def read(size: int) -> bytes:
         """Give the next bytes, at most ``size``; fewer only at the end. Runs in a thread.
 
-        :raises OSError: if the content cannot be read; the connection is closed then.
+        :raises OSError: if the content cannot be read; the connection is then closed.
         """
 
     def close() -> None:
-        """Let go of what is read from. May be called more than once."""
+        """Close what the bytes are read from. May be called more than once."""

@@ -1,8 +1,8 @@
-"""Requests as JSON, stricter than JSON libraries are, at their speed (spec 01, *Requests*).
+"""Strict parsing of requests as JSON, at the speed of a JSON library (spec 01, *Requests*).
 
-``msgspec`` decodes in one pass, but takes the last of two members of one name and only skims what it does not
-need. What it dropped or skimmed shows in a count: each member that it kept accounts for the two quotes around
-its name, and two more around its value.
+``msgspec`` decodes in one pass. But it accepts a duplicate member (the last one wins), and only skims members
+that it does not need. Both are found by counting quotation marks: each member that was kept accounts for two
+around its name and two around its value, and any others belong to something that was dropped or skimmed.
 """
 
 import msgspec
@@ -10,19 +10,19 @@ from msgspec import UNSET, UnsetType
 
 from mensagod.errors import BadRequest
 
-# No command comes near. Each field costs ten times its bytes in memory, so their number has to have a bound.
+# Far more than any command needs. A field takes ten times its bytes in memory, so their number is bounded.
 MAX_FIELDS = 1024
 _MAX_QUOTES = 4 * MAX_FIELDS
-# A member that is neither Action nor Data is only looked at in order to ignore it.
+# The largest member in bytes that is neither Action nor Data: it is parsed only to be ignored.
 MAX_IGNORED = 65532
 
 
 class MalformedRequest(BadRequest):
-    """The request is not an object of an ``Action`` and a ``Data`` of strings; the connection stays."""
+    """The request is not an object of an ``Action`` and a ``Data`` of strings; the connection stays open."""
 
 
 class _Members(msgspec.Struct):
-    """The two members that count, named as on the wire."""
+    """The two members that are used, named as on the wire."""
 
     Action: str
     Data: dict[str, str] | UnsetType | None = UNSET
@@ -34,9 +34,9 @@ _anything = msgspec.json.Decoder()
 
 
 def parse_request(raw: bytes) -> tuple[str, dict[str, str]]:
-    """Give the action, as it was sent, and the data of a request, in time linear to its size.
+    """Parse a request, in time linear to its size; give the action, as it was sent, and the data.
 
-    :raises MalformedRequest: if it is anything but what spec 01, *Requests*, allows.
+    :raises MalformedRequest: if it is not what spec 01, *Requests*, allows.
     """
     quotes = _count_quotes(raw)
     if quotes > _MAX_QUOTES:
@@ -44,7 +44,7 @@ def parse_request(raw: bytes) -> tuple[str, dict[str, str]]:
     try:
         members = _members.decode(raw)
         data = members.Data
-        # Two members, or one without Data; what this count cannot explain is looked at closely.
+        # Action and Data, or Action alone; any other number of quotes needs the thorough check.
         if data is None or data is UNSET:
             expected, data = (4 if data is UNSET else 6), {}
         else:
@@ -53,12 +53,12 @@ def parse_request(raw: bytes) -> tuple[str, dict[str, str]]:
             _check_members(raw, quotes, data)
     except msgspec.ValidationError:
         raise MalformedRequest("Request is not an object of Action and Data with strings") from None
-    # Invalid UTF-8 is a ValueError that is not msgspec's.
+    # Invalid UTF-8 raises a plain ValueError, not one of msgspec's.
     except (msgspec.DecodeError, ValueError):
         raise MalformedRequest("Request is not JSON") from None
     except RecursionError:
         raise MalformedRequest("Request is nested too deeply") from None
-    # A bare NUL is no JSON, so that one can only come as an escape.
+    # A bare NUL is not valid JSON, so a NUL can only come from an escape.
     if b"\\" in raw:
         _check_nul(members.Action, data)
     return members.Action, data
@@ -73,7 +73,7 @@ def _count_quotes(text: bytes) -> int:
 
 
 def _check_members(raw: bytes, quotes: int, data: dict[str, str]) -> None:
-    """Tell members of the top level that are to be ignored from those that came twice."""
+    """Refuse a request with a duplicate member; accept top-level members that are ignored."""
     members = _raw_members.decode(raw)
     counts = {name: _count_quotes(bytes(value)) for name, value in members.items()}
     if quotes != 2 * len(counts) + sum(counts.values()) or counts.get("Data", 0) != 4 * len(data):
@@ -84,7 +84,7 @@ def _check_members(raw: bytes, quotes: int, data: dict[str, str]) -> None:
 
 
 def _check_ignored(value: bytes) -> None:
-    """Refuse a member that is not even JSON; what may be ignored must still be well-formed."""
+    """Refuse an ignored member that is too large or not well-formed."""
     if len(value) > MAX_IGNORED:
         raise MalformedRequest("Request has a large member of unknown name")
     try:
@@ -94,6 +94,6 @@ def _check_ignored(value: bytes) -> None:
 
 
 def _check_nul(action: str, data: dict[str, str]) -> None:
-    """Refuse a NUL: neither PostgreSQL nor a file name can hold it."""
+    """Refuse a NUL: neither PostgreSQL nor a file name can contain it."""
     if "\0" in action or any("\0" in name or "\0" in value for name, value in data.items()):
         raise MalformedRequest("Request has a NUL in a value")

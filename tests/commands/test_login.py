@@ -268,8 +268,8 @@ class PasswordTests(CommandTestCase):
         client = await self.client()
         await self.assert_answer(client, "LOGIN", self.login_fields(alice), Status.CONTINUE)
         workers = self.service.assembly.password_checks
-        self.assertEqual(workers._patience, 10)
-        workers._patience = 0.05
+        self.assertEqual(workers._timeout, 10)
+        workers._timeout = 0.05
         go = threading.Event()
         self.addCleanup(go.set)
         other = Deferred.fromCoroutine(workers.run(go.wait))

@@ -37,11 +37,11 @@ class ReferenceTests(SynchronousTestCase):
         """An entry has purpose, audience, fields with types, further requests and answers."""
         page = write_reference([keycards.GetCard(), keycards.OrgCard()])
         for text in (
-            "GETCARD\n    Give the entries of a keycard, in two steps.\n",
+            "GETCARD\n    Give the entries of a keycard, in two steps: the size, then the entries.\n",
             "    For all clients and other servers.\n",
             "    :Start-Index: digits, a minus sign allowed. The first entry; 0 or less is the current one",
             "    :End-Index: digits, optional. The last entry; else the current one.\n",
-            "    :Owner: must not be there: belongs to USERCARD.\n",
+            "    :Owner: must be absent: belongs to USERCARD.\n",
             "    Then TRANSFER:\n",
             "    104 with ``Item-Count`` and ``Total-Size``, then 200 with these and ``Card-Data``.\n",
         ):

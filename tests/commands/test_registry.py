@@ -215,7 +215,7 @@ class DropinTests(SynchronousTestCase):
             "broken",
             "import sys\nif not hasattr(sys, 'dropin_ran'):\n    sys.dropin_ran = 1\n    raise ValueError\n",
         )
-        self.assertIn("it was mended meanwhile, start again", self.fault())
+        self.assertIn("it was repaired meanwhile, start again", self.fault())
 
     def test_stale_cache(self) -> None:
         """A dropin of which only the cache is left as it was, say after a downgrade, is named too."""
@@ -225,7 +225,7 @@ class DropinTests(SynchronousTestCase):
         self.install("hello", "")
         times = (self.directory / "dropin.cache").stat()
         os.utime(self.directory / "hello.py", (times.st_mtime - 100, times.st_mtime - 100))
-        self.assertIn("hello.hello does not load", self.fault())
+        self.assertIn("hello.hello cannot be loaded", self.fault())
 
     def test_not_a_command(self) -> None:
         """A dropin with other plugins does not disturb."""

@@ -14,10 +14,10 @@ from mensagod.errors import QuotaExceeded
 from mensagod.server.admission import MIB
 from mensagod.server.factory import MAX_REFUSED, MAX_REFUSED_OF_SOURCE, SHUTDOWN_SECONDS
 from mensagod.server.protocol import (
-    FRAMES_AT_ONCE,
-    GOODBYE_SECONDS,
+    CLOSE_SECONDS,
+    MAX_FRAMES_AT_ONCE,
+    MAX_REQUESTS_AT_ONCE,
     READ_AHEAD,
-    TURN,
 )
 from mensagod.sessions.outcomes import Hangup, Outcome
 from mensagod.sessions.session import Session
@@ -154,10 +154,10 @@ class RequestTests(ConversationTestCase):
         """A client that sends many requests at once lets others have their turn in between."""
         greedy, modest = self.connect("192.0.2.1"), self.connect("192.0.2.2")
         greedy.protocol.dataReceived(request("ECHO") * 100)
-        self.assertEqual(len(greedy.answers), TURN)
+        self.assertEqual(len(greedy.answers), MAX_REQUESTS_AT_ONCE)
         modest.protocol.dataReceived(request("ECHO"))
         self.assertEqual(len(modest.answers), 1)
-        greedy.let_turns()
+        greedy.run_pending_calls()
         self.assertEqual(len(greedy.answers), 100)
 
     def test_turns_of_frames(self) -> None:
@@ -167,8 +167,8 @@ class RequestTests(ConversationTestCase):
         parts = [b"\x34\x00\x01%c" % byte for byte in message[:-1]] + [b"\x35\x00\x01%c" % message[-1]]
         peer.protocol.dataReceived(b"\x33\x00\x04%d" % len(message) + b"".join(parts))
         self.assertEqual(peer.answers, [])
-        self.assertEqual(self.factory.ledger.held, FRAMES_AT_ONCE - 1)
-        peer.let_turns()
+        self.assertEqual(self.factory.ledger.held, MAX_FRAMES_AT_ONCE - 1)
+        peer.run_pending_calls()
         self.assertEqual(peer.codes, [200])
 
     def test_lost_between_turns(self) -> None:
@@ -369,7 +369,7 @@ class BrokenStreamTests(ConversationTestCase):
         self.assertTrue(peer.wire.reading)
         peer.send(b"x" * 1_000_000)
         self.assertEqual(peer.refused_bytes, b"")
-        self.wait(GOODBYE_SECONDS - 1)
+        self.wait(CLOSE_SECONDS - 1)
         self.assertFalse(peer.wire.aborted)
         self.wait(1)
         self.assertTrue(peer.wire.aborted)
@@ -529,7 +529,7 @@ class BackPressureTests(ConversationTestCase):
         while peer.wire.producer_paused:
             self.wait(50)
             peer.wire.take()
-            peer.let_turns()
+            peer.run_pending_calls()
             peer.send(b"")
         self.assertEqual([answer.data["N"] for answer in peer.answers], [str(n) for n in range(3000)])
         self.assertFalse(peer.wire.closed)
@@ -657,7 +657,7 @@ class TimeoutTests(ConversationTestCase):
         self.wait(120)
         self.assertTrue(peer.wire.disconnecting)
         self.assertFalse(peer.wire.aborted)
-        self.wait(GOODBYE_SECONDS)
+        self.wait(CLOSE_SECONDS)
         self.assertTrue(peer.wire.aborted)
 
 

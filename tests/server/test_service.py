@@ -84,8 +84,8 @@ class MensagoServiceTests(SynchronousTestCase):
         """Clients are let in once, also where a part has asked for it."""
         self.part.gate = Deferred()
         self.service.startService()
-        self.service.let_in()
-        self.service.let_in()
+        self.service.admit_clients()
+        self.service.admit_clients()
         self.part.gate.callback(None)
         self.assertEqual(self.noted.count("accept"), 1)
 

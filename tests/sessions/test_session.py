@@ -219,7 +219,7 @@ class StepTests(ConversationTestCase):
         self.assertEqual(len(self.logged(RuntimeError)), 1)
 
     def test_outside_of_a_command(self) -> None:
-        """Nobody but a command that is being performed can ask something of the client."""
+        """Only the command whose step is running can reach the client."""
         asking = Deferred.fromCoroutine(self.peer.session.again(Response(Status.CONTINUE), Second))
         self.failureResultOf(asking, RuntimeError)
 

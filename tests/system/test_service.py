@@ -23,7 +23,7 @@ from mensagod.lifecycle.periodic import Periodic
 from mensagod.organization.keyring import KeyringFault
 from mensagod.process.accounts import give, service_account
 from mensagod.process.open_files import usable_clients
-from mensagod.server.assembly import FORGET_SECONDS
+from mensagod.server.assembly import EXPIRY_SECONDS
 from mensagod.server.preparing import check_domain
 from mensagod.server.service import MensagoService
 from mensagod.server.tap import assemble
@@ -147,7 +147,7 @@ class StopTests(ConnectionTestCase):
 
 
 class ForgettingTests(ConnectionTestCase):
-    """Rows that matter no more."""
+    """Expired rows."""
 
     async def test_removed(self) -> None:
         """Failures whose time is over, lookups and events are removed every ten seconds."""
@@ -165,7 +165,7 @@ class ForgettingTests(ConnectionTestCase):
         await forgetting.run()
         for table, left in (("failures", 1), ("lookups", 0), ("events", 0)):
             self.assertEqual(await self.value(f"SELECT count(*) FROM {table}"), left)
-        self.assertEqual(FORGET_SECONDS, 10)
+        self.assertEqual(EXPIRY_SECONDS, 10)
 
 
 class Failing:

@@ -109,7 +109,7 @@ class TLSTests(ConnectionTestCase):
         requests = [request("ECHO", N=str(n), A="x" * 40_000) for n in range(300)]
         left = await in_thread(plug.send_some, b"".join(requests))
         connection = next(iter(self.service.factory._connections))
-        await until(lambda: connection._paused)
+        await until(lambda: connection._is_paused)
         self.assertTrue(left)
 
         def numbers() -> list[str]:

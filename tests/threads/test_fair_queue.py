@@ -1,4 +1,4 @@
-"""Who gets a place, and who waits."""
+"""The order in which clients get slots, and the limits of each source."""
 
 from collections.abc import Iterable
 
@@ -16,35 +16,35 @@ STEPS = ("come", "end", "go", "cancel")
 
 @define(eq=False)
 class Visitor:
-    """A client; its name begins with its source.
+    """A client; the first letter of its name is its source.
 
-    :ivar got: how its waiting ended, if it did.
+    :ivar got: the results of its wait: ``None`` for a slot, or an exception type.
     """
 
     name: str
     gone: bool = False
     got: list[object] = field(factory=list)
-    turn: Deferred[None] = field(factory=Deferred)
+    granted: Deferred[None] = field(factory=Deferred)
 
     @property
     def source(self) -> str:
         return self.name[0]
 
 
-class TurnTests(SynchronousTestCase):
-    """Visitors whose names begin with the source that they come from."""
+class FairQueueTests(SynchronousTestCase):
+    """Clients ask for slots and release them."""
 
-    def open(self, places: int, **limits: int) -> None:
-        """Begin with free places."""
-        self.turns = FairQueue(places, **limits)
+    def open(self, slots: int, **limits: int) -> None:
+        """Make a queue whose slots are all free."""
+        self.queue = FairQueue(slots, **limits)
         self.served: list[str] = []
         self.inside: list[Visitor] = []
 
     def come(self, name: str) -> Visitor:
-        """Somebody asks for a place."""
+        """A client asks for a slot."""
         visitor = Visitor(name)
-        visitor.turn = self.turns.wait(visitor)
-        visitor.turn.addCallbacks(
+        visitor.granted = self.queue.acquire(visitor)
+        visitor.granted.addCallbacks(
             lambda _: self.enter(visitor), lambda failure: visitor.got.append(failure.type)
         )
         return visitor
@@ -55,16 +55,16 @@ class TurnTests(SynchronousTestCase):
         self.inside.append(visitor)
 
     def leave(self, count: int = 1) -> None:
-        """Those who came in first leave."""
+        """The clients that got their slots first release them."""
         for _ in range(count):
-            self.turns.end(self.inside.pop(0))
+            self.queue.release(self.inside.pop(0))
 
     def crowd(self, names: Iterable[str]) -> None:
         for name in names:
             self.come(name)
 
     def test_free(self) -> None:
-        """A free place is taken at once, and again after its end."""
+        """A free slot is granted at once, and again after its release."""
         self.open(1)
         for name in ("a1", "a2", "b1"):
             self.come(name)
@@ -72,24 +72,24 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.served, ["a1", "a2", "b1"])
 
     def test_sources_in_turn(self) -> None:
-        """Lines are served one after the other, each in the order in which its visitors came."""
+        """Queues are served round-robin, each in order of arrival."""
         self.open(1)
         self.crowd(["a1", "a2", "a3", "a4", "b1", "b2", "c1"])
         self.leave(6)
         self.assertEqual(self.served, ["a1", "b1", "c1", "a2", "b2", "a3", "a4"])
 
     def test_one_each(self) -> None:
-        """A line that was served waits until the others were, also while its visitor is inside."""
+        """A source that was served waits until the others were, also while it still uses the slot."""
         self.open(2)
         self.crowd(["x1", "y1", "b1", "b2", "c1"])
         self.leave(2)
         self.assertEqual(self.served, ["x1", "y1", "b1", "c1"])
 
     def test_newcomer(self) -> None:
-        """Who comes while one source has all places and a long line gets the first that is free."""
-        for places in (1, 2):
-            self.open(places)
-            self.crowd([f"a{number}" for number in range(places + 10)])
+        """A new source gets the next free slot although another one uses all slots and has a long queue."""
+        for slots in (1, 2):
+            self.open(slots)
+            self.crowd([f"a{number}" for number in range(slots + 10)])
             self.leave(3)
             visitor = self.come("b1")
             self.assertEqual(visitor.got, [])
@@ -97,7 +97,7 @@ class TurnTests(SynchronousTestCase):
             self.assertEqual(visitor.got, [None])
 
     def test_most_running(self) -> None:
-        """A source has two places at most, even if others are free."""
+        """A source gets two slots at most, even if others are free."""
         self.open(4)
         self.crowd(["a1", "a2", "a3", "a4", "b1"])
         self.assertEqual(self.served, ["a1", "a2", "b1"])
@@ -105,7 +105,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.served, ["a1", "a2", "b1", "a3"])
 
     def test_most_waiting(self) -> None:
-        """A line has its end: who comes then is refused at once, while others still may wait."""
+        """A client is refused at once if the queue of its source is full; other sources may still wait."""
         self.open(1, waiting=3)
         self.crowd(["a1", "a2", "a3", "a4"])
         self.assertRaises(ServerUnavailable, self.come, "a5")
@@ -115,7 +115,7 @@ class TurnTests(SynchronousTestCase):
         self.assertRaises(ServerUnavailable, self.come, "b5")
 
     def test_total(self) -> None:
-        """There is room for so many in all, wherever they come from."""
+        """The number of waiting clients of all sources together is limited."""
         self.open(1, total=3)
         self.crowd(["a1", "b1", "c1", "d1"])
         self.assertRaises(ServerUnavailable, self.come, "e1")
@@ -124,7 +124,7 @@ class TurnTests(SynchronousTestCase):
         self.assertRaises(ServerUnavailable, self.come, "f1")
 
     def test_gone(self) -> None:
-        """Who is gone when the turn comes gets no place, and costs the others of the source none."""
+        """A client that is gone gets no slot; the next client of its source does."""
         self.open(1)
         self.come("a1")
         away = [self.come(f"a{number}") for number in range(2, 9)]
@@ -136,7 +136,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual([visitor.got for visitor in away], [[CancelledError]] * 7)
 
     def test_all_gone(self) -> None:
-        """If all are gone the places are free."""
+        """If all waiting clients are gone, the slots are free."""
         self.open(1)
         self.come("a1")
         for name in ("a2", "b1", "c1"):
@@ -146,7 +146,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.served, ["a1", "d1"])
 
     def test_gone_make_room(self) -> None:
-        """Those of a full line who are gone are not in the way of who comes."""
+        """Clients that are gone do not count when a queue is full."""
         self.open(1, waiting=2)
         self.come("a1")
         away = self.come("a2")
@@ -158,21 +158,21 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.served, ["a1", "a3", "a4"])
 
     def test_given_up(self) -> None:
-        """Who gives up waiting leaves the line."""
+        """A cancelled client leaves the queue."""
         self.open(1, waiting=2)
         self.crowd(["a1", "a2"])
         bored = self.come("a3")
-        bored.turn.cancel()
+        bored.granted.cancel()
         self.assertEqual(bored.got, [CancelledError])
         self.come("a4")
         self.leave(2)
         self.assertEqual(self.served, ["a1", "a2", "a4"])
 
     def test_cancel(self) -> None:
-        """All who wait can be sent away; places that are taken stay so."""
+        """All waiting clients can be cancelled; slots in use stay in use."""
         self.open(1)
         waiting = [self.come(name) for name in ("a1", "a2", "a3", "b1")][1:]
-        self.turns.cancel()
+        self.queue.cancel_all()
         self.assertEqual([visitor.got for visitor in waiting], [[CancelledError]] * 3)
         self.come("b2")
         self.assertEqual(self.served, ["a1"])
@@ -180,21 +180,21 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.served, ["a1", "b2"])
 
     def test_own_work(self) -> None:
-        """The server's own work takes turns with clients', but has no limits."""
+        """The server's own work takes turns with that of clients, but has no limits."""
         self.open(3, waiting=1, total=1)
-        own = [self.turns.wait() for _ in range(9)]
-        self.assertEqual([turn.called for turn in own], [True] * 3 + [False] * 6)
-        self.turns.end()
-        self.assertEqual([turn.called for turn in own], [True] * 4 + [False] * 5)
+        own = [self.queue.acquire() for _ in range(9)]
+        self.assertEqual([granted.called for granted in own], [True] * 3 + [False] * 6)
+        self.queue.release()
+        self.assertEqual([granted.called for granted in own], [True] * 4 + [False] * 5)
 
     @given(
         st.integers(1, 4),
         st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from("abc")), max_size=60),
     )
     @settings(deadline=None)
-    def test_bounds(self, places: int, steps: list[tuple[str, str]]) -> None:
-        """Whatever happens: no more places than there are, nobody twice, and in the end nobody forgotten."""
-        self.open(places, waiting=4, total=8)
+    def test_bounds(self, slots: int, steps: list[tuple[str, str]]) -> None:
+        """In any order of events the limits hold, and in the end every client has exactly one result."""
+        self.open(slots, waiting=4, total=8)
         visitors: list[Visitor] = []
         for number, (step, source) in enumerate(steps):
             outside = [visitor for visitor in visitors if not visitor.got]
@@ -203,20 +203,20 @@ class TurnTests(SynchronousTestCase):
             elif step == "go" and outside:
                 outside[0].gone = True
             elif step == "cancel" and outside:
-                outside[-1].turn.cancel()
+                outside[-1].granted.cancel()
             elif step == "come":
                 try:
                     visitors.append(self.come(f"{source}{number}"))
                 except ServerUnavailable:
                     self.assertGreaterEqual(len(outside), 4)
-            self.check(places, visitors)
+            self.check(slots, visitors)
         while self.inside:
             self.leave()
         self.assertEqual({len(visitor.got) for visitor in visitors} - {1}, set())
 
-    def check(self, places: int, visitors: list[Visitor]) -> None:
+    def check(self, slots: int, visitors: list[Visitor]) -> None:
         sources = [visitor.source for visitor in self.inside]
-        self.assertLessEqual(len(sources), places)
+        self.assertLessEqual(len(sources), slots)
         self.assertLessEqual(max(map(sources.count, sources), default=0), 2)
         waiting = [visitor.source for visitor in visitors if not visitor.got]
         self.assertLessEqual(len(waiting), 8)

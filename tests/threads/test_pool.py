@@ -34,8 +34,8 @@ class CrewTests(TestCase):
 
     timeout = 120
 
-    def workers(self, size: int, patience: float | None = None, clock: Clock | None = None) -> WorkerPool:
-        workers = WorkerPool(clock or reactor, "test", size, patience)  # type: ignore[arg-type]
+    def workers(self, size: int, timeout: float | None = None, clock: Clock | None = None) -> WorkerPool:
+        workers = WorkerPool(clock or reactor, "test", size, timeout)  # type: ignore[arg-type]
         workers.startService()
         self.addCleanup(workers.stopService)
         return workers
@@ -71,7 +71,7 @@ class CrewTests(TestCase):
         self.assertEqual(running[0], 0)
         self.assertLessEqual(running[1], 3)
 
-    async def test_patience(self) -> None:
+    async def test_timeout(self) -> None:
         """Work that gets no thread in time is refused; what comes later is not."""
         clock = ClockReactor()
         workers = self.workers(1, 10, clock)
@@ -91,8 +91,8 @@ class CrewTests(TestCase):
 
     async def test_cancelled(self) -> None:
         """Who gives up waiting is not told that the server is busy, and takes no thread."""
-        for patience in (None, 100):
-            workers = self.workers(1, patience)
+        for timeout in (None, 100):
+            workers = self.workers(1, timeout)
             go = threading.Event()
             self.addCleanup(go.set)
             first = ensureDeferred(workers.run(go.wait))
@@ -161,7 +161,7 @@ class ClientTests(TestCase):
         await last
         self.assertEqual(self.done, ["work"])
 
-    async def test_patience(self) -> None:
+    async def test_timeout(self) -> None:
         """Each waits its ten seconds, wherever it stands; work that runs may take longer."""
         early = self.ask(Visitor("a"))
         self.clock.advance(6)
