@@ -74,7 +74,7 @@ def command(
 ) -> None:
     """Set up a server: configuration, database schema, keys, root keycard, administrator.
 
-    Domain, organization and database have no default. Where one of them is not given everything but the
+    Domain, organization and database have no default. Where one of them is not given, everything but the
     administrator's ID is asked for, on a terminal. The database must be empty. The registration code that is
     printed in the end is for the administrator's first login, and is stored nowhere.
     """

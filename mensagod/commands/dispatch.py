@@ -81,12 +81,14 @@ class Dispatch:
                 raise TypeError(
                     f"{request.action} returned {type(outcome).__name__}, which is not an outcome"
                 )
-        except (CancelledError, GivenUp):
-            raise
         except CommandError as error:
             response = Response.from_error(error)
             return Hangup(response) if error.close else response
-        except Exception:
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            if isinstance(error, CancelledError | GivenUp) and _is_left(session):
+                raise
             return report_incident(session, request.action)
         member = session.member
         # Who has logged in just now was told everything by that.
@@ -123,6 +125,11 @@ async def _perform_guarded(
     if fault is not None:
         raise fault
     return outcome
+
+
+def _is_left(session: Session) -> bool:
+    """Tell whether the client of the running command has disconnected, or does not continue the command."""
+    return session.gone or session.running is None or session.running.is_given_up
 
 
 def _refuse_malformed(session: Session, error: MalformedRequest) -> Outcome:

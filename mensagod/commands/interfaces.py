@@ -24,7 +24,8 @@ class IDemand(Interface):
     async def conclude(session: Session, fault: CommandError | None) -> CommandError | None:
         """Note how the command ended; give the error to answer, or ``None`` to keep the command's outcome.
 
-        Called once for each :meth:`require` that returned, also if a later demand or a field was refused.
+        Called once for each :meth:`require` that returned, also if a later demand or a field was refused; not
+        if the command was given up, or failed with a bug.
 
         :param fault: the error that ended the command; ``None`` if it succeeded.
         """

@@ -33,7 +33,7 @@ async def require_password(parts: Parts, client: Client, workspace: WorkspaceID,
 
 
 async def prove_password(parts: Parts, client: Client, workspace: WorkspaceID, password: str) -> str | None:
-    """Check a password as :func:`check_password` does; replace its hash if the costs are not the configured ones.
+    """Check a password as :func:`check_password` does; replace a hash whose costs are not the configured.
 
     :returns: the hash that is stored then.
     """

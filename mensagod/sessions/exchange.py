@@ -56,6 +56,7 @@ class Exchange:
     """One performance of one command.
 
     :param action: the command's name, which is also the action of its further requests.
+    :ivar is_given_up: whether the client does not continue the command, so that its outcome is discarded.
     """
 
     if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Exchange:
         self._request: Deferred[Request] | None = None
         self._timeout: IDelayedCall | None = None
         self._transfer: Deferred[None] | None = None
-        self._is_given_up = False
+        self._is_over = False
+        self.is_given_up = False
 
     # Called by the dispatch.
 
@@ -100,7 +102,7 @@ class Exchange:
     def give_up(self) -> None:
         """End the wait for a further request, and discard all further instructions of the command."""
         if self._request is not None:
-            self._is_given_up = True
+            self.is_given_up = True
             self._fire_request(Failure(GivenUp()))
 
     # Called by the command.
@@ -111,8 +113,10 @@ class Exchange:
         :raises GivenUp: if the client does not send it, see :data:`NEXT_REQUEST_SECONDS`.
         :raises mensagod.errors.CommandError: if one of its fields is malformed.
         """
-        if self._is_given_up:
-            raise GivenUp
+        self._require_free()
+        _require_answer(response)
+        if not isinstance(fields, type) or not issubclass(fields, Fields):
+            raise TypeError(f"the fields of a further request are a subclass of Fields, not {fields!r}")
         self._expected = fields
         self._request = waiting = Deferred[Request]()
         self._timeout = self._clock.callLater(NEXT_REQUEST_SECONDS, self.give_up)
@@ -125,6 +129,9 @@ class Exchange:
         :raises Interrupted: if the client stops sending; the connection closes after the command's answer.
         :raises Exception: what ``sink`` raised, after the rest of the data was read and discarded.
         """
+        self._require_free()
+        _require_answer(response)
+        _require_size(size)
         await self._raw(lambda resume: ReceiveRaw(response, size, sink, resume))
 
     async def send(self, source: ISource, size: int) -> NoAnswer:
@@ -132,33 +139,49 @@ class Exchange:
 
         :raises GivenUp: if not all of it could be sent; the connection is then closed.
         """
+        self._require_free()
+        _require_size(size)
         await self._raw(lambda resume: SendRaw(source, size, resume))
         return NoAnswer()
 
     async def _raw(self, phase: Any) -> None:
-        if self._is_given_up:
-            raise GivenUp
         self._transfer = done = Deferred[None]()
         self._give(phase(self._resume_raw))
         await done
 
+    def _require_free(self) -> None:
+        """Make sure that the command may wait for its client now.
+
+        :raises GivenUp: if the client does not continue it.
+        :raises RuntimeError: if it waits already, or has ended.
+        """
+        if self.is_given_up:
+            raise GivenUp
+        if self._is_over or self._request is not None or self._transfer is not None:
+            raise RuntimeError("a command waits for its client once at a time, until it ends")
+
     def _resume_raw(self, fault: Failure | None) -> NextInstruction:
         done, self._transfer = self._transfer, None
         if fault is not None and fault.check(GivenUp):
-            self._is_given_up = True
+            self.is_given_up = True
         if done is not None:
             done.callback(fault)
         return self._next_instruction()
 
     def _fire_request(self, result: Request | Failure) -> None:
+        waiting = self._stop_waiting()
+        if waiting is not None:
+            waiting.callback(result)
+
+    def _stop_waiting(self) -> Deferred[Request] | None:
+        """Wait for no further request; give the Deferred of the wait, if there was one."""
         waiting, self._request = self._request, None
         self._expected = None
         if self._timeout is not None:
             if self._timeout.active():
                 self._timeout.cancel()
             self._timeout = None
-        if waiting is not None:
-            waiting.callback(result)
+        return waiting
 
     # Steps.
 
@@ -174,9 +197,9 @@ class Exchange:
             else:
                 waiting = self._coroutine.send(None)
         except StopIteration as end:
-            self._give(end.value)
+            self._end(end.value)
         except BaseException:
-            self._give(Failure())
+            self._end(Failure())
         else:
             if not isinstance(waiting, Deferred):
                 waiting = fail(TypeError(f"a command can only wait for a Deferred, not for {waiting!r}"))
@@ -184,9 +207,16 @@ class Exchange:
         finally:
             self._conversation.running = before
 
+    def _end(self, instruction: Instruction | Failure) -> None:
+        """Give the last instruction; a wait that the command began but did not await ends unheard."""
+        self._is_over = True
+        self._stop_waiting()
+        self._transfer = None
+        self._give(instruction)
+
     def _give(self, instruction: Instruction | Failure) -> None:
         listener, self._listener = self._listener, None
-        if self._is_given_up:
+        if self.is_given_up:
             return
         if listener is None:
             self._ready = instruction
@@ -202,3 +232,14 @@ class Exchange:
         if isinstance(instruction, Failure):
             instruction.raiseException()
         return instruction
+
+
+def _require_answer(response: object) -> None:
+    """Refuse what cannot be sent, before the command waits for what follows it."""
+    if not isinstance(response, Response) or any(type(text) is not str for text in response.data.values()):
+        raise TypeError("the answer before a wait is a Response whose data are texts")
+
+
+def _require_size(size: object) -> None:
+    if not isinstance(size, int) or size < 0:
+        raise ValueError(f"raw data has a size in bytes, not {size!r}")

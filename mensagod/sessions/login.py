@@ -51,7 +51,7 @@ class Login:
     :ivar workspace: the workspace that LOGIN named; ``None`` before :attr:`Stage.NAMED`.
     :ivar domain: the domain of that workspace; ``None`` before :attr:`Stage.NAMED`.
     :ivar password: the stored hash that the password was checked against; ``None`` before
-        :attr:`Stage.PROVEN`. If another one is stored when the device has proved itself, the login starts over.
+        :attr:`Stage.PROVEN`. The login starts over if another one is stored by the time of the last step.
     """
 
     stage: Stage = Stage.FRESH

@@ -138,6 +138,31 @@ class Fields:
         """Give the fields in their order; the fields of a group stand in its place."""
         return _definitions(cls)
 
+    @classmethod
+    def require_well_defined(cls) -> None:
+        """Make sure that this is a frozen attrs class each of whose attributes is one field, or a group.
+
+        A class with a :meth:`read` of its own may have any attributes.
+
+        :raises TypeError: with what is wrong.
+        """
+        reads_itself = getattr(cls.read, "__func__", None) is not vars(Fields)["read"].__func__
+        if not attrs.has(cast(type, cls)) or cls.__setattr__ is object.__setattr__ or cls.__hash__ is None:
+            raise TypeError(f"{cls.__name__} is not a class with @frozen")
+        for attribute in attrs.fields(cast("type[attrs.AttrsInstance]", cls)):
+            if not reads_itself and not {_FIELD, _GROUP} & set(attribute.metadata):
+                raise TypeError(
+                    f"{cls.__name__}.{attribute.name} is no field: define it with required() or optional()"
+                )
+        definitions = () if reads_itself else _definitions(cls)
+        for definition in definitions:
+            if not callable(definition.parse):
+                raise TypeError(f"{cls.__name__}.{definition.attribute} has no function that parses its text")
+        names = [definition.name for definition in definitions]
+        for name in names:
+            if names.count(name) > 1:
+                raise TypeError(f"{cls.__name__} has two fields of the name {name}")
+
     def to_data(self) -> dict[str, str]:
         """Give the fields as text, for a client to send, without optional ones that have their default."""
         return dict(self._texts())

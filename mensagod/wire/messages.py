@@ -63,7 +63,8 @@ class Request:
     def required(self, name: str, parse: Callable[[str], T]) -> T:
         """Give the parsed value of a field.
 
-        :raises BadRequest: if the field is missing or empty, or ``parse`` raises ``BadValue``.
+        :raises BadRequest: if the field is missing or empty, or ``parse`` raises ``ValueError``, of which
+            :class:`mensagod.errors.BadValue` is one.
         :raises AlgorithmNotSupported: if it names an algorithm that the server does not know.
         """
         text = self.data.get(name)
@@ -73,7 +74,7 @@ class Request:
             return parse(text)
         except UnsupportedAlgorithm as unsupported:
             raise AlgorithmNotSupported(str(unsupported)) from None
-        except BadValue:
+        except ValueError:
             raise BadRequest(f"Bad value for field {name}") from None
 
     @overload

@@ -121,7 +121,8 @@ class Case:
 def commands() -> list[ICommand]:
     """Give the built-in commands."""
     found, _ = installed_commands(twisted.plugins)
-    return [command for command in found if type(command).__module__.startswith("mensagod.")]
+    commands = [installed.command for installed in found]
+    return [command for command in commands if type(command).__module__.startswith("mensagod.")]
 
 
 def cases() -> Iterator[Case]:

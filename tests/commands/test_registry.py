@@ -4,10 +4,10 @@ import os
 import sys
 from importlib import import_module, invalidate_caches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
-from twisted.plugin import IPlugin
+from attrs import define, frozen
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
@@ -19,7 +19,7 @@ from mensagod.errors import BadRequest
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session
 from mensagod.status import Status
-from mensagod.wire.fields import Fields, NoFields
+from mensagod.wire.fields import Fields, NoFields, required
 from mensagod.wire.messages import Response
 from tests.conversations import Scripted, answer_ok
 
@@ -65,12 +65,6 @@ class VerificationTests(SynchronousTestCase):
     def test_wrong_interface(self) -> None:
         """What does not do what a command does stops the start."""
 
-        class Nothing:
-            pass
-
-        nothing = Nothing()
-        directlyProvides(nothing, ICommand, IPlugin)
-
         class Mute(sessions.Idle):
             async def perform(self) -> Outcome:  # type: ignore[override]
                 return Response(Status.OK)
@@ -81,18 +75,63 @@ class VerificationTests(SynchronousTestCase):
         class Undemanding(sessions.Idle):
             demands = None  # type: ignore[assignment]
 
-        class Fieldless(sessions.Idle):
-            fields = dict  # type: ignore[assignment]
+        class Blocking(sessions.Idle):
+            def perform(self, asked: Any, session: Session) -> Outcome:  # type: ignore[override]
+                return Response(Status.OK)
 
-        class Unfrozen(Fields):
+        class Idling(Command):
+            name = "IDLING"
+            audience = Audience.MEMBER
+
+        wrongs = {
+            Mute(): "perform",
+            Demanding(): "IDemand",
+            Undemanding(): "demands are not a tuple",
+            Blocking(): "async def",
+            Idling(): "no perform",
+        }
+        for wrong, reason in wrongs.items():
+            fault = self.fault(wrong)
+            self.assertIn("is not a command", fault)
+            self.assertIn(reason, fault)
+        self.assertIn("is not a command", self.fault(object()))
+
+    def test_wrong_fields(self) -> None:
+        """Fields that could not be read, or not as their author thinks, stop the start."""
+
+        class Bare(Fields):
             """No class of attrs."""
 
-        class Stepless(sessions.Idle):
-            more_fields = (Unfrozen,)
+        @define(kw_only=True)
+        class Mutable(Fields):
+            days: int = required("Days", int, "how many")
 
-        wrongs = (nothing, Mute(), Demanding(), Undemanding(), Fieldless(), Stepless(), object())
-        for wrong in wrongs:
-            self.assertIn("is not a command", self.fault(wrong))
+        @frozen(kw_only=True)
+        class Loose(Fields):
+            days: int = 5
+
+        @frozen(kw_only=True)
+        class Doubled(Fields):
+            days: int = required("Days", int, "how many")
+            more: int = required("Days", int, "how many")
+
+        @frozen(kw_only=True)
+        class Unparsed(Fields):
+            days: int = required("Days", cast(Any, "int"), "how many")
+
+        reasons = {
+            dict: "subclass of mensagod.wire.fields.Fields",
+            Bare: "@frozen",
+            Mutable: "@frozen",
+            Loose: "Loose.days is no field",
+            Doubled: "two fields of the name Days",
+            Unparsed: "no function",
+        }
+        for wrong, reason in reasons.items():
+            for more in (False, True):
+                values = {"more_fields": (wrong,)} if more else {"fields": wrong}
+                self.assertIn(reason, self.fault(type("Wrong", (sessions.Idle,), values)()))
+        self.assertIn("not a tuple", self.fault(type("W", (sessions.Idle,), {"more_fields": NoFields})()))
 
     def test_no_audience(self) -> None:
         """A command that does not say who may use it is for nobody, and stops the start."""
@@ -103,7 +142,9 @@ class VerificationTests(SynchronousTestCase):
         for audience in (None, "everybody", 31, True, Audience(0)):
             wrong = type("Wrong", (Open,), {"audience": audience})
             self.assertIn("has no audience", self.fault(wrong()))
-        self.assertIn("is not a command", self.fault(Open()))
+        self.assertIn("has no audience", self.fault(Open()))
+        nameless = type("Nameless", (Command,), {"audience": Audience.MEMBER})
+        self.assertIn("has the name None", self.fault(nameless()))
 
     def test_no_plugin(self) -> None:
         """An object that is a command but no plugin is refused as well."""

@@ -1,12 +1,13 @@
 """Connections: greeting, order, back-pressure, timeouts and limits (spec 01)."""
 
+import asyncio
 import json
 import re
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IUNIXTransport
 from zope.interface import alsoProvides
 
@@ -19,6 +20,7 @@ from mensagod.server.protocol import (
     MAX_REQUESTS_AT_ONCE,
     READ_AHEAD,
 )
+from mensagod.sessions.exchange import GivenUp
 from mensagod.sessions.outcomes import Hangup, Outcome
 from mensagod.sessions.session import Session
 from mensagod.status import Status
@@ -281,16 +283,34 @@ class RequestTests(ConversationTestCase):
             self.assertEqual(len(self.logged(error)), 1)
 
     def test_cancelled(self) -> None:
-        """A cancellation is no fault of ours: nothing is logged, nothing answered, the connection ends."""
+        """What is cancelled because its client is gone is no fault: nothing is logged, nothing answered."""
+        waiting: Deferred[None] = Deferred()
 
         async def perform(asked: Everything, session: Session) -> Outcome:
-            raise CancelledError
+            await waiting
+            return Response(Status.OK)
 
         self.commands(Scripted("BREAK", perform))
         peer = self.connect()
         peer.send(request("BREAK"))
+        peer.lose()
+        waiting.cancel()
         self.assertEqual(peer.stream, b"")
-        self.assertTrue(peer.wire.aborted)
+
+    def test_odd_errors(self) -> None:
+        """Whatever else a command ends with is answered like every fault, and the next one begins."""
+        for error in (CancelledError, GivenUp, asyncio.CancelledError, SystemExit):
+
+            async def perform(
+                asked: Everything, session: Session, error: type[BaseException] = error
+            ) -> Outcome:
+                raise error
+
+            self.commands(Scripted("BREAK", perform))
+            peer = self.connect()
+            peer.send(request("BREAK") + IDLE)
+            self.assertEqual(peer.codes, [300, 200])
+            self.assertEqual(len(self.logged(error)), 1)
 
     def test_disconnected(self) -> None:
         """A running command ends with its session as it was, told that its client is gone.

@@ -423,11 +423,12 @@ class ReceiveTests(RawTestCase):
         self.assertEqual(len(self.logged(OSError)), 1)
 
     def test_cancelled(self) -> None:
-        """A cancellation ends the connection, without a word in the log."""
+        """A sink that is cancelled while its client is there is a fault of ours, and nothing follows it."""
         for sent in (10, 5000):
             peer = self.connect()
             self.begin_put(5000, Sink(CancelledError(), 4000), peer)
             peer.send(bytes(sent))
             self.wait(60)
-            self.assertEqual(peer.codes, [100])
-            self.assertTrue(peer.wire.aborted)
+            self.assertEqual(peer.codes, [100, 300])
+            self.assertTrue(peer.wire.closed)
+            self.assertEqual(len(self.logged(CancelledError)), 1)

@@ -1,11 +1,11 @@
 """Sessions: commands of several steps, members, updates (spec 01, *Multi-step commands*; spec 04)."""
 
 import errno
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface import implementer
 
@@ -222,6 +222,57 @@ class StepTests(ConversationTestCase):
         """Only the command whose step is running can reach the client."""
         asking = Deferred.fromCoroutine(self.peer.session.again(Response(Status.CONTINUE), Second))
         self.failureResultOf(asking, RuntimeError)
+
+    def assert_faulty(self, perform: Callable[[Session], Awaitable[object]], *codes: int) -> None:
+        """Have a faulty command performed; the client's next commands are answered as if nothing had been."""
+
+        async def scripted(asked: Everything, session: Session) -> Outcome:
+            await perform(session)
+            return Response(Status.OK)
+
+        self.commands(Scripted("FAULTY", scripted))
+        peer = self.connect()
+        timers = self.clock.getDelayedCalls()
+        for action, answers in (("FAULTY", codes), ("IDLE", (200,)), ("FAULTY", codes)):
+            before = len(peer.codes)
+            peer.ask(action)
+            self.assertEqual(tuple(peer.codes[before:]), answers)
+        self.clock.advance(NEXT_REQUEST_SECONDS)
+        self.assertEqual(len(self.clock.getDelayedCalls()), len(timers))
+
+    def test_faulty_waits(self) -> None:
+        """A wait that cannot begin is a fault of its command, and none of the next."""
+        good = Response(Status.CONTINUE)
+        waits: list[Callable[[Session], Awaitable[object]]] = [
+            lambda session: session.again(cast(Any, None), Second),
+            lambda session: session.again(Response(Status.CONTINUE, data={"N": cast(Any, 5)}), Second),
+            lambda session: session.again(good, cast(Any, str)),
+            lambda session: session.receive(cast(Any, "now"), 5, NoSink()),
+            lambda session: session.receive(good, -5, NoSink()),
+            lambda session: session.receive(good, cast(Any, "5"), NoSink()),
+            lambda session: session.send(cast(Any, None), -1),
+        ]
+        for wait in waits:
+            self.assert_faulty(wait, 300)
+            self.assertEqual(len(self.flushLoggedErrors(TypeError, ValueError)), 2)
+
+    def test_two_waits(self) -> None:
+        """A command waits for one request at a time."""
+
+        async def wait(session: Session) -> None:
+            both = [Deferred.fromCoroutine(session.again(Response(Status.CONTINUE), Second)) for _ in "12"]
+            await gatherResults(both, consumeErrors=True)
+
+        self.assert_faulty(wait, 300)
+        self.assertEqual(len(self.flushLoggedErrors(FirstError)), 2)
+
+    def test_unheard_wait(self) -> None:
+        """A wait ends with its command, whether or not that heard of it."""
+
+        async def wait(session: Session) -> None:
+            Deferred.fromCoroutine(session.again(Response(Status.CONTINUE), Second))
+
+        self.assert_faulty(wait, 200)
 
     def test_not_a_deferred(self) -> None:
         """A command that waits for something that Twisted does not know is a fault of ours: the end."""

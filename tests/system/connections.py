@@ -35,7 +35,8 @@ class ConnectionTestCase(ServerTestCase):
     async def prepare(self) -> None:
         await super().prepare()
         self.held = Held()
-        commands, _ = installed_commands(twisted.plugins)
+        installed, _ = installed_commands(twisted.plugins)
+        commands = [one.command for one in installed]
         own: Any = (Scripted("ECHO", answer_ok), Scripted("HOLD", self.held.perform))
         self.service.factory.dispatch = Dispatch(CommandRegistry.of((*commands, *own)))
 
