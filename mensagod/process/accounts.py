@@ -4,12 +4,15 @@ import grp
 import os
 import pwd
 import stat
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
+
+from mensagod.process.terminal import leave_terminal
 
 FALLBACK: Final = "nobody"
 """The account to serve as where the configured one does not exist."""
@@ -109,11 +112,19 @@ def acting_as(account: UnixAccount | None) -> Iterator[None]:
         _take_effect(*before)
 
 
-def child_arguments() -> dict[str, Any]:
-    """Give the arguments with which :mod:`subprocess` makes a program what we only act as, for good."""
+def child_arguments(account: UnixAccount | None = None) -> dict[str, Any]:
+    """Give the arguments with which :mod:`subprocess` makes a program somebody else's, for good.
+
+    It gets neither our terminal, into which it could type a command to the shell of root, nor our input.
+
+    :param account: whose it is to be, if we are root; ``None`` for whom we are, or only act as.
+    """
+    apart = {"stdin": subprocess.DEVNULL, "start_new_session": True}
+    if account is not None:
+        return {**apart, **account.subprocess_arguments()}
     if os.getuid() == os.geteuid():
-        return {}
-    return {"user": os.geteuid(), "group": os.getegid()}
+        return apart
+    return {**apart, "user": os.geteuid(), "group": os.getegid()}
 
 
 def _take_effect(uid: int, gid: int, groups: list[int]) -> None:
@@ -153,11 +164,14 @@ def can_reach(path: Path, account: UnixAccount) -> Path | None:
 def drop_privileges(account: UnixAccount) -> None:
     """Become ``account`` for good, if this is root; make new files private in any case.
 
+    The terminal, to which root may return, is given up, too: see :mod:`mensagod.process.terminal`.
+
     :raise AccountError: root could be had back.
     """
     os.umask(PRIVATE_UMASK)
     if os.geteuid() != 0:
         return
+    leave_terminal()
     os.setgroups(account.groups)
     os.setresgid(account.gid, account.gid, account.gid)
     os.setresuid(account.uid, account.uid, account.uid)
