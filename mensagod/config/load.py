@@ -41,10 +41,14 @@ def configuration_path(environ: Mapping[str, str], option: Path | None = None) -
     return option or Path(environ.get("MENSAGOD_CONFIG") or DEFAULT_PATH)
 
 
-def load(path: Path, environ: Mapping[str, str], *, credentials: Path | None = None) -> Config:
+def load(
+    path: Path, environ: Mapping[str, str], *, text: str | None = None, credentials: Path | None = None
+) -> Config:
     """Read a configuration from its file and the environment.
 
     :param environ: the environment, such as ``os.environ``.
+    :param text: the content of the file, if this process has just written it: others may have changed the
+        file since.
     :param credentials: a directory with a file ``table.key`` for each secret; the default is
         ``CREDENTIALS_DIRECTORY``, which systemd sets.
     :raises ConfigFaults: with every fault that was found.
@@ -53,7 +57,7 @@ def load(path: Path, environ: Mapping[str, str], *, credentials: Path | None = N
     if credentials is None and environ.get("CREDENTIALS_DIRECTORY"):
         credentials = Path(environ["CREDENTIALS_DIRECTORY"])
     findings = Findings()
-    document = read_document(path, findings)
+    document = read_document(path, findings, text)
     in_file = {} if document is None else dict(document.settings)
     loading = _Loading(path, findings)
     loading.collect(in_file, read_environment(environ, findings))

@@ -69,10 +69,13 @@ def read_text(file: Path, largest: int) -> str:
         raise ValueError(f"is not UTF-8 on line {line}") from None
 
 
-def read_document(file: Path, findings: Findings) -> Document | None:
-    """Read a configuration file; ``None`` if it cannot be read at all, which is a fault."""
+def read_document(file: Path, findings: Findings, text: str | None = None) -> Document | None:
+    """Read a configuration file; ``None`` if it cannot be read at all, which is a fault.
+
+    :param text: what is in it, where that is known; the file is not read then.
+    """
     try:
-        text = read_text(file, _LARGEST_FILE)
+        text = read_text(file, _LARGEST_FILE) if text is None else text
     except (OSError, ValueError) as error:
         _unreadable(file, error, findings)
         return None

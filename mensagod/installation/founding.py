@@ -159,7 +159,8 @@ def _found(choices: Choices, document: bytes, environ: Mapping[str, str], files:
     refuse_existing(path)
     files.directory(path.parent, 0o755)
     files.file(path, document)
-    config = load(path, environ)
+    # Not from the file: root must not obey what others may have put in its place.
+    config = load(path, environ, text=document.decode("utf-8"))
     refuse_existing(config.organization_key)
     _check_top_dir(config)
     files.account = account_of(config)

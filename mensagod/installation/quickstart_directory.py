@@ -76,8 +76,8 @@ class QuickstartDirectory:
         files = ReversibleFiles()
         try:
             files.directory(self.directory, 0o755)
-            with self._locked():
-                return self._fill(choose, environ, files)
+            with self._locked() as directory:
+                return self._fill(directory, choose, environ, files)
         except OSError as error:
             place = error.filename or self.directory
             raise InstallationFault(f"{place}: {error.strerror or error}") from error
@@ -85,14 +85,20 @@ class QuickstartDirectory:
             files.remove()
 
     def _fill(
-        self, choose: Callable[[], Choices], environ: Mapping[str, str], files: ReversibleFiles
+        self,
+        directory: int,
+        choose: Callable[[], Choices],
+        environ: Mapping[str, str],
+        files: ReversibleFiles,
     ) -> bool:
         if self.is_ready:
             self._remove_used_code()
             return False
-        self._clear()
+        self._clear(directory)
         choices = choose()
         files.file(self._mark, b"")
+        if MARK not in os.listdir(directory):
+            raise InstallationFault(f"Another directory has taken the place of {self.directory}: start again")
         founded = found(choices, environ)
         # If anything fails after this, the mark remains, and the next start sets up the server again.
         files.keep()
@@ -100,13 +106,14 @@ class QuickstartDirectory:
         code = f"{founded.code}\n".encode("ascii")
         ReversibleFiles().file(self.code, code, Ownership.private_to(account))
         if account is not None and not Ownership.in_directory(self.directory, account).is_roots:
-            # The account must be able to remove the code, and to replace organization.key.
-            os.chown(self.directory, account.uid, account.gid)
+            # The account must be able to remove the code, and to replace organization.key. By descriptor:
+            # others may have put a link to a directory of root's there since this one was found empty.
+            os.fchown(directory, account.uid, account.gid)
         self._mark.unlink()
         sync_directory(self.directory)
         return True
 
-    def _clear(self) -> None:
+    def _clear(self, directory: int) -> None:
         """Remove the files of an interrupted setup; refuse a directory that contains anything else."""
         if self._mark.exists():
             if self._mark.lstat().st_uid != os.geteuid():
@@ -119,11 +126,11 @@ class QuickstartDirectory:
             if (self.directory / TOP_DIR).exists():
                 shutil.rmtree(self.directory / TOP_DIR)
             self._mark.unlink()
-        for member in sorted(self.directory.iterdir()):
-            if not member.name.startswith(".git"):
+        for member in sorted(os.listdir(directory)):
+            if not member.startswith(".git"):
                 raise InstallationFault(
-                    f"{self.directory} contains {member.name}, but no {self.config.name}: remove"
-                    f" {member.name}, or start in another directory"
+                    f"{self.directory} contains {member}, but no {self.config.name}: remove"
+                    f" {member}, or start in another directory"
                 )
 
     def _remove_used_code(self) -> None:
@@ -133,11 +140,12 @@ class QuickstartDirectory:
                 self.code.unlink()
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[int]:
+        """Keep others from filling the directory; give it open."""
         descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
+            yield descriptor
         except BlockingIOError:
             raise InstallationFault(
                 f"Another process is setting up {self.directory}: wait until it has finished"

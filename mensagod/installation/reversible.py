@@ -29,9 +29,9 @@ class ReversibleFiles:
         """Create a directory and its missing parents; those that exist are left unchanged."""
         missing = [step for step in (path, *path.parents) if not step.exists()]
         for step in reversed(missing):
-            step.mkdir()
-            step.chmod(mode if step == path else 0o755)
+            step.mkdir(0o700)
             self._steps_back.append(step.rmdir)
+            _set_mode(step, mode if step == path else 0o755)
 
     def file(self, path: Path, content: bytes, ownership: Ownership | None = None) -> None:
         """Create a file that only its owner and the account can read, durably.
@@ -82,3 +82,12 @@ class ReversibleFiles:
         while self._steps_back:
             with suppress(OSError):
                 self._steps_back.pop()()
+
+
+def _set_mode(directory: Path, mode: int) -> None:
+    """Set the mode whatever the umask, of a directory and not of what a link in its place leads to."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)

@@ -7,6 +7,7 @@ open. The method ``peer`` would refuse root, which connects before it changes to
 
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -136,14 +137,17 @@ class ClusterDirectory:
 
     def run(self, command: list[str]) -> subprocess.CompletedProcess[bytes]:
         """Run a program of PostgreSQL and wait until it ends; blocks."""
-        return subprocess.run(  # noqa: S603
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-            **self._environment(),
-        )
+        with subprocess.Popen(  # noqa: S603
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **self._environment()
+        ) as process:
+            try:
+                shown, _ = process.communicate()
+            except BaseException:
+                # Ctrl-C does not reach its session, and programs that it started would go on writing.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, shown)
 
     def spawn(self, binaries: Binaries, max_connections: int) -> subprocess.Popen[bytes]:
         """Start the server in its own session, so that it does not get the SIGINT of Ctrl-C."""
@@ -156,10 +160,8 @@ class ClusterDirectory:
         with self._open_log() as log:
             return subprocess.Popen(  # noqa: S603
                 [binaries.program("postgres"), "-D", str(self.data), *options],
-                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
                 **self._environment(),
             )
 
@@ -228,10 +230,8 @@ class ClusterDirectory:
     def _environment(self) -> dict[str, Any]:
         """Give the arguments of :mod:`subprocess` for the programs of PostgreSQL: a minimal environment."""
         kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        account = child_arguments()
-        if self.account is not None and os.geteuid() == 0:
-            account = self.account.subprocess_arguments()
-        return {"env": {**kept, "LC_ALL": "C"}, "cwd": "/", "umask": 0o077, **account}
+        apart = child_arguments(self.account if self._is_root else None)
+        return {"env": {**kept, "LC_ALL": "C"}, "cwd": "/", "umask": 0o077, **apart}
 
     def _give(self) -> None:
         """Change the owner of the directory to the account, if this process is root."""

@@ -4,12 +4,15 @@ import grp
 import os
 import pwd
 import stat
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
+
+from mensagod.process.terminal import leave_terminal
 
 FALLBACK: Final = "nobody"
 """The account that is used if the configured one does not exist."""
@@ -114,11 +117,20 @@ def acting_as(account: UnixAccount | None) -> Iterator[None]:
         _take_effect(*before)
 
 
-def child_arguments() -> dict[str, Any]:
-    """Give the arguments with which :mod:`subprocess` runs a program as the effective user, permanently."""
+def child_arguments(account: UnixAccount | None = None) -> dict[str, Any]:
+    """Give the arguments with which :mod:`subprocess` runs a program as another user, permanently.
+
+    The program gets neither this process's terminal, into which it could type commands for root's shell, nor
+    its standard input.
+
+    :param account: the user, if this process is root; ``None`` for the effective user.
+    """
+    apart = {"stdin": subprocess.DEVNULL, "start_new_session": True}
+    if account is not None:
+        return {**apart, **account.subprocess_arguments()}
     if os.getuid() == os.geteuid():
-        return {}
-    return {"user": os.geteuid(), "group": os.getegid()}
+        return apart
+    return {**apart, "user": os.geteuid(), "group": os.getegid()}
 
 
 def _take_effect(uid: int, gid: int, groups: list[int]) -> None:
@@ -159,11 +171,14 @@ def can_reach(path: Path, account: UnixAccount) -> Path | None:
 def drop_privileges(account: UnixAccount) -> None:
     """Change to ``account`` permanently, if this process is root; make new files private in any case.
 
+    The terminal, to which root may return, is given up too: see :mod:`mensagod.process.terminal`.
+
     :raise AccountError: if the process could become root again.
     """
     os.umask(PRIVATE_UMASK)
     if os.geteuid() != 0:
         return
+    leave_terminal()
     os.setgroups(account.groups)
     os.setresgid(account.gid, account.gid, account.gid)
     os.setresuid(account.uid, account.uid, account.uid)

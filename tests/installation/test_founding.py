@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,6 +18,7 @@ from mensagod.installation.certificates import public_key_hash
 from mensagod.installation.databases import open_database
 from mensagod.installation.faults import BadChoice, InstallationFault
 from mensagod.installation.founding import Choices, Founded, found
+from mensagod.installation.reversible import ReversibleFiles
 from mensagod.keycards.entries import OrganizationEntry
 from mensagod.organization.key_file import read_organization_key
 from mensagod.organization.keyring import Keyring
@@ -157,6 +159,31 @@ class FoundedTests(FoundingTestCase):
         account = service_account("mensagod") if os.geteuid() == 0 else None
         with open_database(made.config, account) as connection, connection.cursor() as cursor:
             self.assertEqual(len(select_names(Transaction(cursor))), 3)
+
+
+class ReplacedTests(FoundingTestCase):
+    """Who owns the directory of the configuration can replace the file, also while it is made."""
+
+    def test_not_obeyed(self) -> None:
+        """What is done is what was chosen, whatever lies there for a while."""
+        config, aside = self.directory / "serverconfig.toml", self.directory / "aside"
+        make, hand_over = ReversibleFiles.file, ReversibleFiles.hand_over
+
+        def replace(files: ReversibleFiles, path: Path, *content: Any) -> None:
+            make(files, path, *content)
+            if path == config:
+                config.rename(aside)
+                config.write_text('[global]\ndomain = "example.com"\nuser = "daemon"\ntop_dir = "other"\n')
+
+        def put_back(files: ReversibleFiles, path: Path) -> None:
+            aside.rename(config)
+            hand_over(files, path)
+
+        self.patch(ReversibleFiles, "file", replace)
+        self.patch(ReversibleFiles, "hand_over", put_back)
+        chosen = self.found().config.global_
+        self.assertEqual((chosen.user, chosen.top_dir), ("mensagod", self.directory / "data"))
+        self.assertFalse((self.directory / "other").exists())
 
 
 class LedAstrayTests(FoundingTestCase):

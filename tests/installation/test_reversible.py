@@ -1,6 +1,7 @@
 """Files and directories that vanish again if an installation fails."""
 
 import stat
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -33,6 +34,21 @@ class ReversibleTests(SynchronousTestCase):
         self.files.keep()
         self.files.remove()
         self.assertEqual(path.read_bytes(), b"content")
+
+    def test_replaced_directory(self) -> None:
+        """Only the directory that was made gets the mode, not one that a link in its place leads to."""
+        victim, path, make = self.directory / "victim", self.directory / "new", Path.mkdir
+        victim.mkdir(0o711)
+        victim.chmod(0o711)
+
+        def replace(made: Path, mode: int = 0o777) -> None:
+            make(made, mode)
+            made.rename(self.directory / "aside")
+            made.symlink_to(victim)
+
+        self.patch(Path, "mkdir", replace)
+        self.assertRaises(OSError, self.files.directory, path, 0o700)
+        self.assertEqual(stat.S_IMODE(victim.stat().st_mode), 0o711)
 
     def test_never_over(self) -> None:
         """A file that is there is not written, a link not followed."""
