@@ -71,9 +71,10 @@ class Dispatch:
             return Hangup(response) if error.close else response
         except Exception:
             return report_incident(session, request.action)
-        member = session.member
-        if member is None or not member.stale:
+        member, now = session.member, session.server.reactor.seconds()
+        if member is None or not member.must_look(now):
             return outcome
+        member.looked = now
         if isinstance(outcome, Response):
             return await _add_update_count(session, outcome)
         if isinstance(outcome, LongResponse):
