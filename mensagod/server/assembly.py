@@ -146,7 +146,13 @@ class Assembly:
         if self.embedded is None and config.cluster.listen_url is not None:
             description = config.cluster.listen_url.reveal()
         process = self.sessions.process
-        return PgHints(self.reactor, self.listening, lambda: ListeningConnection.open(description, process))
+        return PgHints(
+            reactor=self.reactor,
+            threads=self.listening,
+            database=self.database,
+            process=process,
+            connect=lambda: ListeningConnection.open(description, process),
+        )
 
     def _routes(self) -> Iterator[IRoute]:
         """Give the routes of delivery: the first that takes a domain delivers to it."""

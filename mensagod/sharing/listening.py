@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Collection
-from typing import Final, Self
+from typing import Self
 from uuid import UUID
 
-import psycopg2
 from attrs import define, field
 from psycopg2 import sql
 
@@ -13,19 +12,6 @@ from mensagod.storage import hints
 from mensagod.storage.connections import Connection, Description, connect, hang_up
 from mensagod.storage.rows import Transaction
 from mensagod.values.identity import WorkspaceID
-
-_ECHO: Final = ""
-"""The payload of a notification to oneself."""
-
-
-class Deaf(psycopg2.OperationalError):
-    """The connection does not hear what is sent to its own channel."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "notifications do not arrive; set cluster.listen_url if a pooler stands before PostgreSQL, or"
-            " cluster.hints to poll"
-        )
 
 
 @define(eq=False)
@@ -56,7 +42,6 @@ class ListeningConnection:
             raise
         try:
             opened._listen()
-            opened.check()
         except BaseException:
             opened.close()
             raise
@@ -67,20 +52,6 @@ class ListeningConnection:
         with self._connection.cursor() as cursor:
             hints.notify(Transaction(cursor), self.process, workspaces)
 
-    def check(self) -> None:
-        """Make sure that notifications arrive: those to oneself do with the end of the statement; blocks.
-
-        :raises Deaf: if a pooler gave the statement to another connection than the one that listens.
-        """
-        with self._connection.cursor() as cursor:
-            cursor.execute(
-                "SET LOCAL synchronous_commit = off; SELECT pg_notify(%s, %s)",
-                (hints.channel_of(self.process), _ECHO),
-            )
-        # It stays, for take() to pass over.
-        if not any(notification.payload == _ECHO for notification in self._connection.notifies):
-            raise Deaf
-
     def take(self) -> list[str]:
         """Take the payloads that have arrived; does not block.
 
@@ -89,7 +60,7 @@ class ListeningConnection:
         self._connection.poll()
         payloads = [notification.payload for notification in self._connection.notifies]
         self._connection.notifies.clear()
-        return [payload for payload in payloads if payload != _ECHO]
+        return payloads
 
     def hang_up(self) -> None:
         """End the connection under the thread that uses it."""

@@ -10,11 +10,17 @@ channel. So this is right for up to about 16 processes.
 The connection belongs to the reactor, which reads what arrives, or for the time of a statement to a thread.
 When it ends, what is sent is lost and others' hints are not heard, until it is there again. Nothing else
 notices; and once it is back, the watchers hear that anything may have changed.
+
+Behind a pooler a connection may listen and never hear: what was said by it last went to another connection to
+PostgreSQL. So a process notifies itself from time to time, through the database service, and takes a
+connection that does not hear it for lost.
 """
 
+import math
 from collections.abc import Callable, Collection
 from random import SystemRandom
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg2
 from attrs import define, field, frozen
@@ -29,14 +35,16 @@ from mensagod.lifecycle.periodic import Periodic
 from mensagod.sharing.coalescing import Coalescer
 from mensagod.sharing.hints import HintWatcher, Subscribers
 from mensagod.sharing.listening import ListeningConnection
+from mensagod.storage import hints
+from mensagod.storage.interfaces import Interactions
 from mensagod.threads.interfaces import Threads
 from mensagod.values.identity import WorkspaceID
 
 LOOK_SECONDS: Final = 0.5
 """How often is looked whether there is a connection."""
 
-CHECK_SECONDS: Final = 10
-"""After how long a connection has to show again that notifications arrive."""
+ECHO_SECONDS: Final = 10
+"""How often a process notifies itself, and how long it waits to hear it."""
 
 STATEMENT_SECONDS: Final = 5
 """How long a statement may take; then the connection is given up."""
@@ -44,13 +52,25 @@ STATEMENT_SECONDS: Final = 5
 FIRST_WAIT: Final = 1.0
 """Up to how many seconds pass before the first try to connect again.
 
-The time is random, because others have lost their connections at the same moment.
+It doubles with each failure. The time is random, because others have lost their connections at the same
+moment.
 """
 
 LONGEST_WAIT: Final = 15.0
 """Up to how many seconds pass between two tries."""
 
+_DOUBLINGS = 8
 _random = SystemRandom()
+
+
+class Deaf(Exception):
+    """A connection does not hear what is sent to it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "notifications do not arrive; if a pooler stands before PostgreSQL, set cluster.listen_url"
+            " to a way around it, or cluster.hints to poll"
+        )
 
 
 @define(eq=False)
@@ -59,11 +79,15 @@ class PgHints:
 
     :ivar reactor: gives the time, and reads the connection.
     :ivar threads: for what blocks.
+    :ivar database: by it the process notifies itself.
+    :ivar process: the ID of this process.
     :ivar connect: opens a connection that listens; called in a thread.
     """
 
     reactor: Any
     threads: Threads
+    database: Interactions
+    process: UUID
     connect: Callable[[], ListeningConnection]
     _subscribers: Subscribers = field(factory=Subscribers, init=False)
     _turn: DeferredLock = field(factory=DeferredLock, init=False)
@@ -72,7 +96,8 @@ class PgHints:
     _has_complained: bool = field(default=False, init=False)
     _failures: int = field(default=0, init=False)
     _not_before: float = field(default=0.0, init=False)
-    _checked: float = field(default=0.0, init=False)
+    _asked: float = field(default=0.0, init=False)
+    _has_heard: bool = field(default=False, init=False)
     _coalescer: Coalescer = field(init=False)
     _looking: Periodic = field(init=False)
 
@@ -110,14 +135,13 @@ class PgHints:
         await self._use(lambda connection: connection.send(workspaces))
 
     async def _look(self) -> None:
-        """Connect if there is no connection, and have one that has been quiet show that it works."""
+        """Connect if there is no connection, and have one that is there show that it hears."""
         now = self.reactor.seconds()
         if self._reader is None:
             if now >= self._not_before:
                 await self._open()
-        elif now - self._checked >= CHECK_SECONDS:
-            await self._use(lambda connection: connection.check())
-            self._checked = now
+        elif now - self._asked >= ECHO_SECONDS:
+            await (self._ask_echo(now) if self._has_heard else self._give_up())
 
     async def _open(self) -> None:
         async with self._turn:
@@ -126,9 +150,7 @@ class PgHints:
             try:
                 connection = await self.threads.run(self.connect)
             except psycopg2.Error as error:
-                self._failures += 1
-                self._wait(min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures, 8)))
-                self._complain(error)
+                self._fail(error)
             else:
                 self._take_over(connection)
 
@@ -137,14 +159,33 @@ class PgHints:
         if not self._is_running:
             connection.close()
             return
-        self._checked, self._failures = self.reactor.seconds(), 0
+        # An echo is asked for soon.
+        self._asked, self._has_heard = -math.inf, True
         self._reader = _Reader(connection, self._hear)
         self.reactor.addReader(self._reader)
+        # What others sent before was lost.
+        self._subscribers.tell(None)
+
+    async def _ask_echo(self, now: float) -> None:
+        self._asked, self._has_heard = now, False
+        try:
+            await self.database.write(hints.notify_self, self.process)
+        except BaseException:
+            # It says nothing about the connection.
+            self._has_heard = True
+            raise
+
+    async def _give_up(self) -> None:
+        # Not under a thread that uses it.
+        async with self._turn:
+            if self._reader is not None and not self._has_heard:
+                self._lose(Deaf())
+
+    def _hear_echo(self) -> None:
+        self._has_heard, self._failures = True, 0
         if self._has_complained:
             self._has_complained = False
             self._log.info("hints of other processes arrive again")
-        # What they sent before was lost.
-        self._subscribers.tell(None)
 
     async def _use(self, work: Callable[[ListeningConnection], None]) -> None:
         """Have a thread use the connection.
@@ -179,6 +220,8 @@ class PgHints:
         except psycopg2.Error as error:
             self._lose(error)
             return
+        if "" in payloads:
+            self._hear_echo()
         for workspace in {text for payload in payloads for text in payload.split()}:
             try:
                 self._subscribers.tell(WorkspaceID.from_text(workspace))
@@ -189,8 +232,7 @@ class PgHints:
     def _lose(self, error: Exception) -> None:
         """Go without a connection, for a moment at least."""
         self._close()
-        self._wait(FIRST_WAIT)
-        self._complain(error)
+        self._fail(error)
 
     def _close(self) -> None:
         if self._reader is not None:
@@ -198,11 +240,11 @@ class PgHints:
             self._reader.connection.close()
             self._reader = None
 
-    def _wait(self, seconds: float) -> None:
-        self._not_before = self.reactor.seconds() + _random.uniform(0, seconds)
-
-    def _complain(self, error: Exception) -> None:
-        """Say once that hints are lost, until they are not."""
+    def _fail(self, error: Exception) -> None:
+        """Put off the next try to connect; say once that hints are lost, until they are not."""
+        longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures, _DOUBLINGS))
+        self._not_before = self.reactor.seconds() + _random.uniform(0, longest)
+        self._failures += 1
         if not self._has_complained:
             reason = " ".join(str(error).split())
             self._log.warn("hints of other processes are lost for now: {reason}", reason=reason)

@@ -43,6 +43,11 @@ def notify(txn: Transaction, process: UUID, workspaces: Collection[WorkspaceID])
     )
 
 
+def notify_self(txn: Transaction, process: UUID) -> None:
+    """Notify a process itself, with an empty payload, so that it hears whether it hears."""
+    txn.execute("SELECT pg_notify(%s, '')", (channel_of(process),))
+
+
 def changed_beyond(txn: Transaction, seen: Mapping[WorkspaceID, int]) -> list[WorkspaceID]:
     """Give the workspaces that have update records after the number that goes with each."""
     txn.execute(

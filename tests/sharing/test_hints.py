@@ -19,7 +19,7 @@ from mensagod.sharing.coalescing import BUSY_SECONDS, IDLE_SECONDS, MOST_WAITING
 from mensagod.sharing.hints import POLL_SECONDS, PollHints
 from mensagod.sharing.listening import ListeningConnection
 from mensagod.sharing.pg_hints import (
-    CHECK_SECONDS,
+    ECHO_SECONDS,
     FIRST_WAIT,
     LONGEST_WAIT,
     LOOK_SECONDS,
@@ -192,6 +192,9 @@ class PollHintsTests(SynchronousTestCase):
         self.assertEqual(self.heard, [ALICE])
 
 
+PROCESS = UUID(int=5)
+
+
 class ScriptedConnection(ListeningConnection):
     """A connection that does what the test says.
 
@@ -204,17 +207,13 @@ class ScriptedConnection(ListeningConnection):
         self.descriptor = 7
         self.sent: list[set[WorkspaceID]] = []
         self.arrived: list[str] = []
-        self.checks = self.hangups = 0
+        self.hangups = 0
         self.fault: Exception | None = None
         self.is_closed = False
 
     def send(self, workspaces: Collection[WorkspaceID]) -> None:
         self._use()
         self.sent.append({*workspaces})
-
-    def check(self) -> None:
-        self._use()
-        self.checks += 1
 
     def take(self) -> list[str]:
         self._use()
@@ -261,7 +260,10 @@ class PgHintsTests(SynchronousTestCase):
         self.fault: Exception | None = None
         self.heard: list[WorkspaceID | None] = []
         self.lines: list[str] = []
-        self.hints = PgHints(self.clock, self.threads, self.connect)
+        self.database = FakeDatabase()
+        self.database.answers[hints.notify_self] = self.echo
+        self.can_hear = True
+        self.hints = PgHints(self.clock, self.threads, self.database, PROCESS, self.connect)
         self.hints.subscribe(self.heard.append)
 
         @provider(ILogObserver)
@@ -277,6 +279,13 @@ class PgHintsTests(SynchronousTestCase):
             raise self.fault
         self.opened.append(ScriptedConnection())
         return self.opened[-1]
+
+    def echo(self, process: UUID) -> None:
+        self.assertEqual(process, PROCESS)
+        if self.can_hear:
+            self.opened[-1].arrived.append("")
+            for reader in (*self.clock.readers,):
+                reader.doRead()
 
     def start(self) -> ScriptedConnection:
         self.successResultOf(Deferred.fromCoroutine(self.hints.start()))
@@ -339,7 +348,7 @@ class PgHintsTests(SynchronousTestCase):
         self.assertGreater(max(waits), 2 * FIRST_WAIT)
         self.assertGreater(len({*waits}), 5)
         self.fault = None
-        self.until(lambda: self.opened != [])
+        self.until(lambda: len(self.lines) > 1)
         self.assertEqual(
             self.lines,
             ["hints of other processes are lost for now: no route", "hints of other processes arrive again"],
@@ -351,7 +360,6 @@ class PgHintsTests(SynchronousTestCase):
             lambda reader: reader.doRead(),
             lambda reader: reader.connectionLost(Failure(EOFError())),
             lambda reader: self.hints.send(ALICE),
-            lambda reader: self.clock.advance(CHECK_SECONDS),
         ]
         connection = self.start()
         for number, end in enumerate(ways, 1):
@@ -365,14 +373,55 @@ class PgHintsTests(SynchronousTestCase):
             self.assertLessEqual(self.clock.seconds() - lost, FIRST_WAIT + LOOK_SECONDS)
             self.assertEqual(self.heard, [None])
             connection = self.opened[-1]
-            self.clock.advance(BUSY_SECONDS)
+            self.clock.pump([BUSY_SECONDS, LOOK_SECONDS])
         self.assertEqual(len(self.lines), 2 * len(ways))
 
-    def test_checks(self) -> None:
-        """A connection shows every ten seconds that it hears."""
+    def test_echo(self) -> None:
+        """A connection has to hear every ten seconds what its process sends itself."""
+        self.start()
+        self.clock.pump([LOOK_SECONDS] * int(3 * ECHO_SECONDS / LOOK_SECONDS))
+        self.assertEqual((len(self.database.asked), len(self.opened), self.lines), (3, 1, []))
+
+    def test_deaf(self) -> None:
+        """One that does not hear it is replaced, which helps if there is a way past the pooler; said once."""
         connection = self.start()
-        self.clock.pump([LOOK_SECONDS] * int(3 * CHECK_SECONDS / LOOK_SECONDS))
-        self.assertEqual((connection.checks, len(self.opened)), (3, 1))
+        self.can_hear = False
+        self.until(lambda: connection.is_closed)
+        self.assertLess(self.clock.seconds(), ECHO_SECONDS + 3 * LOOK_SECONDS)
+        self.until(lambda: len(self.opened) > 3)
+        (line,) = self.lines
+        self.assertIn("cluster.listen_url", line)
+        self.can_hear = True
+        self.until(lambda: len(self.lines) > 1)
+        self.assertEqual(self.lines[1:], ["hints of other processes arrive again"])
+
+    def test_deaf_and_busy(self) -> None:
+        """It is not closed under a thread that uses it, and stays if it hears in the end."""
+        for hears in (True, False):
+            self.can_hear = False
+            connection = self.start() if not self.opened else self.opened[-1]
+            self.until(lambda: not self.hints._has_heard)
+            self.clock.pump([1] * (ECHO_SECONDS - 1))
+            self.threads.gate = gate = Deferred[None]()
+            self.hints.send(ALICE)
+            self.clock.pump([0.1] * 30)
+            self.assertFalse(connection.is_closed)
+            self.threads.gate = None
+            if hears:
+                connection.arrived.append("")
+            gate.callback(None)
+            self.assertEqual(connection.is_closed, not hears)
+
+    def test_no_echo_without_database(self) -> None:
+        """That the database cannot pass it on says nothing about the connection."""
+
+        def fail(process: UUID) -> None:
+            raise ServerUnavailable
+
+        self.database.answers[hints.notify_self] = fail
+        connection = self.start()
+        self.clock.pump([LOOK_SECONDS] * int(3 * ECHO_SECONDS / LOOK_SECONDS))
+        self.assertEqual((len(self.database.asked), connection.is_closed, self.lines), (3, False, []))
 
     def test_hangs(self) -> None:
         """A statement that takes too long ends with its connection."""

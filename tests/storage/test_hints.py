@@ -13,7 +13,7 @@ from zope.interface import provider
 
 from mensagod.sharing import pg_hints
 from mensagod.sharing.hints import IHints, PollHints
-from mensagod.sharing.listening import Deaf, ListeningConnection
+from mensagod.sharing.listening import ListeningConnection
 from mensagod.sharing.pg_hints import PgHints
 from mensagod.storage import hints, updates
 from mensagod.storage.connections import Connection
@@ -125,7 +125,13 @@ class StoredPgHintsTests(StoredHintsTestCase, HintsContract):
         threads = WorkerPool(cast(IReactor, reactor), "hints", 1)
         threads.startService()
         self.addCleanup(threads.stopService)
-        made = PgHints(reactor, threads, lambda: ListeningConnection.open(self.parameters, process))
+        made = PgHints(
+            reactor=reactor,
+            threads=threads,
+            database=self.database,
+            process=process,
+            connect=lambda: ListeningConnection.open(self.parameters, process),
+        )
         await made.start()
         self.addCleanup(made.stop)
         await until(lambda: self.is_ready(made))
@@ -187,6 +193,7 @@ class StoredPgHintsTests(StoredHintsTestCase, HintsContract):
         self.heard_there.clear()
         await self.hint(ALICE)
         await self.heard_once()
+        await until(lambda: not self.here._has_complained and not self.there._has_complained)
         told = [line for line in self.lines if "hints of other processes" in line]
         self.assertEqual(len(told), 4)
         self.assertEqual(len([line for line in told if "lost" in line]), 2)
@@ -233,29 +240,33 @@ class ListeningConnectionTests(DatabaseTestCase):
         self.listening = ListeningConnection.open(self.parameters, HERE)
         self.addCleanup(self.listening.close)
 
-    def test_deaf(self) -> None:
-        """One that does not hear itself, as behind a pooler, is found out; the fault says what to do."""
-        self.listening.check()
-        with self.listening._connection.cursor() as cursor:
-            cursor.execute("UNLISTEN *")
+    async def test_echo(self) -> None:
+        """It hears what its process sends itself by another connection."""
         self.assertEqual(self.listening.take(), [])
-        fault = self.assertRaises(Deaf, self.listening.check)
-        self.assertIn("cluster.listen_url", str(fault))
+        await self.database.write(hints.notify_self, HERE)
+        heard: list[str] = []
+
+        def has_heard() -> bool:
+            heard.extend(self.listening.take())
+            return heard != []
+
+        await until(has_heard)
+        self.assertEqual(heard, [""])
 
     def test_away(self) -> None:
         """What cannot be opened leaves nothing open."""
         before = len([*Path("/proc/self/fd").iterdir()])
         parameters = {**self.parameters, "dbname": "nosuch"}
         self.assertRaises(psycopg2.OperationalError, ListeningConnection.open, parameters, HERE)
-        self.patch(ListeningConnection, "check", self.fail_check)
-        self.assertRaises(Deaf, ListeningConnection.open, self.parameters, HERE)
+        self.patch(ListeningConnection, "_listen", self.fail_to_listen)
+        self.assertRaises(psycopg2.ProgrammingError, ListeningConnection.open, self.parameters, HERE)
         self.patch(os, "dup", self.fail_dup)
         self.assertRaises(OSError, ListeningConnection.open, self.parameters, HERE)
         self.assertEqual(len([*Path("/proc/self/fd").iterdir()]), before)
 
     @staticmethod
-    def fail_check(_: object) -> None:
-        raise Deaf
+    def fail_to_listen(_: object) -> None:
+        raise psycopg2.ProgrammingError
 
     @staticmethod
     def fail_dup(_: int) -> int:
@@ -264,5 +275,5 @@ class ListeningConnectionTests(DatabaseTestCase):
     def test_hang_up(self) -> None:
         """Who hangs up under it has its next use fail."""
         self.listening.hang_up()
-        self.assertRaises(psycopg2.Error, self.listening.check)
+        self.assertRaises(psycopg2.Error, self.listening.send, [ALICE])
         self.assertRaises(psycopg2.Error, self.listening.take)
