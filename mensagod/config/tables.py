@@ -131,7 +131,8 @@ class DatabaseTable:
     pool_max: int = key(
         Whole(1, 1000),
         10,
-        "The most connections that one process works with; one more asks whether the database lives.",
+        "The most connections that one process works with; one more asks whether the database lives, and one"
+        " listens if cluster.hints is pg.",
         reload=False,
     )
     embedded: bool = key(

@@ -71,14 +71,13 @@ class Coalescer:
     def _depart(self) -> None:
         self._timer = None
         self._departed = self.clock.seconds()
-        self._under_way = Deferred()
-        Deferred.fromCoroutine(self._sending.run()).addCallback(self._arrive)
+        self._under_way = under_way = Deferred[None]()
+        Deferred.fromCoroutine(self._sending.run()).addCallback(self._arrive, under_way)
 
-    def _arrive(self, _: None) -> None:
-        arrived, self._under_way = self._under_way, None
+    def _arrive(self, _: None, under_way: Deferred[None]) -> None:
+        self._under_way = None
         self._plan()
-        if arrived is not None:
-            arrived.callback(None)
+        under_way.callback(None)
 
     async def _send_waiting(self) -> None:
         batch, self._waiting = self._waiting, set()

@@ -18,6 +18,7 @@ connection that does not hear it for lost.
 
 import math
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from random import SystemRandom
 from typing import Any, Final
 from uuid import UUID
@@ -25,6 +26,7 @@ from uuid import UUID
 import psycopg2
 from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock
+from twisted.internet.error import AlreadyCalled
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -145,8 +147,6 @@ class PgHints:
 
     async def _open(self) -> None:
         async with self._turn:
-            if not self._is_running:
-                return
             try:
                 connection = await self.threads.run(self.connect)
             except psycopg2.Error as error:
@@ -207,7 +207,7 @@ class PgHints:
                 self._lose(error)
                 raise
             finally:
-                if limit.active():
+                with suppress(AlreadyCalled):
                     limit.cancel()
             self.reactor.addReader(reader)
             # A statement takes in what has arrived, too.

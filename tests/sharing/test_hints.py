@@ -473,7 +473,16 @@ class PgHintsTests(SynchronousTestCase):
         self.assertEqual([one.is_closed for one in self.opened], [True])
         self.assertEqual((self.clock.readers, self.heard), ([], []))
 
-    def test_stop_while_it_would_connect(self) -> None:
+    def test_lost_before_it_is_sent(self) -> None:
+        """What waits when the connection ends is lost, and no fault."""
+        connection = self.start()
+        self.hints.send(ALICE)
+        connection.fault = psycopg2.OperationalError("ended")
+        self.clock.readers[0].doRead()
+        self.clock.advance(IDLE_SECONDS)
+        self.assertEqual((connection.sent, connection.is_closed), ([], True))
+
+    def test_stop_after_it_ended(self) -> None:
         """After the end no connection is opened."""
         connection = self.start()
         self.threads.gate = gate = Deferred[None]()
