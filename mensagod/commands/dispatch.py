@@ -90,10 +90,11 @@ class Dispatch:
             if isinstance(error, CancelledError | GivenUp) and _is_left(session):
                 raise
             return report_incident(session, request.action)
-        member = session.member
+        member, now = session.member, session.server.reactor.seconds()
         # Who has logged in just now was told everything by that.
-        if member is None or member is not before or not member.stale:
+        if member is None or member is not before or not member.must_look(now):
             return outcome
+        member.looked = now
         if isinstance(outcome, Response):
             return await _add_update_count(session, outcome)
         if isinstance(outcome, LongResponse):

@@ -4,6 +4,7 @@ from collections.abc import Container, Iterator
 
 from attrs import frozen
 
+from mensagod.config.choices import Hints
 from mensagod.config.tree import Config
 
 _INSTEAD_OF_URL = ("host", "port", "name", "user", "password")
@@ -80,7 +81,6 @@ NOT_YET = (
     "global.archive_approval",
     "network.proxy_protocol",
     "metrics.listen",
-    "cluster.listen_url",
 )
 """Keys that are checked but have no effect yet; an operator who sets one gets a warning."""
 
@@ -102,3 +102,15 @@ def warnings(config: Config, given: Container[str]) -> Iterator[tuple[str, str]]
         for name in ("host", "port", "password"):
             if f"database.{name}" in given:
                 yield f"database.{name}", f"database.{name} has no effect, because database.embedded is true"
+    if "cluster.listen_url" in given:
+        yield from _listen_url(config)
+
+
+def _listen_url(config: Config) -> Iterator[tuple[str, str]]:
+    key, reason = "cluster.listen_url", None
+    if config.cluster.hints is Hints.POLL:
+        reason = "cluster.hints is poll"
+    elif config.database.embedded:
+        reason = "database.embedded is true"
+    if reason is not None:
+        yield key, f"{key} has no effect, because {reason}"

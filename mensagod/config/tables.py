@@ -135,7 +135,7 @@ class DatabaseTable:
         Whole(1, 1000),
         10,
         "The most connections in the pool of one process. The process has one connection more, which checks "
-        "whether the database is available.",
+        "whether the database is available, and another one for hints if cluster.hints is pg.",
         reload=False,
     )
     embedded: bool = key(

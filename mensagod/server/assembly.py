@@ -6,6 +6,7 @@ from typing import Any
 from twisted.python.filepath import FilePath
 
 from mensagod.config import Config
+from mensagod.config.choices import Hints
 from mensagod.delivery.cleanup import Cleanup
 from mensagod.delivery.database_queue import DatabaseQueue
 from mensagod.delivery.interfaces import IRoute
@@ -27,7 +28,11 @@ from mensagod.sessions.parts import Server
 from mensagod.sessions.recovery import Recovery
 from mensagod.sharing.follower import Follower, StoredEventLog
 from mensagod.sharing.heartbeat import Heartbeat
+from mensagod.sharing.hints import IHints, PollHints
+from mensagod.sharing.listening import ListeningConnection
+from mensagod.sharing.pg_hints import PgHints
 from mensagod.storage import events, failures
+from mensagod.storage.connections import Description
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import installed_steps
 from mensagod.storage.store import MailboxStore
@@ -68,6 +73,9 @@ class Assembly:
         self.store = MailboxStore(FilePath(str(config.global_.top_dir)))
         self.sessions = LiveSessions(self.database)
         self.follower = Follower(reactor, StoredEventLog(self.database))
+        self.listening = WorkerPool(reactor, "hints", 1)
+        self.hints = self._hints(config, description)
+        self.hints.subscribe(self.sessions.wake)
         # Read now, so that a faulty key file ends the start.
         with acting_as(reader):
             masters = read_candidates(config.organization_key)
@@ -110,7 +118,7 @@ class Assembly:
             return PatientPart(self.reactor, admit_clients, part)
 
         recovery = Recovery(self.reactor, self.sessions, self.follower)
-        for threads in (self.files, self.password_checks, self.code_checks):
+        for threads in (self.files, self.password_checks, self.code_checks, self.listening):
             yield ServicePart(threads)
         if self.embedded is not None:
             yield self.embedded
@@ -120,6 +128,7 @@ class Assembly:
         yield patient(Preparation(lambda: check_domain(self.database, self.server.domain)))
         yield patient(Heartbeat(self.reactor, self.database, self.sessions.process, recovery.lose_rows))
         yield ServicePart(self.follower)
+        yield self.hints
         yield recovery
         yield ServicePart(self.keys)
         yield ServicePart(
@@ -134,6 +143,24 @@ class Assembly:
         yield ServicePart(Cleanup(self.reactor, self.queue, self.store, self.files))
         yield ServicePart(self.delivery)
 
+    def _hints(self, config: Config, description: Description) -> IHints:
+        """Give the way for hints that the configuration chose.
+
+        :param description: how to reach the database.
+        """
+        if config.cluster.hints is Hints.POLL:
+            return PollHints(self.reactor, self.database, self.sessions.unaware)
+        if self.embedded is None and config.cluster.listen_url is not None:
+            description = config.cluster.listen_url.reveal()
+        process = self.sessions.process
+        return PgHints(
+            reactor=self.reactor,
+            threads=self.listening,
+            database=self.database,
+            process=process,
+            connect=lambda: ListeningConnection.open(description, process),
+        )
+
     def _routes(self) -> Iterator[IRoute]:
         """Give the routes; a message takes the first one that takes its domain."""
         yield LocalRoute(
@@ -143,7 +170,7 @@ class Assembly:
             ours=lambda: self.server.config.global_.domains,
             keyring=lambda: self.server.keyring,
             newer_keyring=self.keys.newer,
-            delivered=self.sessions.wake,
+            delivered=self.hints.send,
         )
         yield UnservedDomains()
 

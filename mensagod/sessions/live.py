@@ -96,10 +96,24 @@ class LiveSessions:
         if (session, member) in self:
             self._end(session, member, reason)
 
-    def wake(self, workspace: WorkspaceID) -> None:
-        """Records were made in this workspace: who is logged in to it has to look."""
-        for member in self._sessions.get(workspace, {}).values():
-            member.stale = True
+    def wake(self, workspace: WorkspaceID | None) -> None:
+        """Records were made in this workspace, or ``None`` in any: who is logged in to it has to look."""
+        workspaces = tuple(self._sessions) if workspace is None else (workspace,)
+        for woken in workspaces:
+            for member in self._sessions.get(woken, {}).values():
+                member.stale = True
+
+    def unaware(self) -> dict[WorkspaceID, int]:
+        """Give the workspaces of the sessions that have nothing to look for.
+
+        Each comes with the number of the last update record that all of these sessions were told of.
+        """
+        found: dict[WorkspaceID, int] = {}
+        for workspace, present in self._sessions.items():
+            seen = [member.seen for member in present.values() if not member.stale]
+            if seen:
+                found[workspace] = min(seen)
+        return found
 
     async def count_updates(self, member: Member) -> int:
         """Count what other devices did since ``member`` was last told, who is told by this."""

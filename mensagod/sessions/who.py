@@ -16,6 +16,9 @@ MAX_MESSAGE: int = 26_000_000
 MAX_SERVER_MESSAGE: int = 1_200_000
 """The largest message that a peer server may send, in bytes."""
 
+LOOK_SECONDS: int = 30
+"""After how many seconds a member looks for changes that no hint told of (spec 06, *Running many*)."""
+
 
 @frozen
 class Stranger:
@@ -43,6 +46,7 @@ class Member:
     :ivar session: the ID of the session's row in the database.
     :ivar seen: the number of the last update record that the client was told of.
     :ivar stale: whether there may be update records after that one.
+    :ivar looked: when the database was last asked for such records, in seconds of the reactor.
     :ivar last_event: the number of the newest event at the login; events up to it do not end this session.
     """
 
@@ -54,7 +58,12 @@ class Member:
     session: UUID
     seen: int = 0
     stale: bool = False
+    looked: float = 0.0
     last_event: int = 0
+
+    def must_look(self, now: float) -> bool:
+        """Tell whether to look for changes: there was a hint, or none for so long that one may be lost."""
+        return self.stale or now - self.looked >= LOOK_SECONDS
 
     def max_message(self, config: Config) -> int:
         """Give the largest message that the client may send, in bytes."""

@@ -309,6 +309,20 @@ class MeaningTests(ConfigCase):
         self.assertIn("line 5: network.port has no effect", first)
         self.assertIn("line 8: database.host has no effect", second)
 
+    def test_listen_url_without_effect_is_warned_of(self) -> None:
+        """A connection for hints that no hints would use is a warning."""
+        url = 'listen_url = "postgresql://direct.example.com/mensago"'
+        for more, count in (
+            ("", 0),
+            ('hints = "pg"', 0),
+            ('hints = "poll"', 1),
+            ("[database]\nembedded = true", 1),
+        ):
+            warnings = self.load(f"{_DOMAIN}[cluster]\n{url}\n{more}").warnings
+            self.assertEqual(len(warnings), count)
+            for warning in warnings:
+                self.assertIn("line 4: cluster.listen_url has no effect", warning)
+
     def test_misspelt_variable_is_warned_of(self) -> None:
         """A variable with one underscore is not ours, but said to be near; MENSAGOD_CONFIG is no key."""
         config = self.load(_DOMAIN, MENSAGOD_NETWORK_PORT="1", MENSAGOD_CONFIG="x", MENSAGOD_HOME="y")

@@ -117,7 +117,7 @@ class RefusalTests(OwnershipTestCase):
         """It serves as nobody but the owner."""
         self.write(user=OTHER.pw_name)
         self.give()
-        self.assertIn(f"serve as {OTHER.pw_name}", self.refusal())
+        self.assertIn(f"(global.user) is {OTHER.pw_name}", self.refusal())
         self.give(entry=OTHER)
         self.assertIsNotNone(load_guarded(self.config, {}).reader)
 

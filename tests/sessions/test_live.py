@@ -117,6 +117,29 @@ class LiveSessionsTests(LiveTestCase):
         self.live.wake(WorkspaceID.random())
         self.assertEqual([bool(one.member and one.member.stale) for one in members], [True, True, False])
 
+    def test_any_changed(self) -> None:
+        """All have to look where it is not known who has to."""
+        members = [log_in(ALICE), log_in(BOB)]
+        self.enter(*members)
+        self.live.wake(None)
+        self.assertEqual([bool(one.member and one.member.stale) for one in members], [True, True])
+
+    def test_unaware(self) -> None:
+        """Who has to look already need not be asked for; of the others the one who knows least counts."""
+        members = [log_in(ALICE), log_in(ALICE), log_in(ALICE, LAPTOP), log_in(BOB)]
+        self.assertEqual(self.live.unaware(), {})
+        self.enter(*members)
+        for seen, session in enumerate(members, 5):
+            assert session.member is not None
+            session.member.seen = seen
+        self.live.wake(BOB)
+        self.assertEqual(self.live.unaware(), {ALICE: 5})
+        assert members[0].member is not None
+        members[0].member.stale = True
+        self.assertEqual(self.live.unaware(), {ALICE: 6})
+        self.live.wake(ALICE)
+        self.assertEqual(self.live.unaware(), {})
+
     def test_leave(self) -> None:
         """Who leaves is gone, here and in the database; leaving twice does no harm, nor without a login."""
         session, other = log_in(ALICE), log_in(ALICE)

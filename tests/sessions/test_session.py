@@ -414,6 +414,17 @@ class UpdateCountTests(ConversationTestCase):
         self.assertEqual(self.ask(0), {})
         self.assertEqual(self.ask(3, stale=False), {})
 
+    def test_lost_hint(self) -> None:
+        """Who heard of nothing looks nevertheless, every 30 seconds."""
+        peer = self.member()
+        self.fakes.sessions.updates = 3
+        told = []
+        for seconds in (29, 1, 29, 1, 60):
+            self.clock.advance(seconds)
+            peer.ask("ECHO")
+            told.append("UpdateCount" in peer.last.data)
+        self.assertEqual(told, [False, True, False, True, True])
+
     def test_only_ok(self) -> None:
         """Not with another status."""
         self.assertEqual(self.ask(3, action="NOSUCH"), {})
