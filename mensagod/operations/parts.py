@@ -14,6 +14,7 @@ from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.errors import ServerUnavailable
+from mensagod.operations.limits import Limits
 from mensagod.organization.keycard import Replacement, ReplacementStep
 from mensagod.organization.keyring import Keyring
 from mensagod.storage.interfaces import IMailboxStore, Interactions
@@ -89,6 +90,7 @@ class Parts:
     :ivar keys: follows the organization's keys, and changes them.
     :ivar follower: tells of cards that other processes changed.
     :ivar resolver: finds the cards of our own domains.
+    :ivar limits: what this process remembers of limits.
     """
 
     reactor: IReactorTime
@@ -102,6 +104,7 @@ class Parts:
     keys: IKeys
     follower: IFollower
     resolver: IResolver
+    limits: Limits
 
     @property
     def ready(self) -> bool:

@@ -15,6 +15,7 @@ from mensagod.delivery.unserved import UnservedDomains
 from mensagod.lifecycle.parts import Part, Preparation, ServicePart
 from mensagod.lifecycle.patience import PatientPart
 from mensagod.lifecycle.periodic import Periodic
+from mensagod.operations.limits import Limits
 from mensagod.operations.resolver import LocalResolver
 from mensagod.organization.key_file import read_candidates
 from mensagod.organization.watch import KeyWatch
@@ -27,7 +28,7 @@ from mensagod.sessions.parts import Server
 from mensagod.sessions.recovery import Recovery
 from mensagod.sharing.follower import Follower, StoredEventLog
 from mensagod.sharing.heartbeat import Heartbeat
-from mensagod.storage import events, failures
+from mensagod.storage import events, failures, lookups
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import installed_steps
 from mensagod.storage.store import MailboxStore
@@ -95,6 +96,7 @@ class Assembly:
             keys=self.keys,
             follower=self.follower,
             resolver=self.resolver,
+            limits=Limits(reactor),
         )
 
     def parts(self, let_in: Callable[[], None]) -> Iterator[Part]:
@@ -142,4 +144,5 @@ class Assembly:
     async def _forget(self) -> None:
         """Remove the rows that matter no more."""
         await self.database.run(failures.forget_expired)
+        await self.database.run(lookups.forget_old)
         await self.database.run(events.forget_old)

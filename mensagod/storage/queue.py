@@ -12,7 +12,7 @@ from attrs import frozen
 
 from mensagod.errors import QuotaExceeded
 from mensagod.status import Status
-from mensagod.storage import devices, mailboxes
+from mensagod.storage import mailboxes, sends
 from mensagod.storage.files import Arrival
 from mensagod.storage.rows import Row, Transaction, changed, many
 from mensagod.values.domains import ALL_DOMAINS, DomainSet
@@ -141,30 +141,21 @@ _INSERT = (
 )
 _HAS_NO_QUOTA = "NOT EXISTS (SELECT FROM mailboxes WHERE workspace = %(sender)s AND quota > 0)"
 _RESERVE = _HASTE + _INSERT + " WHERE " + _HAS_NO_QUOTA
-_RESERVE_AND_COUNT = (
-    _HASTE
-    + "WITH counted AS ("
-    + devices.COUNT_SEND
-    + " AND "
-    + _HAS_NO_QUOTA
-    + " RETURNING 1) "
-    + _INSERT
-    + " FROM counted"
-)
+_RESERVE_AND_COUNT = _HASTE + sends.COUNT_SEND_WITHOUT_QUOTA + "; " + _INSERT + sends.IS_COUNTED
 
 
 def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
     """Make the row of a message whose file is about to be written; nothing is promised yet.
 
-    This is one statement, so that it takes one round trip. It makes no row if the workspace has a quota,
-    which one statement cannot check, or if the device has handed in as many messages as it may. In both cases
+    Its statements go together, so that they take one round trip. It makes no row if the workspace has a
+    quota, which they cannot check, or if the device has handed in as many messages as it may. In both cases
     call :func:`reserve_within_quota`, which tells them apart.
 
     :param rate: messages that the device may hand in within 60 seconds; 0 is no limit.
     :returns: whether the row is made.
     """
     if rate:
-        txn.execute(_RESERVE_AND_COUNT, message.columns | {"rate": rate})
+        txn.execute(_RESERVE_AND_COUNT, message.columns | sends.send_parameters(rate))
     else:
         txn.execute(_RESERVE, message.columns)
     return changed(txn)
@@ -173,13 +164,13 @@ def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
 def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> None:
     """Like :func:`reserve`, for any workspace.
 
-    :raises LimitReached: if the device has handed in as many as it may.
+    :raises mensagod.storage.sends.TooManyMessages: if the device has handed in as many as it may.
     :raises QuotaExceeded: if the workspace has no room.
     """
     txn.execute(_HASTE)
     # Lock the mailbox before the device, as a login does, else the two could deadlock.
     mailbox = mailboxes.lock(txn, message.sender)
-    devices.note_send(txn, message.sender, message.device, rate)
+    sends.note_send(txn, message.sender, message.device, message.id, rate)
     if mailbox is not None and mailbox.quota:
         claimed = claimed_bytes(txn, [message.sender])[message.sender]
         if mailbox.used + claimed + message.name.size > mailbox.quota:
