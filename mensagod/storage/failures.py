@@ -5,12 +5,9 @@ from typing import Final
 
 from attrs import frozen
 
-from mensagod.storage import windows
+from mensagod.storage import slots
 from mensagod.storage.rows import Row, Transaction, changed, maybe, one
-from mensagod.storage.windows import Window
-
-_PARTS: Final = 60
-"""Into how many parts a window is divided: of 15 minutes a failure may count for 15 seconds longer."""
+from mensagod.storage.slots import Slots
 
 _RESTART: Final = timedelta(seconds=1)
 """A lockout is restarted at most so often."""
@@ -72,38 +69,33 @@ _FIND = "SELECT locked_until, locked_until < now() + %(lockout)s - %(pause)s AS 
 _BEGIN_ANEW = "UPDATE failures SET locked_until = now() + %(lockout)s, expires = now() + %(lockout)s"
 _IF_AGED = " AND locked_until < now() + %(lockout)s - %(pause)s RETURNING locked_until"
 _FIRST = (
-    "INSERT INTO failures AS known (kind, source, since, counts, locked_until, expires)"
-    " VALUES (%(kind)s, %(source)s, now(), CASE WHEN %(most)s > 1 THEN ARRAY[1] ELSE '{}' END,"
-    " CASE WHEN %(most)s = 1 THEN now() + %(lockout)s END, now() + %(rest)s)"
+    "INSERT INTO failures AS known (kind, source, slot, used, times, locked_until, expires)"
+    " VALUES (%(kind)s, %(source)s, 1, 1, ARRAY[now()],"
+    " CASE WHEN %(room)s = 0 THEN now() + %(lockout)s END, now() + greatest(%(window)s, %(lockout)s))"
+    " ON CONFLICT (kind, source) DO UPDATE SET expires = excluded.expires"
 )
+# A failure that does not fit locks out, and those before it are forgotten.
+_FITS = "CASE WHEN " + slots.FITS + " THEN "
 _NEXT = (
-    " ON CONFLICT (kind, source) DO UPDATE SET (since, counts, locked_until, expires) = ("
-    "SELECT since, CASE WHEN total + 1 < %(most)s THEN counted ELSE '{}' END,"
-    " CASE WHEN total + 1 < %(most)s THEN known.locked_until ELSE excluded.since + %(lockout)s END,"
-    " excluded.expires FROM "
+    ", slot = " + _FITS + slots.SLOT + " ELSE 1 END"
+    ", used = " + _FITS + slots.USED + " ELSE 0 END"
+    ", times = " + _FITS + slots.TIMES + " ELSE '{}' END"
+    ", locked_until = " + _FITS + "known.locked_until ELSE now() + %(lockout)s END"
 )
 _LOCKOUT = (
-    ") RETURNING CASE WHEN locked_until > now() AND locked_until <= now() + %(longest)s"
+    " RETURNING CASE WHEN locked_until > now() AND locked_until <= now() + %(longest)s"
     " THEN locked_until END AS locked_until"
 )
-_NOTE = _FIRST + _NEXT + windows.MOVED + _LOCKOUT
+_NOTE = _FIRST + _NEXT + _LOCKOUT
 
 
 def note_failure(txn: Transaction, limit: Limit, source: str) -> datetime | None:
     """Count a failure; give the end of the lockout if it led to one. This is one statement."""
     if not limit.most or not limit.window:
         return None
-    window = Window(limit.window, _PARTS)
-    txn.execute(
-        _NOTE,
-        lock_parameters(limit, source)
-        | window.parameters
-        | {
-            "most": limit.most,
-            "lockout": limit.lockout,
-            "rest": max(limit.lockout, limit.window + timedelta(seconds=window.part_seconds)),
-        },
-    )
+    # As many fit as do not lock out yet.
+    fitting = Slots(limit.most - 1, limit.window)
+    txn.execute(_NOTE, lock_parameters(limit, source) | fitting.parameters | {"lockout": limit.lockout})
     return one(_locked_until, txn)
 
 

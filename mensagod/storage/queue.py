@@ -141,15 +141,15 @@ _INSERT = (
 )
 _HAS_NO_QUOTA = "NOT EXISTS (SELECT FROM mailboxes WHERE workspace = %(sender)s AND quota > 0)"
 _RESERVE = _HASTE + _INSERT + " WHERE " + _HAS_NO_QUOTA
-_RESERVE_AND_COUNT = _HASTE + sends.COUNT_SEND_WITHOUT_QUOTA + "; " + _INSERT + sends.IS_COUNTED
+_RESERVE_AND_COUNT = _HASTE + sends.COUNT_NEXT + "; " + _INSERT + sends.IS_COUNTED
 
 
 def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
     """Make the row of a message whose file is about to be written; nothing is promised yet.
 
     Its statements go together, so that they take one round trip. It makes no row if the workspace has a
-    quota, which they cannot check, or if the device has handed in as many messages as it may. In both cases
-    call :func:`reserve_within_quota`, which tells them apart.
+    quota, which they cannot check, if the device has handed in as many messages as it may, or if it never
+    handed in any. In all these cases call :func:`reserve_within_quota`, which tells them apart.
 
     :param rate: messages that the device may hand in within 60 seconds; 0 is no limit.
     :returns: whether the row is made.

@@ -5,13 +5,13 @@ from typing import Final
 from uuid import UUID
 
 from mensagod.errors import LimitReached
-from mensagod.storage import windows
+from mensagod.storage import slots
 from mensagod.storage.rows import Transaction, changed, maybe
-from mensagod.storage.windows import Window
+from mensagod.storage.slots import Slots
 from mensagod.values.identity import DeviceID, WorkspaceID
 
-SEND_WINDOW: Final = Window(timedelta(seconds=60), 60)
-"""Over how long messages are counted, in seconds: a message counts for 60 to 61 seconds."""
+SEND_WINDOW: Final = timedelta(seconds=60)
+"""Over how long messages are counted."""
 
 
 class TooManyMessages(LimitReached):
@@ -26,23 +26,23 @@ class TooManyMessages(LimitReached):
 
 
 _FIRST = (
-    "INSERT INTO device_sends AS known (workspace, device, since, counts, message)"
-    " SELECT workspace, id, now(), ARRAY[1], %(id)s FROM devices"
+    "INSERT INTO device_sends AS known (workspace, device, slot, used, times, message)"
+    " SELECT workspace, id, 1, 1, ARRAY[now()], %(id)s FROM devices"
     " WHERE workspace = %(sender)s AND id = %(device)s"
+    " ON CONFLICT (workspace, device) DO "
 )
-_HAS_NO_QUOTA = " AND NOT EXISTS (SELECT FROM mailboxes WHERE workspace = %(sender)s AND quota > 0)"
-_SET = (
-    " ON CONFLICT (workspace, device) DO UPDATE"
-    " SET (since, counts, message) = (SELECT since, counted, excluded.message FROM "
+_TAKE = (
+    " SET slot = " + slots.SLOT + ", used = " + slots.USED + ", times = " + slots.TIMES + ", message = %(id)s"
 )
-_IF_LESS = ") WHERE (SELECT total FROM "
-_NEXT = _SET + windows.MOVED + _IF_LESS + windows.MOVED + ") < %(rate)s"
+_COUNT_FIRST_OR_NEXT = _FIRST + "UPDATE" + _TAKE + " WHERE " + slots.FITS
 
-COUNT_SEND: Final = _FIRST + _NEXT
-"""Changes no row if the device has handed in as many messages as it may."""
-
-COUNT_SEND_WITHOUT_QUOTA: Final = _FIRST + _HAS_NO_QUOTA + _NEXT
-"""Like :data:`COUNT_SEND`, but changes no row either if the workspace has a quota."""
+_KNOWN = "UPDATE device_sends AS known"
+_OF_DEVICE = (
+    " WHERE workspace = %(sender)s AND device = %(device)s"
+    " AND NOT EXISTS (SELECT FROM mailboxes WHERE workspace = %(sender)s AND quota > 0) AND "
+)
+COUNT_NEXT: Final = _KNOWN + _TAKE + _OF_DEVICE + slots.FITS
+"""Changes no row for the first message of a device, for one too many, and if the workspace has a quota."""
 
 IS_COUNTED: Final = (
     " FROM device_sends WHERE workspace = %(sender)s AND device = %(device)s AND message = %(id)s"
@@ -55,7 +55,7 @@ def send_parameters(rate: int) -> dict[str, object]:
 
     :param rate: messages within any 60 seconds, at least 1.
     """
-    return SEND_WINDOW.parameters | {"rate": rate}
+    return Slots(rate, SEND_WINDOW).parameters
 
 
 def note_send(txn: Transaction, workspace: WorkspaceID, device: DeviceID, message: UUID, limit: int) -> None:
@@ -67,17 +67,19 @@ def note_send(txn: Transaction, workspace: WorkspaceID, device: DeviceID, messag
     if not limit:
         return
     named = {"sender": workspace.uuid, "device": device.uuid, "id": message}
-    txn.execute(COUNT_SEND, named | send_parameters(limit))
+    txn.execute(_COUNT_FIRST_OR_NEXT, named | send_parameters(limit))
     if not changed(txn):
         raise TooManyMessages(limit, _seconds_until_room(txn, workspace, device, limit))
 
 
 def _seconds_until_room(txn: Transaction, workspace: WorkspaceID, device: DeviceID, limit: int) -> float:
+    """Tell how soon the next slot can be taken.
+
+    There is no row if the device was removed meanwhile, which ends its sessions.
+    """
     txn.execute(
-        "SELECT counts, extract(epoch FROM now() - since) AS age FROM device_sends"
-        " WHERE workspace = %s AND device = %s",
-        (workspace.uuid, device.uuid),
+        "SELECT extract(epoch FROM times[slot %% %(slots)s + 1] + %(window)s - now()) AS seconds"
+        " FROM device_sends WHERE workspace = %(sender)s AND device = %(device)s",
+        send_parameters(limit) | {"sender": workspace.uuid, "device": device.uuid},
     )
-    seconds = maybe(lambda row: SEND_WINDOW.seconds_until_less(row.counts, float(row.age), limit), txn)
-    # There is no row if the device was removed meanwhile, which ends its sessions.
-    return 0.0 if seconds is None else seconds
+    return maybe(lambda row: float(row.seconds), txn) or 0.0
