@@ -150,7 +150,8 @@ class FailuresTests(DatabaseTestCase):
         limit = Limit("password", 100_000, timedelta(minutes=15), timedelta(minutes=15))
         await self.miss(limit)
         await self.change(
-            "UPDATE failures SET slot = 99, used = 1000, times = array_fill(now() - interval '1 hour', ARRAY[100])"
+            "UPDATE failures SET slot = 99, used = 1000,"
+            " times = array_fill(now() - interval '1 hour', ARRAY[100])"
         )
         for _ in range(5):
             await self.miss(limit)
