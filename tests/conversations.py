@@ -26,6 +26,7 @@ from mensagod.config import Config
 from mensagod.config.tables import DatabaseTable, GlobalTable, SecurityTable
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.keycards.making import OrganizationKeys
+from mensagod.operations.limits import Limits
 from mensagod.organization.keycard import Replacement, ReplacementStep
 from mensagod.organization.keyring import Keyring
 from mensagod.server.factory import MensagoFactory
@@ -250,6 +251,7 @@ class Fakes:
             keys=self.keys,
             follower=self.follower,
             resolver=self.resolver,
+            limits=Limits(clock),
         )
 
 

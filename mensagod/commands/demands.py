@@ -53,16 +53,16 @@ class Guarded:
 
     async def require(self, session: Session) -> None:
         """:raises mensagod.operations.lockouts.LockedOut: if the source is locked out."""
-        await refuse_locked(session.server.database, self._limit(session), session.source)
+        await refuse_locked(session.server, self._limit(session), session.source)
 
     async def conclude(self, session: Session, fault: CommandError | None) -> CommandError | None:
         """Count a failure, or clear the failures after a success."""
-        database, limit = session.server.database, self._limit(session)
+        server, limit = session.server, self._limit(session)
         if fault is None:
-            await clear_failures(database, limit, session.source)
+            await clear_failures(server, limit, session.source)
         elif fault.status in self.failures:
             try:
-                await count_failure(database, limit, session.source)
+                await count_failure(server, limit, session.source)
             except Terminated as lockout:
                 return lockout
         return fault

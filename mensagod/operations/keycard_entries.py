@@ -144,7 +144,7 @@ async def _count_name(parts: Parts, entry: UserEntry, basis: Basis, source: str)
     holder, user_id = basis.holder, entry.user_id
     if user_id is None or (holder is not None and holder.workspace == entry.workspace):
         return
-    await count_wish(parts, user_id, entry.domain, source, is_taken=holder is not None)
+    await count_wish(parts, source, is_taken=holder is not None)
 
 
 def _check_name(entry: UserEntry, basis: Basis, owner: Owner) -> None:

@@ -14,6 +14,7 @@ from mensagod.config import Config
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.errors import ServerUnavailable
+from mensagod.operations.limits import Limits
 from mensagod.organization.keycard import Replacement, ReplacementStep
 from mensagod.organization.keyring import Keyring
 from mensagod.storage.interfaces import IMailboxStore, Interactions
@@ -91,6 +92,7 @@ class Parts:
     :ivar keys: the organization's keys.
     :ivar follower: distributes changes of cards.
     :ivar resolver: finds the cards of the server's domains.
+    :ivar limits: what this process remembers of limits that refused somebody.
     """
 
     reactor: IReactorTime
@@ -104,6 +106,7 @@ class Parts:
     keys: IKeys
     follower: IFollower
     resolver: IResolver
+    limits: Limits
 
     @property
     def ready(self) -> bool:

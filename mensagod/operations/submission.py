@@ -13,6 +13,7 @@ from mensagod.organization.keyring import Keyring
 from mensagod.storage import queue
 from mensagod.storage.interfaces import IMailboxStore
 from mensagod.storage.queue import LeaseLost, Submission
+from mensagod.storage.sends import TooManyMessages
 from mensagod.values.identity import DeviceID, Domain, WAddress
 from mensagod.values.paths import FileName, ServerPath
 
@@ -83,9 +84,7 @@ async def _enqueue(parts: Parts, sender: Sender, letter: Letter, domain: Domain)
         name=FileName.make(int(time()), len(letter.content)),
         due=letter.due,
     )
-    rate = parts.config.security.max_recipients_per_minute
-    if not await parts.database.write(queue.reserve, message, rate):
-        await parts.database.run(queue.reserve_within_quota, message, rate)
+    await _reserve(parts, message)
     path = ServerPath.outgoing(message.sender).child(message.name)
     least = parts.config.performance.min_free_percent
     try:
@@ -105,6 +104,25 @@ async def _enqueue(parts: Parts, sender: Sender, letter: Letter, domain: Domain)
         await parts.files.run(parts.store.remove, path)
         raise ServerUnavailable("The message took too long to be stored") from error
     return message.name
+
+
+async def _reserve(parts: Parts, message: Submission) -> None:
+    """Make the row of a message.
+
+    :raises LimitReached: if its device has handed in as many as it may; that is known without the database
+        until it may hand in one more.
+    """
+    rate, sender = parts.config.security.max_recipients_per_minute, (message.sender, message.device)
+    if rate and parts.limits.senders.find(sender):
+        raise TooManyMessages(rate)
+    if await parts.database.write(queue.reserve, message, rate):
+        return
+    begin = parts.limits.senders.now()
+    try:
+        await parts.database.run(queue.reserve_within_quota, message, rate)
+    except TooManyMessages as error:
+        parts.limits.senders.keep(sender, True, error.seconds, begin)
+        raise
 
 
 def _write(store: IMailboxStore, path: ServerPath, content: bytes, min_free_percent: int) -> None:

@@ -16,6 +16,7 @@ from mensagod.delivery.unserved import UnservedDomains
 from mensagod.lifecycle.parts import Part, Preparation, ServicePart
 from mensagod.lifecycle.patience import PatientPart
 from mensagod.lifecycle.periodic import Periodic
+from mensagod.operations.limits import Limits
 from mensagod.operations.resolver import LocalResolver
 from mensagod.organization.key_file import read_candidates
 from mensagod.organization.watch import KeyWatch
@@ -31,7 +32,7 @@ from mensagod.sharing.heartbeat import Heartbeat
 from mensagod.sharing.hints import IHints, PollHints
 from mensagod.sharing.listening import ListeningConnection
 from mensagod.sharing.pg_hints import PgHints
-from mensagod.storage import events, failures
+from mensagod.storage import events, failures, lookups
 from mensagod.storage.connections import Description
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import installed_steps
@@ -105,6 +106,7 @@ class Assembly:
             keys=self.keys,
             follower=self.follower,
             resolver=self.resolver,
+            limits=Limits(reactor),
         )
 
     def parts(self, admit_clients: Callable[[], None]) -> Iterator[Part]:
@@ -177,4 +179,5 @@ class Assembly:
     async def _delete_expired(self) -> None:
         """Delete expired failures and lookups, and old events."""
         await self.database.run(failures.forget_expired)
+        await self.database.run(lookups.forget_old)
         await self.database.run(events.forget_old)

@@ -1,13 +1,11 @@
 """Devices of workspaces, and what they may do (spec 04, *Logging in*)."""
 
 from enum import StrEnum
-from typing import Final
 
 from attrs import frozen
 
 from mensagod.crypto.cryptostring import CryptoString
-from mensagod.errors import LimitReached
-from mensagod.storage.rows import Row, Transaction, changed, maybe
+from mensagod.storage.rows import Row, Transaction, maybe
 from mensagod.values.identity import DeviceID, WorkspaceID
 
 
@@ -83,32 +81,3 @@ def note_login(txn: Transaction, workspace: WorkspaceID, device: DeviceID, info:
         "UPDATE devices SET last_login = now(), info = coalesce(%s, info) WHERE workspace = %s AND id = %s",
         (str(info) if info else None, workspace.uuid, device.uuid),
     )
-
-
-COUNT_SEND: Final = (
-    "UPDATE devices SET recent_sends = ARRAY("
-    "  SELECT sent FROM unnest(recent_sends) AS sent"
-    "  WHERE sent > now() - interval '60 seconds' AND sent < now() + interval '60 seconds'"
-    ") || now()"
-    " WHERE workspace = %(sender)s AND id = %(device)s AND ("
-    "  SELECT count(*) FROM unnest(recent_sends) AS sent"
-    "  WHERE sent > now() - interval '60 seconds' AND sent < now() + interval '60 seconds'"
-    ") < %(rate)s"
-)
-"""Changes no row if the device has handed in as many messages as it may.
-
-What was sent more than a minute from now was sent before the clock was set back.
-"""
-
-
-def note_send(txn: Transaction, workspace: WorkspaceID, device: DeviceID, limit: int) -> None:
-    """Count a message that a device hands in (spec 04, *Sending*).
-
-    :param limit: messages within any 60 seconds; 0 is no limit.
-    :raises LimitReached: if it has handed in as many already.
-    """
-    if not limit:
-        return
-    txn.execute(COUNT_SEND, {"sender": workspace.uuid, "device": device.uuid, "rate": limit})
-    if not changed(txn):
-        raise LimitReached(f"At most {limit} messages a minute")

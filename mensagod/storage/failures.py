@@ -1,16 +1,22 @@
-"""Failures and lookups, counted for each source across processes and restarts (spec 04, *Failure limits*)."""
+"""Failures, counted for each source across processes and restarts (spec 04, *Failure limits*)."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from attrs import frozen
 
+from mensagod.storage import slots
 from mensagod.storage.rows import Row, Transaction, changed, maybe, one
-from mensagod.values.identity import Domain, UserID, WorkspaceID
+from mensagod.storage.slots import Slots
 
-LOOKUP_WINDOW = timedelta(minutes=1)
-"""Over how long lookups are counted (spec 04, GETWID)."""
+_RESTART: Final = timedelta(seconds=1)
+"""A lockout is restarted at most so often."""
 
-_RESTART_SECONDS = 1
+_SKEW: Final = timedelta(minutes=1)
+"""By so much the clocks of those who write rows may differ."""
+
+_LONGEST: Final = timedelta(days=8)
+"""No row matters for longer: no limit has a window or a lockout of more than a week."""
 
 
 @frozen
@@ -19,7 +25,7 @@ class Limit:
 
     :ivar kind: one of the kinds of spec 04, *Failure limits*.
     :ivar most: the failure that makes this number locks out; 0 is no limit.
-    :ivar window: for how long a failure counts.
+    :ivar window: for how long a failure counts; 0 is no limit.
     :ivar lockout: how long the source is locked out.
     """
 
@@ -29,56 +35,91 @@ class Limit:
     lockout: timedelta
 
 
+@frozen
+class Lockout:
+    """That a source is locked out.
+
+    :ivar until: when it is over.
+    :ivar is_aged: whether a try is to restart it.
+    """
+
+    until: datetime
+    is_aged: bool
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Lockout":
+        """Make one from the columns of :func:`find_lock`."""
+        return cls(row.locked_until, row.is_aged)
+
+
+def lock_parameters(limit: Limit, source: str) -> dict[str, object]:
+    """Give what statements name that look at lockouts.
+
+    Among it is ``longest``: a lockout that ends later from now was put there before the clock was set back,
+    and counts as over (spec 06, *Clocks lie*).
+    """
+    return {"kind": limit.kind, "source": source, "longest": limit.lockout + _SKEW}
+
+
+_LOCKED = (
+    " WHERE kind = %(kind)s AND source = %(source)s"
+    " AND locked_until > now() AND locked_until <= now() + %(longest)s"
+)
+_FIND = "SELECT locked_until, locked_until < now() + %(lockout)s - %(pause)s AS is_aged FROM failures"
+_BEGIN_ANEW = "UPDATE failures SET locked_until = now() + %(lockout)s, expires = now() + %(lockout)s"
+_IF_AGED = " AND locked_until < now() + %(lockout)s - %(pause)s RETURNING locked_until"
+_FIRST = (
+    "INSERT INTO failures AS known (kind, source, slot, used, times, locked_until, expires)"
+    " VALUES (%(kind)s, %(source)s, 1, 1, ARRAY[now()],"
+    " CASE WHEN %(room)s = 0 THEN now() + %(lockout)s END, now() + greatest(%(window)s, %(lockout)s))"
+    " ON CONFLICT (kind, source) DO UPDATE SET expires = excluded.expires"
+)
+# A failure that does not fit locks out, and those before it are forgotten.
+_FITS = "CASE WHEN " + slots.FITS + " THEN "
+_NEXT = (
+    ", slot = " + _FITS + slots.SLOT + " ELSE 1 END"
+    ", used = " + _FITS + slots.USED + " ELSE 0 END"
+    ", times = " + _FITS + slots.TIMES + " ELSE '{}' END"
+    ", locked_until = " + _FITS + "known.locked_until ELSE now() + %(lockout)s END"
+)
+_LOCKOUT = (
+    " RETURNING CASE WHEN locked_until > now() AND locked_until <= now() + %(longest)s"
+    " THEN locked_until END AS locked_until"
+)
+_NOTE = _FIRST + _NEXT + _LOCKOUT
+
+
 def note_failure(txn: Transaction, limit: Limit, source: str) -> datetime | None:
-    """Count a failure; give the end of the lockout if it led to one."""
-    if not limit.most:
+    """Count a failure; give the end of the lockout if it led to one. This is one statement."""
+    if not limit.most or not limit.window:
         return None
-    txn.execute(
-        "INSERT INTO failures AS known (kind, source, recent, locked_until, expires)"
-        " VALUES (%(kind)s, %(source)s, ARRAY[clock_timestamp()],"
-        " CASE WHEN %(most)s = 1 THEN clock_timestamp() + %(lockout)s END,"
-        " clock_timestamp() + greatest(%(window)s, %(lockout)s))"
-        " ON CONFLICT (kind, source) DO UPDATE SET (recent, locked_until, expires) = ("
-        "SELECT CASE WHEN count(*) + 1 < %(most)s"
-        " THEN array_agg(time ORDER BY time) || clock_timestamp() ELSE '{}' END,"
-        " CASE WHEN count(*) + 1 >= %(most)s"
-        " THEN clock_timestamp() + %(lockout)s ELSE known.locked_until END,"
-        " clock_timestamp() + greatest(%(window)s, %(lockout)s)"
-        " FROM unnest(known.recent) AS time WHERE time > clock_timestamp() - %(window)s)"
-        " RETURNING CASE WHEN locked_until > clock_timestamp() THEN locked_until END AS locked_until",
-        {
-            "kind": limit.kind,
-            "source": source,
-            "most": limit.most,
-            "window": limit.window,
-            "lockout": limit.lockout,
-        },
-    )
+    # As many fit as do not lock out yet.
+    fitting = Slots(limit.most - 1, limit.window)
+    txn.execute(_NOTE, lock_parameters(limit, source) | fitting.parameters | {"lockout": limit.lockout})
     return one(_locked_until, txn)
 
 
-def find_lock(txn: Transaction, limit: Limit, source: str) -> datetime | None:
-    """Give the end of a lockout if ``source`` is locked out; a try restarts it.
+def find_lock(txn: Transaction, limit: Limit, source: str) -> Lockout | None:
+    """Tell whether ``source`` is locked out. This is one statement, which only reads."""
+    txn.execute(
+        _FIND + _LOCKED,
+        lock_parameters(limit, source) | {"lockout": limit.lockout, "pause": _RESTART},
+    )
+    return maybe(Lockout.from_row, txn)
 
-    At most one write a second: who tries in a fast loop costs a read each time.
+
+def restart_lock(txn: Transaction, limit: Limit, source: str) -> datetime | None:
+    """Let a lockout begin anew, because ``source`` tries again. This is one statement.
+
+    However many try it, a lockout is written once a second.
+
+    :returns: when it ends now; ``None`` if it is over, or was restarted a moment ago.
     """
     txn.execute(
-        "SELECT locked_until FROM failures WHERE kind = %s AND source = %s"
-        " AND locked_until > clock_timestamp()",
-        (limit.kind, source),
+        _BEGIN_ANEW + _LOCKED + _IF_AGED,
+        lock_parameters(limit, source) | {"lockout": limit.lockout, "pause": _RESTART},
     )
-    found = maybe(_locked_until, txn)
-    if found is None:
-        return None
-    txn.execute(
-        "UPDATE failures SET locked_until = clock_timestamp() + %(lockout)s,"
-        " expires = clock_timestamp() + %(lockout)s"
-        " WHERE kind = %(kind)s AND source = %(source)s AND locked_until > clock_timestamp()"
-        " AND locked_until < clock_timestamp() + %(lockout)s - %(pause)s * interval '1 second'"
-        " RETURNING locked_until",
-        {"kind": limit.kind, "source": source, "lockout": limit.lockout, "pause": _RESTART_SECONDS},
-    )
-    return maybe(_locked_until, txn) or found
+    return maybe(_locked_until, txn)
 
 
 def clear(txn: Transaction, limit: Limit, source: str) -> bool:
@@ -90,76 +131,7 @@ def clear(txn: Transaction, limit: Limit, source: str) -> bool:
 def forget_expired(txn: Transaction) -> None:
     """Remove the rows that matter no more."""
     txn.execute("DELETE FROM failures WHERE expires < now()")
-    txn.execute("DELETE FROM lookups WHERE seen < now() - %s", (LOOKUP_WINDOW,))
-
-
-@frozen
-class Allowance:
-    """How much a source may look up.
-
-    :ivar per_minute: how many names, there or not.
-    :ivar misses: how many that are not there.
-    """
-
-    per_minute: int
-    misses: Limit
-
-
-@frozen
-class Lookup:
-    """What came of looking up a name.
-
-    :ivar is_locked: whether the source is locked out; then nothing was looked up.
-    :ivar is_counted: whether there was room for it in the source's minute; if not, nothing was looked up.
-    :ivar workspace: what the name leads to.
-    """
-
-    is_locked: bool
-    is_counted: bool
-    workspace: WorkspaceID | None
-
-    @classmethod
-    def from_row(cls, row: Row) -> "Lookup":
-        """Make one from the columns of :func:`look_up`."""
-        workspace = None if row.workspace is None else WorkspaceID(row.workspace)
-        return cls(row.is_locked, row.is_counted, workspace)
-
-
-def look_up(txn: Transaction, user_id: UserID, domain: Domain, source: str, allowance: Allowance) -> Lookup:
-    """Count a lookup of ``source`` and do it: one statement, and so one round trip.
-
-    It finds what :func:`mensagod.storage.workspaces.find_registered` finds.
-    """
-    workspace = user_id.workspace
-    txn.execute(
-        "WITH lock AS ("
-        "SELECT 1 FROM failures WHERE kind = %(kind)s AND source = %(source)s"
-        " AND locked_until > clock_timestamp()),"
-        " counted AS ("
-        "INSERT INTO lookups AS known (source, recent, seen)"
-        " SELECT %(source)s, ARRAY[clock_timestamp()], clock_timestamp() WHERE NOT EXISTS (SELECT FROM lock)"
-        " ON CONFLICT (source) DO UPDATE SET seen = clock_timestamp(), recent = ("
-        "SELECT coalesce(array_agg(time ORDER BY time), '{}') || clock_timestamp()"
-        " FROM unnest(known.recent) AS time WHERE time > clock_timestamp() - %(minute)s)"
-        " WHERE (SELECT count(*) FROM unnest(known.recent) AS time"
-        " WHERE time > clock_timestamp() - %(minute)s) < %(most)s"
-        " RETURNING 1)"
-        " SELECT EXISTS (SELECT FROM lock) AS is_locked, EXISTS (SELECT FROM counted) AS is_counted,"
-        " (SELECT id FROM workspaces WHERE status NOT IN ('archived', 'preregistered')"
-        " AND id = coalesce(%(workspace)s::uuid, (SELECT workspace FROM names"
-        " WHERE domain = %(domain)s AND user_id = %(name)s AND kind <> 'former'))"
-        " AND (%(workspace)s::uuid IS NULL OR domain = %(domain)s)) AS workspace",
-        {
-            "kind": allowance.misses.kind,
-            "source": source,
-            "minute": LOOKUP_WINDOW,
-            "most": allowance.per_minute,
-            "workspace": None if workspace is None else workspace.uuid,
-            "domain": str(domain),
-            "name": str(user_id),
-        },
-    )
-    return one(Lookup.from_row, txn)
+    txn.execute("DELETE FROM failures WHERE expires > now() + %s", (_LONGEST,))
 
 
 def _locked_until(row: Row) -> datetime | None:

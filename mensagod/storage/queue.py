@@ -12,7 +12,7 @@ from attrs import frozen
 
 from mensagod.errors import QuotaExceeded
 from mensagod.status import Status
-from mensagod.storage import devices, mailboxes
+from mensagod.storage import mailboxes, sends
 from mensagod.storage.files import Arrival
 from mensagod.storage.rows import Row, Transaction, changed, many
 from mensagod.values.domains import ALL_DOMAINS, DomainSet
@@ -142,30 +142,21 @@ _INSERT = (
 )
 _HAS_NO_QUOTA = "NOT EXISTS (SELECT FROM mailboxes WHERE workspace = %(sender)s AND quota > 0)"
 _RESERVE = _NO_SYNC + _INSERT + " WHERE " + _HAS_NO_QUOTA
-_RESERVE_AND_COUNT = (
-    _NO_SYNC
-    + "WITH counted AS ("
-    + devices.COUNT_SEND
-    + " AND "
-    + _HAS_NO_QUOTA
-    + " RETURNING 1) "
-    + _INSERT
-    + " FROM counted"
-)
+_RESERVE_AND_COUNT = _NO_SYNC + sends.COUNT_NEXT + "; " + _INSERT + sends.IS_COUNTED
 
 
 def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
     """Add the pending row of a message, before its file is written; the message is not accepted yet.
 
-    This takes one round trip. It adds no row if the workspace has a quota, which one statement cannot check,
-    or if the device has reached its limit. In both cases call :func:`reserve_within_quota`, which adds the
-    row or raises the error.
+    Its statements go together, so that they take one round trip. It adds no row if the workspace has a quota,
+    which they cannot check, if the device has reached its limit, or if it has never submitted a message. In
+    all these cases call :func:`reserve_within_quota`, which adds the row or raises the error.
 
     :param rate: messages that the device may submit within 60 seconds; 0 is no limit.
     :returns: whether the row was added.
     """
     if rate:
-        txn.execute(_RESERVE_AND_COUNT, message.columns | {"rate": rate})
+        txn.execute(_RESERVE_AND_COUNT, message.columns | sends.send_parameters(rate))
     else:
         txn.execute(_RESERVE, message.columns)
     return changed(txn)
@@ -174,13 +165,13 @@ def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
 def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> None:
     """Like :func:`reserve`, for any workspace.
 
-    :raises LimitReached: if the device has reached its limit.
+    :raises mensagod.storage.sends.TooManyMessages: if the device has reached its limit.
     :raises QuotaExceeded: if the message does not fit into the workspace's quota.
     """
     txn.execute(_NO_SYNC)
     # Lock the mailbox before the device, in the same order as a login, to avoid deadlocks.
     mailbox = mailboxes.lock(txn, message.sender)
-    devices.note_send(txn, message.sender, message.device, rate)
+    sends.note_send(txn, message.sender, message.device, message.id, rate)
     if mailbox is not None and mailbox.quota:
         claimed = claimed_bytes(txn, [message.sender])[message.sender]
         if mailbox.used + claimed + message.name.size > mailbox.quota:

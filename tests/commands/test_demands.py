@@ -114,13 +114,35 @@ class GuardedTests(ConversationTestCase):
 
     def test_locked_out(self) -> None:
         """Who is locked out hears 407 with the time; the command does not run."""
-        self.answers[failures.find_lock] = LATER
+        self.answers[failures.find_lock] = failures.Lockout(LATER, is_aged=False)
         self.fault = RuntimeError()  # type: ignore[assignment]
         peer = self.connect()
         peer.send(request("TRY") + request("ECHO"))
         self.assertEqual(peer.codes, [407, 200])
         self.assertEqual(peer.answers[0].data, {"Lock-Time": "2030-01-01T00:00:00Z"})
         self.assertEqual(self.ran(), ["find_lock"])
+
+    def test_locked_out_from_memory(self) -> None:
+        """For a second the database is not asked again; then it is, and the try restarts the lockout."""
+        later = LATER + timedelta(minutes=1)
+        self.answers[failures.find_lock] = failures.Lockout(LATER, is_aged=True)
+        self.answers[failures.restart_lock] = later
+        for seconds, ran in ((0.0, ["find_lock", "restart_lock"]), (0.9, []), (0.1, ["find_lock"])):
+            self.clock.advance(seconds)
+            self.fakes.database.asked.clear()
+            peer = self.connect()
+            peer.ask("TRY")
+            self.assertEqual((peer.codes, self.ran()), ([407], ran))
+            self.assertEqual(peer.last.data, {"Lock-Time": "2030-01-01T00:01:00Z"})
+            self.answers[failures.find_lock] = failures.Lockout(later, is_aged=False)
+
+    def test_restarted_by_another(self) -> None:
+        """If another process has just restarted the lockout, the time that was read is told."""
+        self.answers[failures.find_lock] = failures.Lockout(LATER, is_aged=True)
+        self.answers[failures.restart_lock] = None
+        peer = self.connect()
+        peer.ask("TRY")
+        self.assertEqual(peer.last.data, {"Lock-Time": "2030-01-01T00:00:00Z"})
 
     def test_several_steps(self) -> None:
         """A command of several steps is one try, which counts when it ends; given up it does not count."""

@@ -1,10 +1,13 @@
 """The limits of looking up names (spec 04, GETWID, *Failure limits*)."""
 
 from attrs import evolve
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock
 
 from mensagod.client.connection import ClientConnection
 from mensagod.config.listeners import parse_listener
 from mensagod.keycards.making import UserKeys
+from mensagod.operations.limits import Limits
 from mensagod.server.service import MensagoService
 from mensagod.status import Status
 from mensagod.values.identity import Domain
@@ -12,12 +15,31 @@ from mensagod.values.times import parse_timestamp
 from mensagod.wire.messages import Response
 from tests.commands.identity_cases import IdentityTestCase
 
+MISSES = (
+    "SELECT (SELECT count(*) FROM unnest(times) AS time WHERE time > now() - interval '5 minutes')"
+    " FROM failures"
+)
 NOBODY = {"User-ID": "nobody"}
 OWNER = {"Owner": "nobody/example.com", "Start-Index": "1"}
 
 
 class LookupLimitTests(IdentityTestCase):
     """Who collects names is slowed down, then locked out."""
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        self.clock = Clock()
+        self.service.server.limits = Limits(self.clock)
+
+    async def pass_time(self, seconds: int) -> None:
+        """Let time pass for what is counted, in the database and in the memory of the process."""
+        self.clock.advance(seconds)
+        await self.change("UPDATE lookups SET since = since - %s * interval '1 second'", seconds)
+        await self.change(
+            "UPDATE failures SET times = ARRAY(SELECT time - %s * interval '1 second'"
+            " FROM unnest(times) WITH ORDINALITY AS slot (time, number) ORDER BY number)",
+            seconds,
+        )
 
     async def lookups(
         self, client: ClientConnection, count: int, user_id: str, status: Status
@@ -57,12 +79,9 @@ class LookupLimitTests(IdentityTestCase):
         # Whose card it is, an ID says without a lookup.
         await self.assert_answer(client, "GETCARD", {"Start-Index": "1"}, Status.TRANSFER)
         await self.assert_answer(client, "CANCEL", {}, Status.OK)
-        await self.change(
-            "UPDATE lookups SET recent ="
-            " (SELECT array_agg(time - interval '61 seconds') FROM unnest(recent) AS time)"
-        )
+        await self.pass_time(61)
         await self.assert_answer(client, "GETWID", {"User-ID": "alice"}, Status.OK)
-        self.assertEqual(await self.value("SELECT cardinality(recent) FROM lookups"), 1)
+        self.assertEqual(await self.value("SELECT taken FROM lookups"), 10)
 
     async def test_former_domain(self) -> None:
         """Who has a name in a domain that is not the server's any more is not found, which is a miss."""
@@ -70,7 +89,7 @@ class LookupLimitTests(IdentityTestCase):
         await self.settle("alice", domain=domain)
         fields = {"User-ID": "alice", "Domain": domain}
         await self.assert_answer(await self.client(), "GETWID", fields, Status.NOT_FOUND)
-        self.assertEqual(await self.value("SELECT cardinality(recent) FROM failures"), 1)
+        self.assertEqual(await self.value(MISSES), 1)
 
     async def test_misses(self) -> None:
         """The 50th miss is 405 and ends the connection; then all is 407, and a try restarts the lockout."""
@@ -103,7 +122,8 @@ class LookupLimitTests(IdentityTestCase):
             base = alice.root(keys, **({} if name is None else {"User_ID": name}))
             await self.begin(client, base.text)
             await self.assert_answer(client, "CANCEL", {}, Status.OK)
-        self.assertEqual(await self.value("SELECT cardinality(recent) FROM lookups"), 1)
+        # One share, of which one lookup is used up.
+        self.assertEqual(await self.value("SELECT taken FROM lookups"), 10)
         taken, free = (alice.root(keys, User_ID=name).text for name in ("bob", "carol"))
         for _ in range(49):
             await self.assert_answer(client, "ADDENTRY", {"Base-Entry": taken}, Status.RESOURCE_EXISTS)
@@ -129,7 +149,7 @@ class LookupLimitTests(IdentityTestCase):
         await self.lookups(client, 49, "nobody", Status.NOT_FOUND)
         await self.assert_answer(client, "GETWID", NOBODY, Status.TERMINATED)
         await self.change("UPDATE failures SET locked_until = now() - interval '1 second'")
-        await self.change("TRUNCATE lookups")
+        await self.pass_time(61)
         client = await self.client()
         await self.lookups(client, 1, "alice", Status.OK)
         await self.lookups(client, 49, "nobody", Status.NOT_FOUND)
@@ -139,12 +159,9 @@ class LookupLimitTests(IdentityTestCase):
         """Misses of more than five minutes ago do not count."""
         client = await self.client()
         await self.lookups(client, 49, "nobody", Status.NOT_FOUND)
-        await self.change(
-            "UPDATE failures SET recent ="
-            " (SELECT array_agg(time - interval '5 minutes') FROM unnest(recent) AS time)"
-        )
+        await self.pass_time(5 * 60)
         await self.lookups(client, 1, "nobody", Status.NOT_FOUND)
-        self.assertEqual(await self.value("SELECT cardinality(recent) FROM failures"), 1)
+        self.assertEqual(await self.value(MISSES), 1)
 
     async def test_processes(self) -> None:
         """Processes count together, and a new one knows what there was."""
@@ -156,3 +173,53 @@ class LookupLimitTests(IdentityTestCase):
         await self.assert_answer(other, "GETWID", NOBODY, Status.UNAVAILABLE)
         third = await self.another_service()
         await self.assert_answer(await self.other_client(third), "GETWID", NOBODY, Status.UNAVAILABLE)
+
+    async def test_shares(self) -> None:
+        """What one process has left of its share is its own; together they never pass the limit."""
+        await self.settle("alice")
+        second = await self.another_service()
+        client, other = await self.client(), await self.other_client(await self.another_service())
+        await self.lookups(client, 1, "alice", Status.OK)
+        await self.lookups(other, 60, "alice", Status.OK)
+        await self.lookups(await self.other_client(second), 30, "alice", Status.OK)
+        await self.assert_answer(other, "GETWID", NOBODY, Status.LIMIT_REACHED)
+        await self.lookups(client, 9, "alice", Status.OK)
+        await self.assert_answer(client, "GETWID", NOBODY, Status.LIMIT_REACHED)
+
+    async def test_many_at_once(self) -> None:
+        """Clients that ask at the same time do not take a share each."""
+        await self.settle("alice")
+        clients = [await self.client() for _ in range(8)]
+        asked = [Deferred.fromCoroutine(self.lookups(client, 1, "alice", Status.OK)) for client in clients]
+        await gatherResults(asked)
+        self.assertEqual(await self.value("SELECT taken FROM lookups"), 10)
+
+    async def test_refused_from_memory(self) -> None:
+        """Who has looked up too much is refused without the database until the minute is over."""
+        await self.settle("alice")
+        client = await self.client()
+        await self.lookups(client, 100, "alice", Status.OK)
+        await self.assert_answer(client, "GETWID", NOBODY, Status.LIMIT_REACHED)
+        await self.change("DELETE FROM lookups")
+        await self.lookups(client, 5, "alice", Status.LIMIT_REACHED)
+        self.assertEqual(await self.value("SELECT count(*) FROM lookups"), 0)
+        self.clock.advance(60)
+        await self.lookups(client, 1, "alice", Status.OK)
+
+    async def test_locked_out_from_memory(self) -> None:
+        """Who is locked out is refused without the database for a second; then a try restarts the lockout."""
+        client = await self.client()
+        await self.lookups(client, 49, "nobody", Status.NOT_FOUND)
+        await self.assert_answer(client, "GETWID", NOBODY, Status.TERMINATED)
+        client = await self.client()
+        await self.lookups(client, 1, "nobody", Status.UNAVAILABLE)
+        await self.change("UPDATE failures SET locked_until = now() + interval '5 minutes'")
+        await self.lookups(client, 20, "nobody", Status.UNAVAILABLE)
+        minutes = "SELECT extract(epoch FROM locked_until - now()) / 60 FROM failures"
+        self.assertLess(await self.value(minutes), 6)
+        self.clock.advance(1)
+        await self.lookups(client, 2, "nobody", Status.UNAVAILABLE)
+        self.assertGreater(await self.value(minutes), 29)
+        await self.change("DELETE FROM failures")
+        self.clock.advance(1)
+        await self.lookups(client, 1, "nobody", Status.NOT_FOUND)

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from mensagod.client.connection import ClientConnection
 from mensagod.client.files import download, list_files
 from mensagod.delivery.cleanup import Cleanup
 from mensagod.delivery.database_queue import DatabaseQueue
 from mensagod.delivery.tags import MessageType
+from mensagod.operations.limits import Limits
 from mensagod.status import Status
 from mensagod.storage import queue
 from mensagod.storage.rows import Transaction, one
@@ -21,6 +23,7 @@ from tests.delivery.letters import STRANGER
 from tests.delivery.mail import MailTestCase
 from tests.serving import DOMAIN
 
+HANDED_IN = "SELECT cardinality(times) FROM device_sends"
 ELSEWHERE = Domain.from_text("example.org")
 
 
@@ -34,6 +37,18 @@ class SendTestCase(MailTestCase):
 
     def abroad(self, **changes: object) -> str:
         return self.letter(WAddress(self.bob.workspace, ELSEWHERE), **changes)
+
+    def time_limits(self) -> Clock:
+        """Have the process remember what limits refuse for a time that the test makes."""
+        clock = Clock()
+        self.service.server.limits = Limits(clock)
+        return clock
+
+    def allow(self, messages: int) -> None:
+        """Let a device hand in so many messages within a minute."""
+        config = self.service.server.config
+        security = evolve(config.security, max_recipients_per_minute=messages)
+        self.service.server.config = evolve(config, security=security)
 
     async def assert_refused(self, text: str, status: Status, domain: object = ELSEWHERE) -> str:
         """A refused message leaves nothing behind."""
@@ -241,9 +256,8 @@ class LimitTests(SendTestCase):
 
     async def test_rate(self) -> None:
         """25 messages of a device within any 60 seconds, whatever the sessions; then 414."""
-        config = self.service.server.config
-        security = evolve(config.security, max_recipients_per_minute=25)
-        self.service.server.config = evolve(config, security=security)
+        self.allow(25)
+        clock = self.time_limits()
         text = self.abroad()
         clients = [self.client_, await self.enter(self.alice), await self.enter(self.alice)]
         asked = [
@@ -254,23 +268,48 @@ class LimitTests(SendTestCase):
         self.assertEqual(statuses.count(Status.LIMIT_REACHED), 5)
         await self.assert_stored(25)
         # One of them leaves the window, so that one more may come.
-        await self.change(
-            "UPDATE devices SET recent_sends[7] = recent_sends[7] - interval '61 seconds' WHERE id = %s",
-            self.alice.device.uuid,
-        )
+        clock.advance(61)
+        await self.change("UPDATE device_sends SET times[1] = times[1] - interval '61 seconds'")
         statuses = [(await self.hand_in(text)).status for _ in range(2)]
         self.assertEqual(statuses, [Status.OK, Status.LIMIT_REACHED])
-        self.assertEqual(await self.value("SELECT max(cardinality(recent_sends)) FROM devices"), 25)
+        self.assertEqual(await self.value(HANDED_IN), 25)
 
     async def test_rate_when_the_clock_was_set_back(self) -> None:
         """Messages of a time that is yet to come keep nobody from sending for longer than a minute."""
-        config = self.service.server.config
-        security = evolve(config.security, max_recipients_per_minute=2)
-        self.service.server.config = evolve(config, security=security)
+        self.allow(2)
         text = self.abroad()
+        await self.hand_in(text)
         await self.change(
-            "UPDATE devices SET recent_sends = ARRAY[now() + interval '1 hour', now() + interval '2 hours']"
+            "UPDATE device_sends SET slot = 2,"
+            " times = ARRAY[now() + interval '1 hour', now() + interval '2 hours']"
         )
+        statuses = [(await self.hand_in(text)).status for _ in range(3)]
+        self.assertEqual(statuses, [Status.OK, Status.OK, Status.LIMIT_REACHED])
+
+    async def test_refused_from_memory(self) -> None:
+        """Until one more message may come, the database is not asked; without a limit all goes on."""
+        self.allow(2)
+        clock = self.time_limits()
+        text = self.abroad()
+        statuses = [(await self.hand_in(text)).status for _ in range(3)]
+        self.assertEqual(statuses, [Status.OK, Status.OK, Status.LIMIT_REACHED])
+        await self.change("UPDATE device_sends SET times = '{-infinity}'")
+        self.assertEqual((await self.hand_in(text)).status, Status.LIMIT_REACHED)
+        clock.advance(59)
+        self.assertEqual((await self.hand_in(text)).status, Status.LIMIT_REACHED)
+        self.allow(0)
+        self.assertEqual((await self.hand_in(text)).status, Status.OK)
+        self.allow(2)
+        clock.advance(2)
+        self.assertEqual((await self.hand_in(text)).status, Status.OK)
+
+    async def test_rate_within_a_quota(self) -> None:
+        """A workspace with a quota is counted as well, and what it has no room for is not."""
+        self.allow(2)
+        text = self.abroad()
+        await self.change("UPDATE mailboxes SET quota = 1")
+        await self.assert_refused(text, Status.QUOTA_INSUFFICIENT)
+        await self.change("UPDATE mailboxes SET quota = 1000000")
         statuses = [(await self.hand_in(text)).status for _ in range(3)]
         self.assertEqual(statuses, [Status.OK, Status.OK, Status.LIMIT_REACHED])
 

@@ -1,5 +1,6 @@
 """The product's own schema: each step keeps what earlier ones hold."""
 
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -7,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.json import encode
 
-from mensagod.storage import events, schema
+from mensagod.storage import events, failures, lookups, schema, sends
+from mensagod.storage.failures import Limit
+from mensagod.storage.lookups import Allowance
 from mensagod.storage.migrations import migrate, read_steps
 from mensagod.storage.rows import Transaction
-from mensagod.values.identity import WorkspaceID
+from mensagod.values.identity import DeviceID, WorkspaceID
 from tests.databases import DatabaseTestCase
 from tests.keycards.cards import Organization, User
 
@@ -175,3 +178,56 @@ class EventsStepTests(StepTestCase):
             self.assertEqual(cursor.fetchone(), (None,))
             self.assertEqual(events.read_after(Transaction(cursor), 0), events.Reading(0, ()))
             self.assertEqual(events.add(Transaction(cursor), events.CardChange(WorkspaceID(workspace))), 1)
+
+
+class CountersStepTests(StepTestCase):
+    """0006: counters in the place of lists of times."""
+
+    steps_before = 5
+
+    def fill(self, workspace: UUID) -> None:
+        """Two sources, two devices: one of each with something that counts."""
+        with self.connection, self.connection.cursor() as cursor:
+            for statement in (
+                "INSERT INTO workspaces (id, domain, status) VALUES (%s, 'example.com', 'preregistered')",
+                (
+                    "INSERT INTO devices (workspace, id, key, status)"
+                    " VALUES (%s, gen_random_uuid(), 'x', 'pending')"
+                ),
+                (
+                    "INSERT INTO devices (workspace, id, key, status, recent_sends) VALUES (%s,"
+                    " '00000000-0000-0000-0000-000000000001', 'x', 'registered',"
+                    " ARRAY[now() - interval '20 s', now() - interval '10 s'])"
+                ),
+            ):
+                cursor.execute(statement, (workspace,))
+            cursor.execute(
+                "INSERT INTO failures (kind, source, recent, locked_until, expires) VALUES"
+                " ('password', 'a', ARRAY[now() - interval '9 min', now()], NULL, now() + interval '1 h'),"
+                " ('password', 'b', '{}', now() + interval '14 min', now() + interval '1 h')"
+            )
+            cursor.execute(
+                "INSERT INTO lookups (source, recent, seen) VALUES"
+                " ('a', array_fill(now() - interval '30 s', ARRAY[98]), now()), ('b', '{}', now())"
+            )
+
+    def test_old_rows(self) -> None:
+        """What counted counts on, and lockouts last."""
+        migrate(self.connection, self.first)
+        workspace, device = WorkspaceID(uuid4()), DeviceID(UUID(int=1))
+        self.fill(workspace.uuid)
+        migrate(self.connection, schema.DIRECTORY)
+        limit = Limit("password", 4, timedelta(minutes=15), timedelta(minutes=15))
+        allowance = Allowance(100, 10, limit)
+        with self.connection, self.connection.cursor() as cursor:
+            txn = Transaction(cursor)
+            self.assertIsNone(failures.note_failure(txn, limit, "a"))
+            self.assertIsNotNone(failures.note_failure(txn, limit, "a"))
+            self.assertIsNotNone(failures.find_lock(txn, limit, "b"))
+            taken = [lookups.take_share(txn, source, allowance).lookups for source in "aaab"]
+            self.assertEqual(taken, [1, 1, 0, 10])
+            sends.note_send(txn, workspace, device, uuid4(), 3)
+            with self.assertRaises(sends.TooManyMessages):
+                sends.note_send(txn, workspace, device, uuid4(), 3)
+            cursor.execute("SELECT count(*) FROM devices")
+            self.assertEqual(cursor.fetchone(), (2,))

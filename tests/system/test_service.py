@@ -155,9 +155,7 @@ class ForgettingTests(ConnectionTestCase):
             "INSERT INTO failures (kind, source, expires) VALUES"
             " ('password', 'x', now() - interval '1 s'), ('device', 'x', now() + interval '1 h')"
         )
-        await self.change(
-            "INSERT INTO lookups (source, recent, seen) VALUES ('x', '{}', now() - interval '1 h')"
-        )
+        await self.change("INSERT INTO lookups (source, since) VALUES ('x', now() - interval '1 h')")
         await self.change("UPDATE events SET at = at - interval '2 h'")
         self.assertEqual(await self.value("SELECT count(*) FROM events"), 1)
         services = [part.service for part in self.service.parts.parts if isinstance(part, ServicePart)]
