@@ -23,6 +23,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from mensagod.sessions.outcomes import NoAnswer, Outcome, ReceiveRaw, Said, SendRaw, Turn
+from mensagod.storage.strangers import step_of
+from mensagod.threads.fair_queue import Client
 from mensagod.wire.fields import Fields
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.raw_data import ISink, ISource
@@ -51,6 +53,10 @@ class Conversation(Protocol):
     """
 
     running: "Exchange | None"
+
+    @property
+    def stranger(self) -> Client | None:
+        """Who has the conversation, as long as that is nobody who has logged in."""
 
 
 class Exchange:
@@ -170,10 +176,11 @@ class Exchange:
         """
         before, self._conversation.running = self._conversation.running, self
         try:
-            if isinstance(result, Failure):
-                waiting = result.throwExceptionIntoGenerator(self._coroutine)
-            else:
-                waiting = self._coroutine.send(None)
+            with step_of(self._conversation.stranger):
+                if isinstance(result, Failure):
+                    waiting = result.throwExceptionIntoGenerator(self._coroutine)
+                else:
+                    waiting = self._coroutine.send(None)
         except StopIteration as end:
             self._say(end.value)
         except BaseException:

@@ -71,6 +71,11 @@ class Session:
         return self.who if isinstance(self.who, Member) else None
 
     @property
+    def stranger(self) -> "Session | None":
+        """The session itself for as long as nobody is logged in: for whom the database works then."""
+        return self if self.member is None else None
+
+    @property
     def login(self) -> Login:
         """How far the login of a stranger has come; nobody else has one."""
         return self.who.login if isinstance(self.who, Stranger) else Login()

@@ -1,0 +1,160 @@
+"""Connections that threads share: an idle one for whoever asks, or a new one.
+
+The pool does not bound how many there are: each thread has one at most. When none can be opened while others
+work, the server has a limit that is lower than ours, and threads wait for those that there are.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import psycopg2
+from twisted.logger import Logger
+
+from mensagod.storage.connections import Connection, connect
+
+_HOLD_OFF: Final = 2.0
+"""Seconds until opening is tried again after it failed while others worked."""
+
+_SLICE: Final = 0.25
+"""Seconds after which a thread that waits looks whether it is still to wait."""
+
+
+class NoneToSpare(psycopg2.OperationalError):
+    """No connection could be opened, and all that there are are busy."""
+
+
+class ConnectionPool:
+    """The open connections to one database, each idle or lent.
+
+    All methods may be called in any thread.
+    """
+
+    _log = Logger()
+
+    def __init__(self, parameters: Mapping[str, Any]):
+        self._parameters = parameters
+        self._changed = threading.Condition()
+        self._idle: list[Connection] = []
+        self._lent: set[Connection] = set()
+        self._old: set[Connection] = set()
+        self._opening = 0
+        self._closed = False
+        self._hold_off_until = 0.0
+        self._is_short = False
+
+    def take(self, check: Callable[[], None], *, patient: bool = True) -> Connection:
+        """Lend a connection; blocks until there is one.
+
+        :param check: called before and during a wait; what it raises ends that.
+        :param patient: whether to wait for one that is busy when none can be opened.
+        :raises NoneToSpare: instead of that wait.
+        :raises psycopg2.Error: none can be opened, and there is no other.
+        """
+        while True:
+            check()
+            idle = self._take_idle()
+            if idle is not None:
+                return idle
+            if self._may_open():
+                try:
+                    return self._open()
+                except psycopg2.Error as error:
+                    if not self._others_work(error):
+                        raise
+            if not patient:
+                raise NoneToSpare("All connections that could be opened are busy")
+            with self._changed:
+                if not self._idle and self._lent:
+                    self._changed.wait(_SLICE)
+
+    def give_back(self, connection: Connection) -> None:
+        """Take back a connection that can be used again."""
+        with self._changed:
+            self._lent.discard(connection)
+            is_wanted = not self._closed and connection not in self._old
+            self._old.discard(connection)
+            if is_wanted:
+                self._idle.append(connection)
+            self._changed.notify_all()
+        if not is_wanted:
+            connection.close()
+
+    def drop(self, connection: Connection) -> None:
+        """Close a connection that was lent, and is not to be used again."""
+        with self._changed:
+            self._lent.discard(connection)
+            self._old.discard(connection)
+            self._changed.notify_all()
+        connection.close()
+
+    def renew(self) -> None:
+        """Use none of the connections of now again: they lead to a server that is not what it was."""
+        with self._changed:
+            idle, self._idle = self._idle, []
+            self._old |= self._lent
+        for connection in idle:
+            connection.close()
+
+    def close(self) -> None:
+        """Close what is idle at once, and what is lent when it is given back."""
+        with self._changed:
+            self._closed = True
+        self.renew()
+
+    def _take_idle(self) -> Connection | None:
+        with self._changed:
+            if not self._idle:
+                return None
+            # The one that was used last: the others may rest.
+            connection = self._idle.pop()
+            self._lent.add(connection)
+            return connection
+
+    def _may_open(self) -> bool:
+        with self._changed:
+            if self._lent and time.monotonic() < self._hold_off_until:
+                return False
+            self._opening += 1
+            return True
+
+    def _open(self) -> Connection:
+        connection: Connection | None = None
+        try:
+            connection = connect(self._parameters)
+        finally:
+            with self._changed:
+                self._opening -= 1
+                if connection is not None:
+                    self._lent.add(connection)
+                self._changed.notify_all()
+        self._note_shortage(None)
+        return connection
+
+    def _others_work(self, error: psycopg2.Error) -> bool:
+        """Tell whether there are connections although none could be opened."""
+        with self._changed:
+            # What others are just opening may succeed, and is over within libpq's limit.
+            self._changed.wait_for(lambda: self._lent or self._idle or not self._opening)
+            if not self._lent and not self._idle:
+                return False
+            self._hold_off_until = time.monotonic() + _HOLD_OFF
+        self._note_shortage(error)
+        return True
+
+    def _note_shortage(self, error: psycopg2.Error | None) -> None:
+        """Log once when connections begin to be short, and once when they are not any more."""
+        with self._changed:
+            was_short, self._is_short = self._is_short, error is not None
+        if error is not None and not was_short:
+            self._log.warn(
+                "No further connection to the database can be opened, and calls wait for those that there"
+                " are: {reason}",
+                event="database_connections_short",
+                reason=" ".join(str(error).split()),
+            )
+        elif error is None and was_short:
+            self._log.info(
+                "Connections to the database can be opened again", event="database_connections_enough"
+            )
