@@ -23,8 +23,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from mensagod.sessions.outcomes import NoAnswer, Outcome, ReceiveRaw, Said, SendRaw, Turn
-from mensagod.storage.strangers import step_of
-from mensagod.threads.fair_queue import Client
+from mensagod.storage.strangers import Stranger, step_of
 from mensagod.wire.fields import Fields
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.raw_data import ISink, ISource
@@ -55,7 +54,7 @@ class Conversation(Protocol):
     running: "Exchange | None"
 
     @property
-    def stranger(self) -> Client | None:
+    def stranger(self) -> Stranger | None:
         """Who has the conversation, as long as that is nobody who has logged in."""
 
 

@@ -15,6 +15,7 @@ from mensagod.sessions.login import Event, Login
 from mensagod.sessions.outcomes import NoAnswer
 from mensagod.sessions.parts import Server
 from mensagod.sessions.who import Member, Stranger, Who
+from mensagod.storage import strangers
 from mensagod.wire.fields import Fields
 from mensagod.wire.messages import Response
 from mensagod.wire.raw_data import ISink, ISource
@@ -71,9 +72,9 @@ class Session:
         return self.who if isinstance(self.who, Member) else None
 
     @property
-    def stranger(self) -> "Session | None":
-        """The session itself for as long as nobody is logged in: for whom the database works then."""
-        return self if self.member is None else None
+    def stranger(self) -> strangers.Stranger | None:
+        """For whom the database works as long as nobody is logged in."""
+        return strangers.Stranger(self.source) if self.member is None else None
 
     @property
     def login(self) -> Login:

@@ -33,8 +33,7 @@ from mensagod.storage.commit_watch import CommitWatch, write_something
 from mensagod.storage.connections import Description, connection_parameters, constraint_name
 from mensagod.storage.pool import ConnectionPool
 from mensagod.storage.rows import Transaction, one
-from mensagod.storage.strangers import stranger_asking, strangers_queue
-from mensagod.threads.fair_queue import Client
+from mensagod.storage.strangers import Stranger, stranger_asking, strangers_queue
 
 __all__ = [
     "CommitUnknown",
@@ -198,7 +197,7 @@ class Database(Service):
         return self._submit(self._threads, attempt, self._limit, stranger_asking())
 
     def _submit(
-        self, threads: ThreadPool, attempt: Attempt[T], limit: float | None, stranger: Client | None = None
+        self, threads: ThreadPool, attempt: Attempt[T], limit: float | None, stranger: Stranger | None = None
     ) -> Deferred[T]:
         answer: Deferred[T] = Deferred(lambda _: attempt.forget())
         if limit is not None:
@@ -214,7 +213,7 @@ class Database(Service):
         result: Deferred[T] = deferToThreadPool(self._reactor, threads, attempt.perform)
         return result
 
-    async def _perform_in_turn(self, threads: ThreadPool, attempt: Attempt[T], stranger: Client) -> T:
+    async def _perform_in_turn(self, threads: ThreadPool, attempt: Attempt[T], stranger: Stranger) -> T:
         """Perform what a stranger asks for, within the strangers' share of the connections."""
         await self._strangers.wait(stranger)
         try:

@@ -8,21 +8,37 @@ whom it works, and none can forget it.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Final
 
-from mensagod.threads.fair_queue import Client, FairQueue
+from attrs import frozen
 
-_asking: ContextVar[Client | None] = ContextVar("mensagod_stranger", default=None)
+from mensagod.threads.fair_queue import FairQueue
 
-_NO_LIMIT = 1_000_000
+_NO_LIMIT: Final = 1_000_000
 
 
-def stranger_asking() -> Client | None:
+@frozen
+class Stranger:
+    """A client that has not logged in, as far as the database is concerned.
+
+    :ivar source: by what it is counted.
+    :ivar gone: never, for what was begun for it, such as to count its failure, is done all the same.
+    """
+
+    source: str
+    gone: bool = False
+
+
+_asking: ContextVar[Stranger | None] = ContextVar("mensagod_stranger", default=None)
+
+
+def stranger_asking() -> Stranger | None:
     """Give the stranger whose command is just being performed, if it is one's."""
     return _asking.get()
 
 
 @contextmanager
-def step_of(stranger: Client | None) -> Iterator[None]:
+def step_of(stranger: Stranger | None) -> Iterator[None]:
     """Have what is asked of the database within count as a stranger's, or as nobody's."""
     token = _asking.set(stranger)
     try:
