@@ -10,14 +10,13 @@ It is not cut off, because the server would not notice, and keep one more sessio
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mensagod.errors import ServerUnavailable
-from mensagod.storage.attempts import Attempt
 from mensagod.storage.availability import Availability, Writes
 from mensagod.storage.rows import Transaction
 
@@ -26,6 +25,13 @@ SUSPICIOUS: Final = 2.0
 
 PATIENCE: Final = 3.0
 """Seconds that our own write may take; with :data:`SUSPICIOUS` the five of the specification."""
+
+
+class Trial(Protocol):
+    """A write that is under way."""
+
+    def abandon(self) -> object:
+        """End it, whatever becomes of it."""
 
 
 class CommitWatch:
@@ -41,14 +47,14 @@ class CommitWatch:
         self,
         reactor: Any,
         availability: Availability,
-        begin: Callable[[], tuple[Attempt[None], Deferred[None]]],
+        begin: Callable[[], tuple[Trial, Deferred[None]]],
         give_up: Callable[[], None],
     ):
         self._reactor = reactor
         self._availability = availability
         self._begin = begin
         self._give_up = give_up
-        self._trial: Attempt[None] | None = None
+        self._trial: Trial | None = None
         self._begun = 0.0
 
     def look(self, slowest: float) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail
+from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -251,7 +251,7 @@ class Database(Service):
             self._availability.note_writes(Writes.REFUSED)
         elif isinstance(error, ServerUnavailable):
             self._availability.doubt()
-        elif not isinstance(error, CancelledError):
+        else:
             self._availability.answered()
 
     async def _look(self) -> None:

@@ -39,6 +39,7 @@ class ConnectionPool:
         self._idle: list[Connection] = []
         self._lent: set[Connection] = set()
         self._old: set[Connection] = set()
+        self._line: list[object] = []
         self._opening = 0
         self._closed = False
         self._hold_off_until = 0.0
@@ -52,22 +53,18 @@ class ConnectionPool:
         :raises NoneToSpare: instead of that wait.
         :raises psycopg2.Error: none can be opened, and there is no other.
         """
-        while True:
-            check()
-            idle = self._take_idle()
-            if idle is not None:
-                return idle
-            if self._may_open():
-                try:
-                    return self._open()
-                except psycopg2.Error as error:
-                    if not self._others_work(error):
-                        raise
-            if not patient:
-                raise NoneToSpare("All connections that could be opened are busy")
-            with self._changed:
-                if not self._idle and self._lent:
-                    self._changed.wait(_SLICE)
+        ticket = object()
+        try:
+            while True:
+                check()
+                connection = self._take_idle(ticket) or self._try_to_open()
+                if connection is not None:
+                    return connection
+                if not patient:
+                    raise NoneToSpare("All connections that could be opened are busy")
+                self._wait(ticket)
+        finally:
+            self._leave(ticket)
 
     def give_back(self, connection: Connection) -> None:
         """Take back a connection that can be used again."""
@@ -103,18 +100,43 @@ class ConnectionPool:
             self._closed = True
         self.renew()
 
-    def _take_idle(self) -> Connection | None:
+    def _take_idle(self, ticket: object) -> Connection | None:
         with self._changed:
-            if not self._idle:
+            if not self._idle or self._line[:1] not in ([], [ticket]):
                 return None
             # The one that was used last: the others may rest.
             connection = self._idle.pop()
             self._lent.add(connection)
             return connection
 
+    def _wait(self, ticket: object) -> None:
+        """Wait in line, for a while, for a connection that comes free."""
+        with self._changed:
+            if ticket not in self._line:
+                self._line.append(ticket)
+            if self._line[0] is not ticket or (self._lent and not self._idle):
+                self._changed.wait(_SLICE)
+
+    def _leave(self, ticket: object) -> None:
+        with self._changed:
+            if ticket in self._line:
+                self._line.remove(ticket)
+                self._changed.notify_all()
+
+    def _try_to_open(self) -> Connection | None:
+        """Open a connection; ``None`` if that is of no use now, and there are others."""
+        if not self._may_open():
+            return None
+        try:
+            return self._open()
+        except psycopg2.Error as error:
+            if not self._others_work(error):
+                raise
+            return None
+
     def _may_open(self) -> bool:
         with self._changed:
-            if self._lent and time.monotonic() < self._hold_off_until:
+            if (self._lent or self._idle) and time.monotonic() < self._hold_off_until:
                 return False
             self._opening += 1
             return True
