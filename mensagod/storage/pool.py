@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import psycopg2
+from attrs import frozen
 from twisted.logger import Logger
 
 from mensagod.storage.connections import Connection, connect
@@ -23,6 +24,18 @@ _SLICE: Final = 0.25
 
 class NoneToSpare(psycopg2.OperationalError):
     """No connection could be opened, and all that there are are busy."""
+
+
+@frozen
+class _Shortage:
+    """That a connection could not be opened.
+
+    :ivar since: when that was found out last.
+    :ivar most: how many there were then.
+    """
+
+    since: float
+    most: int
 
 
 class ConnectionPool:
@@ -43,7 +56,7 @@ class ConnectionPool:
         self._opening = 0
         self._closed = False
         self._hold_off_until = 0.0
-        self._is_short = False
+        self._short: _Shortage | None = None
 
     def take(self, check: Callable[[], None], *, patient: bool = True) -> Connection:
         """Lend a connection; blocks until there is one.
@@ -142,6 +155,7 @@ class ConnectionPool:
             return True
 
     def _open(self) -> Connection:
+        begun = time.monotonic()
         connection: Connection | None = None
         try:
             connection = connect(self._parameters)
@@ -151,7 +165,7 @@ class ConnectionPool:
                 if connection is not None:
                     self._lent.add(connection)
                 self._changed.notify_all()
-        self._note_shortage(None)
+        self._note_plenty(begun)
         return connection
 
     def _others_work(self, error: psycopg2.Error) -> bool:
@@ -161,22 +175,23 @@ class ConnectionPool:
             self._changed.wait_for(lambda: self._lent or self._idle or not self._opening)
             if not self._lent and not self._idle:
                 return False
-            self._hold_off_until = time.monotonic() + _HOLD_OFF
-        self._note_shortage(error)
-        return True
-
-    def _note_shortage(self, error: psycopg2.Error | None) -> None:
-        """Log once when connections begin to be short, and once when they are not any more."""
-        with self._changed:
-            was_short, self._is_short = self._is_short, error is not None
-        if error is not None and not was_short:
+            now = time.monotonic()
+            self._hold_off_until = now + _HOLD_OFF
+            was_short, self._short = self._short, _Shortage(now, len(self._lent) + len(self._idle))
+        if was_short is None:
             self._log.warn(
                 "No further connection to the database can be opened, and calls wait for those that there"
                 " are: {reason}",
                 event="database_connections_short",
                 reason=" ".join(str(error).split()),
             )
-        elif error is None and was_short:
-            self._log.info(
-                "Connections to the database can be opened again", event="database_connections_enough"
-            )
+        return True
+
+    def _note_plenty(self, begun: float) -> None:
+        """Take note that there is a connection that there was not during the shortage."""
+        with self._changed:
+            short = self._short
+            if short is None or begun < short.since or len(self._lent) + len(self._idle) <= short.most:
+                return
+            self._short = None
+        self._log.info("Connections to the database can be opened again", event="database_connections_enough")

@@ -354,7 +354,7 @@ class HangingCommitTests(OwnClusterTestCase):
         slow_call = self.service.write(slow)
         await deferToThread(begun.wait, 60)
         tried: list[None] = []
-        write = database.write_something
+        write = commit_watch.write_something
         self.patch(database, "write_something", lambda txn: tried.append(write(txn)))
         await until(lambda: len(tried) > 1)
         self.assertFalse(slow_call.called)

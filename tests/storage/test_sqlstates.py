@@ -14,8 +14,8 @@ class MeaningTests(SynchronousTestCase):
         system = ("57P01", "57P02", "57P03", "57P05", "58000", "58030", "58P01")
         for code in (*session, *limits, *system):
             self.assertTrue(is_not_now(code), code)
-        for code in (None, "", "23505", "25001", "42P01", "55000", "57000", "XX000"):
-            self.assertFalse(is_not_now(code), code)
+        for fault in (None, "", "23505", "25001", "42P01", "55000", "57000", "XX000"):
+            self.assertFalse(is_not_now(fault), fault)
 
     def test_replaced(self) -> None:
         """A connection that heard that the session only reads, or that the system failed, is not kept."""
