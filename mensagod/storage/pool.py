@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import psycopg2
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.logger import Logger
 
 from mensagod.storage.connections import Connection, connect
@@ -28,14 +28,20 @@ class NoneToSpare(psycopg2.OperationalError):
 
 @frozen
 class _Shortage:
-    """That a connection could not be opened.
+    """That a connection could not be opened while there were others.
 
-    :ivar since: when that was found out last.
-    :ivar most: how many there were then.
+    :ivar begun: when that was found out first, and
+    :ivar since: last.
+    :ivar most: how many others there were then.
+    :ivar reason: what libpq said.
+    :ivar told: whether it is in the log.
     """
 
+    begun: float
     since: float
     most: int
+    reason: str
+    told: bool = False
 
 
 class ConnectionPool:
@@ -66,16 +72,19 @@ class ConnectionPool:
         :raises NoneToSpare: instead of that wait.
         :raises psycopg2.Error: none can be opened, and there is no other.
         """
-        ticket = object()
+        ticket, waited = object(), False
         try:
             while True:
                 check()
                 connection = self._take_idle(ticket) or self._try_to_open()
                 if connection is not None:
+                    if waited:
+                        self._tell_shortage()
                     return connection
                 if not patient:
                     raise NoneToSpare("All connections that could be opened are busy")
                 self._wait(ticket)
+                waited = True
         finally:
             self._leave(ticket)
 
@@ -174,18 +183,37 @@ class ConnectionPool:
             # What others are just opening may succeed, and is over within libpq's limit.
             self._changed.wait_for(lambda: self._lent or self._idle or not self._opening)
             if not self._lent and not self._idle:
+                self._short = None
                 return False
             now = time.monotonic()
             self._hold_off_until = now + _HOLD_OFF
-            was_short, self._short = self._short, _Shortage(now, len(self._lent) + len(self._idle))
-        if was_short is None:
-            self._log.warn(
-                "No further connection to the database can be opened, and calls wait for those that there"
-                " are: {reason}",
-                event="database_connections_short",
-                reason=" ".join(str(error).split()),
-            )
+            before, most = self._short, len(self._lent) + len(self._idle)
+            reason = " ".join(str(error).split())
+            if before is None:
+                self._short = _Shortage(now, now, most, reason)
+            else:
+                self._short = evolve(before, since=now, most=most, reason=reason)
+            lasts = now - self._short.begun >= _HOLD_OFF
+        if lasts:
+            self._tell_shortage()
         return True
+
+    def _tell_shortage(self) -> None:
+        """Log, once, that there are too few connections.
+
+        Not when one cannot be opened: the others may be lost as well, and nobody has noticed yet.
+        """
+        with self._changed:
+            short = self._short
+            if short is None or short.told:
+                return
+            self._short = evolve(short, told=True)
+        self._log.warn(
+            "No further connection to the database can be opened, and calls wait for those that there"
+            " are: {reason}",
+            event="database_connections_short",
+            reason=short.reason,
+        )
 
     def _note_plenty(self, begun: float) -> None:
         """Take note that there is a connection that there was not during the shortage."""
