@@ -37,7 +37,7 @@ from mensagod.storage.connections import Connection
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry, add_entry
 from mensagod.storage.keys import add_key
 from mensagod.storage.migrations import SchemaError, apply_next, read_steps
-from mensagod.storage.rows import Transaction
+from mensagod.storage.rows import SYNCHRONOUS, Transaction
 from mensagod.values.identity import SERVER_WORKSPACE, Domain, UserID, WAddress, WorkspaceID
 
 ADMINISTRATOR: Final = UserID.from_text("admin")
@@ -185,7 +185,7 @@ def _establish(choices: Choices, config: Config, connection: Connection, files: 
     code = RegistrationCode.make(hasher, security.diceware_wordcount)
     founded = Founded(config, choices.admin, code, entry, tuple(read_pins(config)))
     with connection, connection.cursor() as cursor:
-        txn = Transaction(cursor)
+        txn = Transaction(cursor, SYNCHRONOUS)
         refuse_data(connection, txn)
         _migrate(txn)
         for pair in (keys.primary, keys.encryption):

@@ -16,6 +16,7 @@ from mensagod.config.tree import ORGANIZATION_KEY
 from mensagod.installation.faults import InstallationFault
 from mensagod.installation.founding import Choices, account_of, found
 from mensagod.installation.reversible import ReversibleFiles
+from mensagod.postgres.access import forget_environment
 from mensagod.postgres.binaries import EmbeddedError
 from mensagod.postgres.cluster import Cluster
 from mensagod.process.accounts import AccountError, acting_as, service_account
@@ -160,6 +161,7 @@ def end_postgres(directory: Path) -> None:
     if not (directory / "data" / "postmaster.pid").exists():
         return
     user = GlobalTable(domain=Domain("invalid")).user
+    forget_environment()
     with suppress(EmbeddedError, AccountError):
         account = service_account(user) if os.geteuid() == 0 else None
         # Root acts as the account, which owns the files and could have tampered with them.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import psycopg2
 from attrs import frozen
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -9,8 +10,9 @@ from twisted.logger import Logger
 from mensagod.organization import keycard
 from mensagod.organization.keyring import KeyringFault
 from mensagod.storage.connections import Connection, connect
-from mensagod.storage.database import Database
+from mensagod.storage.database import Database, DatabaseUnavailable
 from mensagod.storage.migrations import Step, apply_all
+from mensagod.storage.sqlstates import is_not_now
 from mensagod.values.identity import Domain
 
 
@@ -30,7 +32,8 @@ class Migration:
         """Apply the steps that the database lacks.
 
         :raises mensagod.storage.migrations.SchemaError: if the schema cannot be migrated.
-        :raises psycopg2.OperationalError: while the database is unavailable.
+        :raises psycopg2.OperationalError: while the database cannot be reached.
+        :raises DatabaseUnavailable: while it refuses.
         """
         await deferToThread(self._apply)
 
@@ -40,6 +43,10 @@ class Migration:
         try:
             for step in apply_all(connection, self.steps):
                 self._log.info("schema step {step} applied", step=step.file_name)
+        except psycopg2.Error as error:
+            if is_not_now(error.pgcode):
+                raise DatabaseUnavailable(str(error).strip()) from error
+            raise
         finally:
             connection.close()
 

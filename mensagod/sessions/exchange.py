@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from mensagod.sessions.outcomes import Instruction, NextInstruction, NoAnswer, Outcome, ReceiveRaw, SendRaw
+from mensagod.storage.strangers import Stranger, step_of
 from mensagod.wire.fields import Fields
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.raw_data import ISink, ISource
@@ -50,6 +51,10 @@ class Conversation(Protocol):
     """
 
     running: "Exchange | None"
+
+    @property
+    def stranger(self) -> Stranger | None:
+        """Who has the conversation, as long as that is nobody who has logged in."""
 
 
 class Exchange:
@@ -192,10 +197,11 @@ class Exchange:
         """
         before, self._conversation.running = self._conversation.running, self
         try:
-            if isinstance(result, Failure):
-                waiting = result.throwExceptionIntoGenerator(self._coroutine)
-            else:
-                waiting = self._coroutine.send(None)
+            with step_of(self._conversation.stranger):
+                if isinstance(result, Failure):
+                    waiting = result.throwExceptionIntoGenerator(self._coroutine)
+                else:
+                    waiting = self._coroutine.send(None)
         except StopIteration as end:
             self._end(end.value)
         except BaseException:

@@ -29,6 +29,7 @@ from mensagod.sessions.login import Event, Login
 from mensagod.sessions.outcomes import NoAnswer
 from mensagod.sessions.parts import Server
 from mensagod.sessions.who import Member, Stranger, Who
+from mensagod.storage import strangers
 from mensagod.wire.fields import Fields
 from mensagod.wire.messages import Response
 from mensagod.wire.raw_data import ISink, ISource
@@ -84,6 +85,11 @@ class Session:
     def member(self) -> Member | None:
         """The member that is logged in; ``None`` if the client is not one."""
         return self.who if isinstance(self.who, Member) else None
+
+    @property
+    def stranger(self) -> strangers.Stranger | None:
+        """For whom the database works as long as nobody is logged in."""
+        return strangers.Stranger(self.source) if self.member is None else None
 
     @property
     def login(self) -> Login:

@@ -1,6 +1,7 @@
 """One interaction in its thread: a transaction, tried again where that is safe."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -8,17 +9,17 @@ from secrets import SystemRandom
 from typing import Final, Generic, TypeVar
 
 import psycopg2
-from psycopg2 import errorcodes
 from psycopg2.extensions import (
     TRANSACTION_STATUS_IDLE,
     TRANSACTION_STATUS_INERROR,
     TRANSACTION_STATUS_UNKNOWN,
 )
-from twisted.enterprise.adbapi import ConnectionPool
 
 from mensagod.errors import ServerUnavailable
 from mensagod.storage.connections import Connection, hang_up, is_lost
-from mensagod.storage.rows import Transaction
+from mensagod.storage.pool import ConnectionPool, NoneToSpare
+from mensagod.storage.rows import SYNCHRONOUS, Transaction
+from mensagod.storage.sqlstates import Meaning, meaning_of
 
 T = TypeVar("T")
 
@@ -27,8 +28,6 @@ TRIES: Final = 8
 
 _FIRST_DELAY = 0.01
 _LONGEST_DELAY = 0.5
-_CONFLICTS = frozenset({errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED})
-_OUT_OF_RESOURCES = "53"
 _random = SystemRandom()
 
 
@@ -38,6 +37,14 @@ class DatabaseUnavailable(ServerUnavailable):
 
 class Unreachable(DatabaseUnavailable):
     """No connection to the database could be opened."""
+
+
+class Busy(DatabaseUnavailable):
+    """Every connection that can be had is in use."""
+
+
+class WritesRefused(DatabaseUnavailable):
+    """The database answers, but only reads."""
 
 
 class CommitUnknown(ServerUnavailable):
@@ -70,6 +77,7 @@ class Attempt(Generic[T]):
     """An interaction on its way to a result; :meth:`perform` belongs into a thread of the pool.
 
     :param stopping: set once the service gives up, so that nothing is tried again.
+    :param patient: whether to wait for a connection while all that can be had are busy.
     """
 
     def __init__(
@@ -78,16 +86,28 @@ class Attempt(Generic[T]):
         stopping: threading.Event,
         work: Callable[[Transaction], T],
         mode: Mode = Mode.TRANSACTION,
+        *,
+        patient: bool = True,
     ):
         self._pool = pool
         self._stopping = stopping
         self._work = work
-        self._mode = mode
+        self.mode = mode
+        self._patient = patient
         self._lock = threading.Lock()
         self._phase = _Phase.WAITING
         self._abandoned = False
         self._lost = False
+        self._useless = False
+        self._read_only = False
         self._connection: Connection | None = None
+        self._committing_since: float | None = None
+
+    @property
+    def commit_seconds(self) -> float:
+        """For how long the commit, or the statement that commits by itself, has been under way."""
+        since = self._committing_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def forget(self) -> None:
         """Nobody wants the result any more: do not begin; what runs already runs to its end."""
@@ -123,31 +143,32 @@ class Attempt(Generic[T]):
             self._stopping.wait(_delay(tries))
 
     def _take(self) -> Connection:
-        self._raise_if_abandoned()
         try:
-            connection: Connection = self._pool.connect()
+            connection = self._pool.take(self._raise_if_abandoned, patient=self._patient)
+        except NoneToSpare as error:
+            raise Busy from error
         except psycopg2.Error as error:
             raise Unreachable from error
         with self._lock:
             self._phase = _Phase.RUNNING
-            self._lost = False
+            self._lost = self._useless = False
             self._connection = connection
         return connection
 
     def _try(self, connection: Connection) -> T:
         self._raise_if_abandoned()
-        connection.autocommit = self._mode is not Mode.TRANSACTION
-        if self._mode is Mode.STATEMENT:
+        connection.autocommit = self.mode is not Mode.TRANSACTION
+        if self.mode is Mode.STATEMENT:
             with self._committing(connection):
                 return self._interact(connection)
         result = self._interact(connection)
-        if self._mode is Mode.TRANSACTION:
+        if self.mode is Mode.TRANSACTION:
             self._commit(connection)
         return result
 
     def _interact(self, connection: Connection) -> T:
         with connection.cursor() as cursor:
-            return self._work(Transaction(cursor))
+            return self._work(Transaction(cursor, "" if self.mode is Mode.READ else SYNCHRONOUS))
 
     def _commit(self, connection: Connection) -> None:
         status = connection.info.transaction_status
@@ -168,6 +189,7 @@ class Attempt(Generic[T]):
         with self._lock:
             self._raise_if_abandoned()
             self._phase = _Phase.COMMITTING
+        self._committing_since = time.monotonic()
         try:
             yield
         except psycopg2.Error as error:
@@ -176,22 +198,34 @@ class Attempt(Generic[T]):
             with self._lock:
                 self._phase = _Phase.RUNNING
             raise
+        finally:
+            self._committing_since = None
 
     def _raise_if_abandoned(self) -> None:
         if self._abandoned or self._stopping.is_set():
             raise DatabaseUnavailable
 
     def _raise_if_final(self, error: psycopg2.Error, connection: Connection, tries: int) -> None:
-        if self._notes_loss(connection, error):
-            if tries >= TRIES:
-                raise DatabaseUnavailable from error
-        elif error.pgcode in _CONFLICTS:
+        """Raise what the caller hears, unless the interaction is to be tried again."""
+        meaning = Meaning.LOST if self._notes_loss(connection, error) else meaning_of(error.pgcode)
+        if meaning is Meaning.FAULT:
+            raise error
+        if meaning is Meaning.CONFLICT:
             if tries >= TRIES:
                 raise Contention from error
-        elif (error.pgcode or "").startswith(_OUT_OF_RESOURCES):
+            return
+        self._useless = meaning is not Meaning.NOT_NOW
+        if meaning is Meaning.READ_ONLY:
+            self._leave_reader(error)
+        elif meaning is not Meaning.LOST or tries >= TRIES:
             raise DatabaseUnavailable from error
-        else:
-            raise error
+
+    def _leave_reader(self, error: psycopg2.Error) -> None:
+        """Have a session that only reads, and those of the same time, replaced; once that may help."""
+        self._pool.renew()
+        if self._read_only:
+            raise WritesRefused("The database only reads at the moment") from error
+        self._read_only = True
 
     def _notes_loss(self, connection: Connection, error: psycopg2.Error) -> bool:
         """Tell whether the connection is lost; if so, it is not used again."""
@@ -201,8 +235,13 @@ class Attempt(Generic[T]):
     def _give_back(self, connection: Connection) -> None:
         with self._lock:
             self._connection = None
-        if self._abandoned or self._lost or not _is_clean(connection):
-            self._pool.disconnect(connection)
+        if self._abandoned or self._lost or self._useless or not _is_clean(connection):
+            self._pool.drop(connection)
+        else:
+            self._pool.give_back(connection)
+        if self._lost and not self._abandoned:
+            # The server has probably gone, and every other connection with it.
+            self._pool.renew()
 
 
 def _is_clean(connection: Connection) -> bool:

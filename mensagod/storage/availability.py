@@ -1,17 +1,27 @@
-"""Whether the database is there, and who wants to hear of it."""
+"""Whether the database is there, whether it takes changes, and who wants to hear of it."""
 
 from collections.abc import Callable
+from enum import Enum
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 
+class Writes(Enum):
+    """What becomes of changes in a database that answers."""
+
+    DONE = "they are done"
+    REFUSED = "it only reads"
+    HANGING = "its commits do not end"
+
+
 class Availability:
     """What the last contact with the database has shown.
 
-    Logs once when it goes and once when it is back.
+    Logs once when it goes and once when it is back, and the same for its taking changes.
 
     :ivar since: when it last answered, in the reactor's seconds.
+    :ivar writes: what becomes of changes.
     """
 
     _log = Logger()
@@ -21,6 +31,7 @@ class Availability:
         self._known: bool | None = None
         self._watchers: list[Callable[[bool], None]] = []
         self.since = 0.0
+        self.writes = Writes.DONE
 
     @property
     def is_there(self) -> bool:
@@ -48,6 +59,20 @@ class Availability:
         if self._known is not False:
             self._log.warn("The database is away: {reason}", event="database_unavailable", reason=reason)
             self._change(now=False)
+
+    def note_writes(self, writes: Writes) -> None:
+        """Note what becomes of changes."""
+        if writes is self.writes:
+            return
+        self.writes = writes
+        if writes is Writes.DONE:
+            self._log.info("The database takes changes again", event="database_writable")
+        else:
+            self._log.warn(
+                "The database takes no changes: {reason}",
+                event=f"database_writes_{writes.name.lower()}",
+                reason=writes.value,
+            )
 
     def doubt(self) -> None:
         """Forget when it last answered, so that it is asked soon."""

@@ -16,6 +16,7 @@ import psycopg2.extras
 from psycopg2.extensions import TRANSACTION_STATUS_UNKNOWN
 
 from mensagod.errors import BadValue
+from mensagod.storage.sqlstates import Meaning, meaning_of
 
 Connection: TypeAlias = psycopg2.extensions.connection
 
@@ -33,9 +34,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15000,
 }
-_SERVER_IS_LEAVING = ("08", "57P")
-"""Classes of codes that come with the end of the connection: a shutdown, a crash, a peer that went."""
-
 _TIMESTAMPTZ = 1184
 _BYTEA = 17
 
@@ -86,7 +84,7 @@ def is_lost(connection: Connection, error: psycopg2.Error) -> bool:
     if error.pgcode is None:
         # Not from the server, and not a misuse of psycopg2, which has classes of its own.
         return type(error) in {psycopg2.DatabaseError, psycopg2.OperationalError}
-    return error.pgcode.startswith(_SERVER_IS_LEAVING)
+    return meaning_of(error.pgcode) is Meaning.LOST
 
 
 def hang_up(connection: Connection) -> None:

@@ -8,33 +8,32 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-import psycopg2.extras
 from twisted.application.service import Service
-from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
 
 from mensagod.errors import ServerUnavailable
 from mensagod.lifecycle.periodic import Periodic
 from mensagod.storage.attempts import (
     Attempt,
+    Busy,
     CommitUnknown,
     Contention,
     DatabaseUnavailable,
     Mode,
     Unreachable,
+    WritesRefused,
 )
-from mensagod.storage.availability import Availability
-from mensagod.storage.connections import (
-    Description,
-    connection_parameters,
-    constraint_name,
-    prepare,
-)
-from mensagod.storage.rows import Transaction
+from mensagod.storage.availability import Availability, Writes
+from mensagod.storage.commit_watch import CommitWatch, write_something
+from mensagod.storage.connections import Description, connection_parameters, constraint_name
+from mensagod.storage.pool import ConnectionPool
+from mensagod.storage.rows import Transaction, one
+from mensagod.storage.strangers import Stranger, stranger_asking, strangers_queue
 
 __all__ = [
     "CommitUnknown",
@@ -65,8 +64,9 @@ class Database(Service):
 
     :param description: URL, DSN or keywords of libpq.
     :param pool_min: connections opened at the start, in the background.
-    :param pool_max: the most threads, and so connections, at any time; one more of each asks
-        whether the database lives, so that it never waits behind slow statements.
+    :param pool_max: the most threads, and so connections, at any time. One more thread asks whether the
+        database lives, so that it never waits behind slow statements, and one more still whether commits
+        end; they have connections of their own only while all others are busy.
     """
 
     _log = Logger()
@@ -91,14 +91,17 @@ class Database(Service):
         self._stopping = threading.Event()
         self._running: dict[Attempt[Any], Deferred[None]] = {}
         self._timers: dict[Attempt[Any], IDelayedCall] = {}
-        self._pool: ConnectionPool | None = None
-        self._prober: ConnectionPool | None = None
+        self._connections = ConnectionPool(self.parameters)
+        self._threads: ThreadPool | None = None
+        self._prober: ThreadPool | None = None
+        self._strangers = strangers_queue(pool_max)
+        self._commits: CommitWatch | None = None
         self._watch = Periodic(reactor, _TICK, self._look, "the probe of the database failed", now=False)
 
     @property
     def available(self) -> bool:
         """Whether the database answered when it was last asked, a few seconds ago at most."""
-        return self._pool is not None and self._availability.is_there
+        return self._threads is not None and self._availability.is_there
 
     def watch(self, watcher: Callable[[bool], None]) -> None:
         """Call ``watcher(available)`` in the reactor whenever :attr:`available` changes."""
@@ -148,43 +151,35 @@ class Database(Service):
         """Start the threads, and open the first connections in the background."""
         super().startService()
         self._stopping = threading.Event()
-        self._pool = self._start_pool(self._pool_min, self._pool_max)
-        self._prober = self._start_pool(1, 1)
+        self._connections = ConnectionPool(self.parameters)
+        self._threads = _start_threads(self._pool_min, self._pool_max)
+        self._prober = _start_threads(1, 2)
+        begin_trial = partial(self._begin_trial, self._prober)
+        self._commits = CommitWatch(self._reactor, self._availability, begin_trial, self._end_writes)
         for _ in range(self._pool_min):
-            self._probe(self._pool)
-        self._probe(self._prober)
+            self._probe(self._threads)
         self._watch.startService()
 
-    def _start_pool(self, least: int, most: int) -> ConnectionPool:
-        pool = ConnectionPool(
-            "psycopg2",
-            **self.parameters,
-            cursor_factory=psycopg2.extras.NamedTupleCursor,
-            cp_min=least,
-            cp_max=most,
-            cp_openfun=prepare,
-            cp_reactor=self._reactor,
-        )
-        pool.start()
-        return pool
-
-    async def _stop(self, *pools: ConnectionPool) -> None:
+    async def _stop(self, *crews: ThreadPool) -> None:
         all_done = DeferredList(list(self._running.values()))
         timer = self._reactor.callLater(self._grace, self._abandon_all)
         await all_done
         if timer.active():
             timer.cancel()
         # No thread is busy now, so that this does not block.
-        for pool in pools:
-            pool.close()
+        for crew in crews:
+            crew.stop()
+        self._connections.close()
 
     def stopService(self) -> Deferred[None]:
         """Let running interactions end, for a while, then close all connections."""
         super().stopService()
         self._watch.stopService()
-        pools = [pool for pool in (self._pool, self._prober) if pool is not None]
-        self._pool = self._prober = None
-        return Deferred.fromCoroutine(self._stop(*pools) if pools else self._nothing())
+        if self._commits is not None:
+            self._commits.stop()
+        crews = [crew for crew in (self._threads, self._prober) if crew is not None]
+        self._threads = self._prober = None
+        return Deferred.fromCoroutine(self._stop(*crews) if crews else self._nothing())
 
     async def _nothing(self) -> None:
         return None
@@ -195,29 +190,41 @@ class Database(Service):
             attempt.abandon()
 
     def _call(self, work: Callable[[Transaction], T], mode: Mode) -> Deferred[T]:
-        if self._pool is None or self._availability.is_away:
+        writes = mode is Mode.READ or self._availability.writes is Writes.DONE
+        if self._threads is None or self._availability.is_away or not writes:
             return fail(DatabaseUnavailable())
-        return self._submit(self._pool, work, self._limit, mode)
+        attempt = Attempt(self._connections, self._stopping, work, mode)
+        return self._submit(self._threads, attempt, self._limit, stranger_asking())
 
     def _submit(
-        self,
-        pool: ConnectionPool,
-        work: Callable[[Transaction], T],
-        limit: float,
-        mode: Mode,
+        self, threads: ThreadPool, attempt: Attempt[T], limit: float | None, stranger: Stranger | None = None
     ) -> Deferred[T]:
-        attempt = Attempt(pool, self._stopping, work, mode)
         answer: Deferred[T] = Deferred(lambda _: attempt.forget())
-        timer = self._reactor.callLater(limit, self._give_up, attempt, answer)
-        result: Deferred[T] = deferToThreadPool(self._reactor, pool.threadpool, attempt.perform)
-        self._timers[attempt] = timer
+        if limit is not None:
+            self._timers[attempt] = self._reactor.callLater(limit, self._give_up, attempt, answer)
+        if stranger is None:
+            result = self._perform(threads, attempt)
+        else:
+            result = Deferred.fromCoroutine(self._perform_in_turn(threads, attempt, stranger))
         self._running[attempt] = result.addBoth(self._done, attempt, answer)
         return answer
 
+    def _perform(self, threads: ThreadPool, attempt: Attempt[T]) -> Deferred[T]:
+        result: Deferred[T] = deferToThreadPool(self._reactor, threads, attempt.perform)
+        return result
+
+    async def _perform_in_turn(self, threads: ThreadPool, attempt: Attempt[T], stranger: Stranger) -> T:
+        """Perform what a stranger asks for, within the strangers' share of the connections."""
+        await self._strangers.acquire(stranger)
+        try:
+            return await self._perform(threads, attempt)
+        finally:
+            self._strangers.release(stranger)
+
     def _done(self, result: T | Failure, attempt: Attempt[T], answer: Deferred[T]) -> None:
         """Pass on the outcome of an attempt, unless it was given up."""
-        timer = self._timers.pop(attempt)
-        if timer.active():
+        timer = self._timers.pop(attempt, None)
+        if timer is not None and timer.active():
             timer.cancel()
         del self._running[attempt]
         self._learn(result)
@@ -239,32 +246,70 @@ class Database(Service):
         error = result.value if isinstance(result, Failure) else None
         if isinstance(error, Unreachable):
             self._availability.failed(str(error.__cause__).strip())
+        elif isinstance(error, WritesRefused):
+            self._availability.answered()
+            self._availability.note_writes(Writes.REFUSED)
         elif isinstance(error, ServerUnavailable):
             self._availability.doubt()
         else:
             self._availability.answered()
 
     async def _look(self) -> None:
-        quiet = self._availability.is_away or self._availability.silent_for(_SILENCE)
-        if self._prober is not None and quiet:
+        state = self._availability
+        if self._prober is None or self._commits is None:
+            return
+        self._commits.look(max((attempt.commit_seconds for attempt in self._running), default=0.0))
+        if state.writes is Writes.REFUSED:
+            # A new connection may lead to a server that takes changes.
+            self._connections.renew()
+        quiet = state.is_away or state.writes is not Writes.DONE or state.silent_for(_SILENCE)
+        if quiet:
             await self._probe(self._prober)
 
-    def _probe(self, pool: ConnectionPool) -> Deferred[None]:
+    def _probe(self, threads: ThreadPool) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._ask(threads)).addErrback(self._log_failure)
+
+    async def _ask(self, threads: ThreadPool) -> None:
+        """Find out whether the database answers, and whether it only reads."""
         begun = self._reactor.seconds()
-
-        def unanswered(failure: Failure) -> None:
-            failure.trap(ServerUnavailable)
-            if self._availability.since < begun and not failure.check(Unreachable):
-                self._availability.failed("it does not answer")
+        state = self._availability
+        try:
+            refuses = await self._only_reads(threads)
+            if refuses and state.writes is not Writes.REFUSED:
+                # Perhaps only the sessions of before do.
+                self._connections.renew()
+                refuses = await self._only_reads(threads)
+        except (Unreachable, Busy):
+            return
+        except ServerUnavailable:
+            if state.since < begun:
+                state.failed("it does not answer")
                 self._end_waiting()
+            return
+        if refuses:
+            state.note_writes(Writes.REFUSED)
+        elif state.writes is Writes.REFUSED:
+            state.note_writes(Writes.DONE)
 
-        probe = self._submit(pool, _select_one, _PROBE_LIMIT, Mode.READ)
-        return probe.addErrback(unanswered).addErrback(self._log_failure)
+    def _only_reads(self, threads: ThreadPool) -> Deferred[bool]:
+        attempt = Attempt(self._connections, self._stopping, _only_reads, Mode.READ, patient=False)
+        return self._submit(threads, attempt, _PROBE_LIMIT)
+
+    def _begin_trial(self, threads: ThreadPool) -> tuple[Attempt[None], Deferred[None]]:
+        attempt = Attempt(self._connections, self._stopping, write_something, Mode.STATEMENT, patient=False)
+        return attempt, self._submit(threads, attempt, None)
 
     def _end_waiting(self) -> None:
         """Let the time of all calls be over: a database that hangs would keep them to their limit."""
-        for timer in self._timers.values():
-            if timer.active():
+        self._end(lambda _: True)
+
+    def _end_writes(self) -> None:
+        """Let the time of those calls be over that would commit."""
+        self._end(lambda attempt: attempt.mode is not Mode.READ)
+
+    def _end(self, is_meant: Callable[[Attempt[Any]], bool]) -> None:
+        for attempt, timer in self._timers.items():
+            if timer.active() and is_meant(attempt):
                 timer.reset(0)
 
     def _log_failure(self, failure: Failure) -> None:
@@ -277,5 +322,13 @@ def _apply(
     return interaction(txn, *args, **kwargs)
 
 
-def _select_one(txn: Transaction) -> None:
-    txn.execute("SELECT 1")
+def _only_reads(txn: Transaction) -> bool:
+    """Tell whether the session refuses changes: on a standby, or because it is set to."""
+    txn.execute("SELECT current_setting('transaction_read_only') = 'on' AS only_reads")
+    return one(lambda row: bool(row.only_reads), txn)
+
+
+def _start_threads(least: int, most: int) -> ThreadPool:
+    threads = ThreadPool(least, most, name="database")
+    threads.start()
+    return threads

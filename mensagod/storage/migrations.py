@@ -54,6 +54,16 @@ class SchemaTooNew(SchemaError):
         self.known = known
 
 
+class WrongEncoding(SchemaError):
+    """The database does not keep all texts as they are."""
+
+    def __init__(self, encoding: str):
+        super().__init__(
+            f"The encoding of the database is {encoding}, but must be UTF8: make it anew with CREATE DATABASE"
+            " ... ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0"
+        )
+
+
 class StepChanged(SchemaError):
     """A file differs from the one that was applied to the database."""
 
@@ -137,11 +147,25 @@ def apply_all(connection: Connection, steps: Sequence[Step]) -> list[Step]:
 def pending(connection: Connection, steps: Sequence[Step]) -> list[Step]:
     """Give the steps that :func:`apply_all` would apply, without applying them."""
     with connection, connection.cursor() as cursor:
-        return _missing(Transaction(cursor), steps)
+        txn = Transaction(cursor)
+        refuse_encoding(txn)
+        return _missing(txn, steps)
+
+
+def refuse_encoding(txn: Transaction) -> None:
+    """Make sure that the database can keep every text.
+
+    :raises WrongEncoding: if it cannot, or does not know what it keeps.
+    """
+    txn.execute("SELECT current_setting('server_encoding') AS encoding")
+    encoding = one(lambda row: str(row.encoding), txn)
+    if encoding != "UTF8":
+        raise WrongEncoding(encoding)
 
 
 def apply_next(txn: Transaction, steps: Sequence[Step]) -> Step | None:
     """Apply the first missing step, as an interaction, and return it; ``None`` if none is missing."""
+    refuse_encoding(txn)
     # A lock of the transaction, because one of the session does not work through a pooler.
     txn.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
     missing = _missing(txn, steps)

@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg2.extensions
 from attrs import define
@@ -19,6 +19,14 @@ Row: TypeAlias = Any
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 T = TypeVar("T")
+
+SYNCHRONOUS: Final = "SET LOCAL synchronous_commit TO on; "
+"""Goes before the first statement of a transaction whose commit is to be on disk when it is done.
+
+In the same round trip as that statement, and for one transaction only, so that it works through a
+transaction-mode pooler. Several statements in one text are one transaction, also where each text is committed
+by itself (spec 06, *Database*).
+"""
 
 
 class WrongRowCount(Exception):
@@ -31,13 +39,18 @@ class WrongRowCount(Exception):
 
 @define
 class Transaction:
-    """A transaction. An interaction may use it until it returns, and in its own thread only."""
+    """A transaction. An interaction may use it until it returns, and in its own thread only.
+
+    :param preface: SQL that is sent together with the first statement, and ends with a semicolon.
+    """
 
     _cursor: psycopg2.extensions.cursor
+    _preface: str = ""
 
     def execute(self, sql: str, parameters: Parameters | None = None) -> None:
         """Run one statement, with ``%s`` or ``%(name)s`` as placeholders of the parameters, if any."""
-        self._cursor.execute(sql, parameters)
+        preface, self._preface = self._preface, ""
+        self._cursor.execute(preface + sql, parameters)
 
     def fetchone(self) -> Row | None:
         """Give the next row; ``None`` after the last."""

@@ -27,6 +27,7 @@ from mensagod.process.accounts import service_account
 from mensagod.storage import keycards, keys, preregistrations
 from mensagod.storage.rows import Row, Transaction, one
 from mensagod.values.identity import SERVER_WORKSPACE, Domain, UserID, WorkspaceID
+from tests.databases import administer
 from tests.installation.places import (
     ENVIRONMENT,
     choose,
@@ -251,6 +252,15 @@ class RefusalTests(FoundingTestCase):
         for name in ("tls.crt", "tls.key"):
             (self.directory / name).write_text("precious")
         self.refused(InstallationFault, "tls.crt", listen=(parse_listener("tls:1"),))
+
+    def test_encoding(self) -> None:
+        """A database that is not in UTF8 is refused, with the cure, and stays empty."""
+        for encoding in ("LATIN1", "SQL_ASCII"):
+            name = f"{self.parameters['dbname']}_{encoding.lower()}"
+            administer(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+            self.addCleanup(administer, f"DROP DATABASE {name} WITH (FORCE)")
+            url = url_of({**self.parameters, "dbname": name})
+            self.refused(InstallationFault, encoding, "ENCODING 'UTF8'", database_url=url)
 
     def test_data(self) -> None:
         """A database with data of a server is refused, and not touched."""

@@ -16,6 +16,7 @@ from mensagod.sessions.login import Stage
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session
 from mensagod.status import Status
+from mensagod.storage.strangers import Stranger, stranger_asking
 from mensagod.wire.frames import encode_message
 from mensagod.wire.messages import LongResponse, Request, Response
 from mensagod.wire.raw_data import ISink
@@ -60,6 +61,31 @@ class TwoSteps:
             self.ends.append(end)
             if self.gate is not None:
                 await self.gate
+
+
+class StrangerTests(ConversationTestCase):
+    def test_counted(self) -> None:
+        """What a command asks of the database counts as a stranger's until somebody is logged in."""
+        gate: Deferred[None] = Deferred()
+        seen: list[Stranger | None] = []
+
+        async def perform(asked: Everything, session: Session) -> Outcome:
+            seen.append(stranger_asking())
+            await gate
+            seen.append(stranger_asking())
+            return Response(Status.OK)
+
+        self.commands(Scripted("LOOK", perform))
+        stranger, member = self.connect(), self.member()
+        stranger.send(request("LOOK"))
+        member.send(request("LOOK"))
+        gate.callback(None)
+        expected = Stranger(stranger.session.source)
+        self.assertEqual(seen, [expected, None, expected, None])
+        self.assertIsNone(stranger_asking())
+        stranger.session.enter(make_member())
+        stranger.send(request("LOOK"))
+        self.assertEqual(seen[4:], [None, None])
 
 
 class StepTests(ConversationTestCase):

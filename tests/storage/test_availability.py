@@ -224,7 +224,7 @@ def _sleeps(txn: Transaction) -> bool:
     """Tell whether somebody is in :func:`_sleep`."""
     txn.execute(
         "SELECT count(*) AS count FROM pg_stat_activity"
-        " WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+        " WHERE query LIKE 'SET LOCAL%; SELECT pg_sleep%' AND state = 'active'"
     )
     return one(lambda row: bool(row.count), txn)
 

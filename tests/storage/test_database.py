@@ -5,7 +5,6 @@ from threading import Barrier, Event
 from typing import Any
 
 import psycopg2
-from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.threads import deferToThread
@@ -13,7 +12,7 @@ from twisted.internet.threads import deferToThread
 from mensagod.status import Status
 from mensagod.storage import attempts
 from mensagod.storage.attempts import Attempt, Mode, SwallowedError
-from mensagod.storage.connections import hang_up, prepare
+from mensagod.storage.connections import hang_up
 from mensagod.storage.database import (
     CommitUnknown,
     Contention,
@@ -21,6 +20,7 @@ from mensagod.storage.database import (
     DatabaseUnavailable,
     constraint_name,
 )
+from mensagod.storage.pool import ConnectionPool
 from mensagod.storage.rows import Transaction, one
 from tests.databases import DatabaseTestCase
 from tests.waiting import until
@@ -372,8 +372,8 @@ class LimitTests(NumbersTestCase):
             self.assertIs(type(attempt.abandon()), DatabaseUnavailable)
 
     def pool(self) -> ConnectionPool:
-        """Make a pool of one connection, whose attempts are performed by hand."""
-        pool = ConnectionPool("psycopg2", **self.parameters, cp_openfun=prepare, cp_reactor=reactor)
+        """Make a pool, for attempts that are performed by hand."""
+        pool = ConnectionPool(self.parameters)
         self.addCleanup(pool.close)
         return pool
 

@@ -14,12 +14,13 @@ from mensagod.storage.migrations import (
     SchemaTooNew,
     Step,
     StepChanged,
+    WrongEncoding,
     apply_all,
     migrate,
     pending,
     read_steps,
 )
-from tests.databases import DatabaseTestCase
+from tests.databases import DatabaseTestCase, administer
 from tests.storage.waiting import until_someone_waits
 
 FIRST = "CREATE TABLE fruits (name text PRIMARY KEY); -- 100 %\n"
@@ -106,6 +107,19 @@ class MigrateTests(DatabaseTestCase):
         with self.connection, self.connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('half')")
             self.assertEqual(cursor.fetchone(), (None,))
+
+    def test_encoding(self) -> None:
+        """A database that cannot keep every text is refused, with the cure; so is one without an encoding."""
+        for encoding in ("LATIN1", "SQL_ASCII"):
+            name = f"{self.parameters['dbname']}_{encoding.lower()}"
+            administer(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+            self.addCleanup(administer, f"DROP DATABASE {name} WITH (FORCE)")
+            connection = connect({**self.parameters, "dbname": name})
+            for use in (apply_all, pending):
+                error = self.assertRaises(WrongEncoding, use, connection, read_steps(self.directory))
+                self.assertIn(encoding, str(error))
+                self.assertIn("ENCODING 'UTF8'", str(error))
+            connection.close()
 
     def test_too_new(self) -> None:
         """A schema newer than the program is refused, with both versions."""
