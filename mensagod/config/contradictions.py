@@ -64,15 +64,19 @@ def _listeners(config: Config) -> Iterator[Contradiction]:
     network = config.network
     if len(set(network.listen)) < len(network.listen):
         yield Contradiction(("network.listen",), "has an endpoint twice")
+    keys = ("network.proxy_protocol", "network.listen", "network.listen_ip", "network.port")
     for listener in network.proxy_protocol:
         if listener not in network.endpoints:
-            keys = ("network.proxy_protocol", "network.listen", "network.listen_ip", "network.port")
-            yield Contradiction(keys, f"has {listener}, which is not one of network.listen")
+            listed = ", ".join(map(str, network.endpoints))
+            yield Contradiction(keys, f"has {listener}, which is not one of network.listen: take {listed}")
+        elif listener.kind == "ssl":
+            # Twisted begins TLS there before anybody sees a byte.
+            sentence = f"has {listener}, where TLS begins before the PROXY header: make it a tls: endpoint"
+            yield Contradiction(keys, sentence)
 
 
 NOT_YET = (
     "global.archive_approval",
-    "network.proxy_protocol",
     "metrics.listen",
     "cluster.listen_url",
 )
