@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Address, IPv6Address
 
-from hypothesis import given
+from hypothesis import given, settings
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.wire.proxy_header import (
@@ -117,6 +117,7 @@ class HeaderTests(SynchronousTestCase):
 class HeaderPropertyTests(SynchronousTestCase):
     """What holds for every header."""
 
+    @settings(deadline=None)
     @given(hosts, ports, tlvs)
     def test_round_trip(self, host: IPv4Address | IPv6Address, port: int, more: bytes) -> None:
         """A header says what the balancer put into it, and nothing is said before it is whole."""
@@ -124,11 +125,13 @@ class HeaderPropertyTests(SynchronousTestCase):
         meant = getattr(host, "ipv4_mapped", None) or host
         self.assertEqual(read_by_byte(data), ProxyHeader(len(data), Source(meant, port)))
 
+    @settings(deadline=None)
     @given(beginnings)
     def test_by_byte(self, data: bytes) -> None:
         """One byte after the other says the same as all at once: a value, or our error."""
         self.assertEqual(read_by_byte(data), read_at_once(data))
 
+    @settings(deadline=None)
     @given(beginnings)
     def test_bounded(self, data: bytes) -> None:
         """What is not told yet is shorter than the longest header."""
