@@ -63,7 +63,7 @@ QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client tests.
 	tests.sessions tests.sharing \
 	$(addprefix tests.delivery.test_,away cleanup envelopes fake_queue labels reference retries tags working) \
 	$(addprefix tests.commands.test_,audience fields reference registry sessions steps) \
-	$(addprefix tests.server.test_,admission protocol service transfers) \
+	$(addprefix tests.server.test_,admission protocol proxy_header service transfers) \
 	tests.organization.test_keyring $(addprefix tests.process.test_,logs signals) \
 	$(addprefix tests.test_,docs layers secrets vectors)
 

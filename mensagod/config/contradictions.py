@@ -71,15 +71,21 @@ def _listeners(config: Config) -> Iterator[Contradiction]:
     network = config.network
     if len(set(network.listen)) < len(network.listen):
         yield Contradiction(("network.listen",), "contains an endpoint twice")
+    keys = ("network.proxy_protocol", "network.listen", "network.listen_ip", "network.port")
     for listener in network.proxy_protocol:
         if listener not in network.endpoints:
-            keys = ("network.proxy_protocol", "network.listen", "network.listen_ip", "network.port")
-            yield Contradiction(keys, f"contains {listener}, which is not in network.listen")
+            listed = ", ".join(map(str, network.endpoints))
+            yield Contradiction(keys, f"contains {listener}, which is not in network.listen: take {listed}")
+        elif listener.kind == "ssl":
+            # Twisted begins TLS there before the header could be read.
+            sentence = (
+                f"contains {listener}, where TLS begins before the PROXY header: use tls:"
+            )
+            yield Contradiction(keys, sentence)
 
 
 NOT_YET = (
     "global.archive_approval",
-    "network.proxy_protocol",
     "metrics.listen",
 )
 """Keys that are checked but have no effect yet; an operator who sets one gets a warning."""

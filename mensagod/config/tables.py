@@ -179,7 +179,7 @@ class NetworkTable:
     proxy_protocol: tuple[Listener, ...] = key(
         Many(Endpoint()),
         (),
-        "The endpoints of listen on which every connection begins with a PROXY protocol v2 header.",
+        "Endpoints of listen for a balancer alone: each connection begins with a PROXY v2 header.",
         example=(parse_listener("tls:2001:interface=192.0.2.1"),),
         reload=False,
     )

@@ -9,6 +9,9 @@ from mensagod.config import Config
 RESERVE: Final = 200
 """File descriptors reserved for files, listeners, resolvers and deliveries."""
 
+MAX_WAITING: Final = 500
+"""How many connections may wait for their PROXY header; they are no clients yet, and hold descriptors."""
+
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
@@ -29,7 +32,8 @@ def usable_clients(config: Config) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
-    possible = max(1, soft - RESERVE - config.database.pool_max)
+    waiting = MAX_WAITING if config.network.proxy_protocol else 0
+    possible = max(1, soft - RESERVE - waiting - config.database.pool_max)
     return min(wanted, possible) if wanted else possible
 
 

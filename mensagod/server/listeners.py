@@ -1,6 +1,6 @@
 """Where clients connect: sockets that are bound early and accept when the server is ready (spec 01)."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT, socket
 from typing import Any, Protocol, cast
 
@@ -10,13 +10,14 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from mensagod.config.listeners import Listener
+from mensagod.server.proxy_header import ProxyHeaderFactory, Waiting
 from mensagod.server.tls import Certificates
 
 MAX_UNSENT = 128 * 1024
@@ -60,12 +61,16 @@ class Listeners(Service):
 
     They are bound while the process may still bind any port, and clients that come before the server is
     ready wait in the backlog.
+
+    :ivar proxied: those of the listeners that are behind a balancer.
     """
 
-    reactor: object
+    reactor: IReactorTime
     listeners: Sequence[Listener]
     factory: Factory[Any]
     certificates: Certificates | None
+    proxied: Container[Listener] = ()
+    _waiting: Waiting = field(factory=Waiting, init=False)
     _ports: list[IListeningPort] = field(factory=list, init=False)
     _addresses: list[str] = field(factory=list, init=False)
     _refusal: Failure | None = field(default=None, init=False)
@@ -96,7 +101,10 @@ class Listeners(Service):
         """Let clients in from now on."""
         for port, address, listener in zip(self._ports, self._addresses, self.listeners, strict=True):
             cast("_Port", port).startReading()
-            self._log.info("listening on {address}", address=address)
+            if listener in self.proxied:
+                self._log.info("listening on {address}, which expects PROXY v2 headers", address=address)
+            else:
+                self._log.info("listening on {address}", address=address)
             if not listener.is_tls and not listener.is_local:
                 self._log.warn("{address} is open to the network without TLS", address=address)
 
@@ -109,6 +117,8 @@ class Listeners(Service):
         factory: Factory[Any] = self.factory
         if listener.kind == "tls" and self.certificates is not None:
             factory = cast("Factory[Any]", _TLSFactory(self.certificates, False, self.factory))
+        if listener in self.proxied:
+            factory = ProxyHeaderFactory(self.reactor, listener.text, factory, self._waiting)
         text = listener.inner
         if "backlog" not in listener.options and listener.kind != "systemd":
             text += f":backlog={BACKLOG}"

@@ -97,7 +97,10 @@ def assemble(
     assembly = Assembly(reactor, config, account, reader)
     commands = CommandRegistry.installed(config.plugins.disabled)
     factory = MensagoFactory(reactor, assembly.server, commands)
-    listeners = Listeners(reactor, config.network.endpoints, factory, _certificates(config, reader))
+    network = config.network
+    listeners = Listeners(
+        reactor, network.endpoints, factory, _certificates(config, reader), network.proxy_protocol
+    )
     service = MensagoService(
         reactor=reactor,
         assembly=assembly,

@@ -153,6 +153,28 @@ class ContradictionTests(ConfigCase):
         text = 'global.domain = "a"\n[network]\nport = 7\nproxy_protocol = ["tcp:7:interface=127.0.0.1"]'
         self.assertEqual(self.load(text).network.proxy_protocol, self.load(text).network.endpoints)
 
+    def test_proxy_protocol_elsewhere(self) -> None:
+        """An endpoint that is not listened on, or where TLS would come first, is told what to do about it."""
+        for listen, proxied, said in (
+            ("tls:7", "tcp:7", "has tcp:7, which is not one of network.listen: take tls:7"),
+            (
+                "ssl:7",
+                "ssl:7",
+                "has ssl:7, where TLS begins before the PROXY header: make it a tls: endpoint",
+            ),
+        ):
+            (fault,) = self.faults(
+                f'global.domain = "a"\n[network]\nlisten = ["{listen}"]\nproxy_protocol = ["{proxied}"]'
+            )
+            self.assertEqual((fault.code, fault.key), (FaultCode.CONTRADICTION, "network.proxy_protocol"))
+            self.assertEqual((fault.line, fault.allowed), (4, said))
+            self.assertIn(proxied, fault.value)
+
+    def test_proxy_protocol_has_effect(self) -> None:
+        """A listener behind a balancer is nothing to warn of."""
+        text = 'global.domain = "a"\n[network]\nlisten = ["tls:7"]\nproxy_protocol = ["tls:7"]'
+        self.assertEqual(self.load(text).warnings, ())
+
     def test_consequences_of_a_fault_are_not_faults(self) -> None:
         """A value that is refused already contradicts nothing."""
         (fault,) = self.faults('global.domain = "a"\n[database]\npool_max = -1\npool_min = 500')

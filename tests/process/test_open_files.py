@@ -7,17 +7,19 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.config import Config
-from mensagod.config.tables import DatabaseTable, GlobalTable, PerformanceTable
-from mensagod.process.open_files import RESERVE, are_exhausted, raise_limit, usable_clients
+from mensagod.config.listeners import Listener, parse_listener
+from mensagod.config.tables import DatabaseTable, GlobalTable, NetworkTable, PerformanceTable
+from mensagod.process.open_files import MAX_WAITING, RESERVE, are_exhausted, raise_limit, usable_clients
 from mensagod.values.identity import Domain
 
 
-def configured(clients: int) -> Config:
+def configured(clients: int, *proxied: Listener) -> Config:
     """Make a configuration for so many clients."""
     return Config(
         path=Path("serverconfig.toml"),
         global_=GlobalTable(domain=Domain("example.com")),
         database=DatabaseTable(pool_max=10),
+        network=NetworkTable(proxy_protocol=proxied),
         performance=PerformanceTable(max_clients=clients),
     )
 
@@ -41,6 +43,11 @@ class LimitTests(SynchronousTestCase):
         room = 1000 - RESERVE - 10
         for wanted, usable in ((5, 5), (room, room), (room + 1, room), (10_000, room), (0, room)):
             self.assertEqual(usable_clients(configured(wanted)), usable)
+
+    def test_balancer(self) -> None:
+        """Connections that wait for their PROXY header have descriptors of their own."""
+        proxied = parse_listener("tls:2001")
+        self.assertEqual(usable_clients(configured(0, proxied)), 1000 - RESERVE - 10 - MAX_WAITING)
 
     def test_narrow(self) -> None:
         """One is let in in any case."""

@@ -11,6 +11,8 @@ from mensagod.wire.messages import Response
 SECONDS = 90
 """How long a call on a socket may take before the test fails."""
 
+_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
 
 class Plug:
     """A blocking client.
@@ -18,6 +20,7 @@ class Plug:
     :param context: for a TLS client.
     :param source: the address to come from.
     :param buffer: how much the kernel keeps of what was not read, in bytes.
+    :param first: what to send before all else, TLS included.
     """
 
     def __init__(
@@ -26,6 +29,7 @@ class Plug:
         context: ssl.SSLContext | None = None,
         source: str = "127.0.0.1",
         buffer: int | None = None,
+        first: bytes = b"",
     ):
         self.socket = socket.socket()
         self.socket.settimeout(SECONDS)
@@ -33,6 +37,7 @@ class Plug:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.socket.bind((source, 0))
         self.socket.connect(("127.0.0.1", port))
+        self.socket.sendall(first)
         if context is not None:
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self._decoder = FrameDecoder(30_000_000)
@@ -71,11 +76,11 @@ class Plug:
     def _send_now(self, data: bytes) -> int:
         try:
             return self.socket.send(data[:16384]) if data else 0
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except _NOT_NOW:
             return 0
 
     def _read_now(self) -> None:
-        with suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        with suppress(*_NOT_NOW):
             while data := self.socket.recv(65536):
                 self._decoder.receive(data)
             raise EOFError
