@@ -12,6 +12,7 @@ from mensagod.operations.parts import Parts
 from mensagod.storage import queue
 from mensagod.storage.interfaces import IMailboxStore
 from mensagod.storage.queue import LeaseLost, Submission
+from mensagod.storage.submissions import find_recent
 from mensagod.values.identity import DeviceID, Domain, WAddress
 from mensagod.values.paths import FileName, ServerPath
 
@@ -39,9 +40,12 @@ class Sender:
 async def submit(parts: Parts, sender: Sender, text: str, domain: Domain) -> FileName:
     """Take a message in; once this returns it is on the disk and in the queue.
 
+    A message that the workspace has handed in for this domain within a day is not taken in again: a client
+    that got no answer repeats without harm.
+
     :param text: the envelope.
     :param domain: the recipient's.
-    :returns: the name of its file below ``out``.
+    :returns: the name of its file below ``out``, that of the first time if it comes again.
     :raises mensagod.delivery.acceptance.BadSubmission: if it is no envelope of this sender for this domain.
     :raises LimitReached: if it is too large, or one too many of the device within a minute.
     :raises mensagod.errors.QuotaExceeded: if the workspace has no room.
@@ -69,11 +73,14 @@ async def _enqueue(parts: Parts, sender: Sender, letter: Letter, domain: Domain)
         sender_domain=sender.address.domain,
         domain=domain,
         name=FileName.make(int(time()), len(letter.content)),
+        digest=letter.digest,
         due=letter.due,
     )
     rate = parts.config.security.max_recipients_per_minute
     if not await parts.database.write(queue.reserve, message, rate):
-        await parts.database.run(queue.reserve_within_quota, message, rate)
+        known = await parts.database.run(queue.reserve_within_quota, message, rate)
+        if known != message.name:
+            return known
     path = ServerPath.outgoing(message.sender).child(message.name)
     least = parts.config.performance.min_free_percent
     try:
@@ -87,11 +94,16 @@ async def _enqueue(parts: Parts, sender: Sender, letter: Letter, domain: Domain)
         )
         raise ServerUnavailable("The message could not be stored") from error
     try:
-        await parts.database.write(queue.accept, message.id, message.lease)
+        await parts.database.write(queue.accept, message)
     except LeaseLost as error:
         # Whoever took the message for abandoned may have looked for its file too early.
         await parts.files.run(parts.store.remove, path)
-        raise ServerUnavailable("The message took too long to be stored") from error
+        first = await parts.database.read(find_recent, message.sender, domain, message.digest)
+        if first is None:
+            raise ServerUnavailable("The message took too long to be stored") from error
+        # The client has handed it in twice at once.
+        await parts.database.write(queue.withdraw, message.id, message.lease)
+        return first
     return message.name
 
 

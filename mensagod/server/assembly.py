@@ -27,7 +27,7 @@ from mensagod.sessions.parts import Server
 from mensagod.sessions.recovery import Recovery
 from mensagod.sharing.follower import Follower, StoredEventLog
 from mensagod.sharing.heartbeat import Heartbeat
-from mensagod.storage import events, failures
+from mensagod.storage import events, failures, submissions
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import installed_steps
 from mensagod.storage.store import MailboxStore
@@ -143,3 +143,4 @@ class Assembly:
         """Remove the rows that matter no more."""
         await self.database.run(failures.forget_expired)
         await self.database.run(events.forget_old)
+        await self.database.run(submissions.forget_old)

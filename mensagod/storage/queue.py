@@ -12,7 +12,7 @@ from attrs import frozen
 
 from mensagod.errors import QuotaExceeded
 from mensagod.status import Status
-from mensagod.storage import devices, mailboxes
+from mensagod.storage import devices, mailboxes, submissions
 from mensagod.storage.files import Arrival
 from mensagod.storage.rows import Row, Transaction, changed, many
 from mensagod.values.domains import ALL_DOMAINS, DomainSet
@@ -97,6 +97,7 @@ class Queued:
 class Submission:
     """What a client hands in.
 
+    :ivar digest: BLAKE2b of the envelope as it was handed in, 32 bytes.
     :ivar due: not to be delivered before this time.
     """
 
@@ -107,6 +108,7 @@ class Submission:
     sender_domain: Domain
     domain: Domain
     name: FileName
+    digest: bytes
     due: datetime | None = None
 
     @property
@@ -123,6 +125,7 @@ class Submission:
             "due": self.due,
             "lease": self.lease,
             "seconds": WRITING_SECONDS,
+            "digest": self.digest,
         }
 
 
@@ -140,13 +143,15 @@ _INSERT = (
     " coalesce(%(due)s, now()), %(lease)s, now() + %(seconds)s * interval '1 second'"
 )
 _HAS_NO_QUOTA = "NOT EXISTS (SELECT FROM mailboxes WHERE workspace = %(sender)s AND quota > 0)"
-_RESERVE = _HASTE + _INSERT + " WHERE " + _HAS_NO_QUOTA
+_RESERVE = _HASTE + _INSERT + " WHERE " + _HAS_NO_QUOTA + " AND " + submissions.IS_NEW
 _RESERVE_AND_COUNT = (
     _HASTE
     + "WITH counted AS ("
     + devices.COUNT_SEND
     + " AND "
     + _HAS_NO_QUOTA
+    + " AND "
+    + submissions.IS_NEW
     + " RETURNING 1) "
     + _INSERT
     + " FROM counted"
@@ -157,8 +162,8 @@ def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
     """Make the row of a message whose file is about to be written; nothing is promised yet.
 
     This is one statement, so that it takes one round trip. It makes no row if the workspace has a quota,
-    which one statement cannot check, or if the device has handed in as many messages as it may. In both cases
-    call :func:`reserve_within_quota`, which tells them apart.
+    which one statement cannot check, if the device has handed in as many messages as it may, or if the
+    message was handed in before. In these cases call :func:`reserve_within_quota`, which tells them apart.
 
     :param rate: messages that the device may hand in within 60 seconds; 0 is no limit.
     :returns: whether the row is made.
@@ -170,12 +175,16 @@ def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
     return changed(txn)
 
 
-def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> None:
+def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> FileName:
     """Like :func:`reserve`, for any workspace.
 
+    :returns: the file name of the message; another one if it was handed in before, and no row is made then.
     :raises LimitReached: if the device has handed in as many as it may.
     :raises QuotaExceeded: if the workspace has no room.
     """
+    known = submissions.find_recent(txn, message.sender, message.domain, message.digest)
+    if known is not None:
+        return known
     txn.execute(_HASTE)
     # Lock the mailbox before the device, as a login does, else the two could deadlock.
     mailbox = mailboxes.lock(txn, message.sender)
@@ -185,18 +194,30 @@ def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> No
         if mailbox.used + claimed + message.name.size > mailbox.quota:
             raise QuotaExceeded
     txn.execute(_INSERT, message.columns)
+    return message.name
 
 
-def accept(txn: Transaction, message: UUID, lease: UUID) -> None:
+# Two statements in one round trip, and one transaction. Of two messages with the same bytes the first one
+# stands in submissions, and only that one is accepted.
+_ACCEPT = (
+    "INSERT INTO submissions AS known (workspace, domain, digest, name)"
+    " SELECT sender, domain, %(digest)s, name FROM queue"
+    " WHERE id = %(id)s AND lease = %(lease)s AND state = 'pending'"
+    " ON CONFLICT (workspace, domain, digest) DO UPDATE SET name = excluded.name, at = excluded.at"
+    " WHERE known.at NOT BETWEEN now() - interval '1 day' AND now() + interval '1 hour'; "
+    "UPDATE queue SET state = 'queued', accepted = greatest(now(), due), lease = NULL, lease_until = NULL"
+    " WHERE id = %(id)s AND lease = %(lease)s AND state = 'pending' AND EXISTS ("
+    "SELECT FROM submissions WHERE submissions.workspace = queue.sender"
+    " AND submissions.domain = queue.domain AND digest = %(digest)s AND submissions.name = queue.name)"
+)
+
+
+def accept(txn: Transaction, message: Submission) -> None:
     """Promise delivery of a message whose file is written and synced.
 
-    :raises LeaseLost: if the message was taken for abandoned.
+    :raises LeaseLost: if the message was taken for abandoned, or the same bytes were accepted meanwhile.
     """
-    txn.execute(
-        "UPDATE queue SET state = 'queued', accepted = greatest(now(), due), lease = NULL, lease_until = NULL"
-        " WHERE id = %s AND lease = %s AND state = 'pending'",
-        (message, lease),
-    )
+    txn.execute(_ACCEPT, message.columns)
     _require_lease(txn)
 
 

@@ -208,9 +208,9 @@ class LimitTests(SendTestCase):
         await self.change(change, size + 99, alice)
         await self.assert_refused(text, Status.QUOTA_INSUFFICIENT)
         await self.change("UPDATE mailboxes SET quota = quota + 1 WHERE workspace = %s", alice)
-        answer = await self.hand_in(text)
+        answer = await self.hand_in(self.abroad())
         self.assertEqual(answer.status, Status.OK)
-        answer = await self.hand_in(text)
+        answer = await self.hand_in(self.abroad())
         self.assertEqual(answer.status, Status.QUOTA_INSUFFICIENT)
         self.assertEqual(answer.info, "Workspace quota exceeded")
         await self.assert_stored(1)
@@ -218,23 +218,21 @@ class LimitTests(SendTestCase):
         await self.change(
             "UPDATE queue SET sender = %s, target = %s, target_name = name", self.bob.workspace.uuid, alice
         )
-        self.assertEqual((await self.hand_in(text)).status, Status.QUOTA_INSUFFICIENT)
+        self.assertEqual((await self.hand_in(self.abroad())).status, Status.QUOTA_INSUFFICIENT)
         await self.change("UPDATE queue SET target = NULL, target_name = NULL")
-        self.assertEqual((await self.hand_in(text)).status, Status.OK)
+        self.assertEqual((await self.hand_in(self.abroad())).status, Status.OK)
 
     async def test_quota_of_messages_at_once(self) -> None:
         """However many come at once, no more are taken than there is room for."""
         text = self.abroad()
         await self.change("UPDATE mailboxes SET quota = %s", 3 * len(text.encode()))
-        asked = [
-            self.client_.request("SEND", {"Message": text, "Domain": ELSEWHERE}).addErrback(lambda _: None)
-            for _ in range(4)
-        ]
+
+        def message() -> dict[str, object]:
+            return {"Message": self.abroad(), "Domain": ELSEWHERE}
+
+        asked = [self.client_.request("SEND", message()).addErrback(lambda _: None) for _ in range(4)]
         others = [await self.enter(self.alice) for _ in range(3)]
-        asked += [
-            client.request("SEND", {"Message": text, "Domain": ELSEWHERE}).addErrback(lambda _: None)
-            for client in others
-        ]
+        asked += [client.request("SEND", message()).addErrback(lambda _: None) for client in others]
         accepted = [answer for answer in [await one for one in asked] if answer is not None]
         self.assertEqual(len(accepted), 3)
         await self.assert_stored(3)
@@ -244,10 +242,11 @@ class LimitTests(SendTestCase):
         config = self.service.server.config
         security = evolve(config.security, max_recipients_per_minute=25)
         self.service.server.config = evolve(config, security=security)
-        text = self.abroad()
         clients = [self.client_, await self.enter(self.alice), await self.enter(self.alice)]
         asked = [
-            Deferred.fromCoroutine(self.hand_in(text, client=client)) for client in clients for _ in range(10)
+            Deferred.fromCoroutine(self.hand_in(self.abroad(), client=client))
+            for client in clients
+            for _ in range(10)
         ]
         statuses = [(await one).status for one in asked]
         self.assertEqual(statuses.count(Status.OK), 25)
@@ -258,7 +257,7 @@ class LimitTests(SendTestCase):
             "UPDATE devices SET recent_sends[7] = recent_sends[7] - interval '61 seconds' WHERE id = %s",
             self.alice.device.uuid,
         )
-        statuses = [(await self.hand_in(text)).status for _ in range(2)]
+        statuses = [(await self.hand_in(self.abroad())).status for _ in range(2)]
         self.assertEqual(statuses, [Status.OK, Status.LIMIT_REACHED])
         self.assertEqual(await self.value("SELECT max(cardinality(recent_sends)) FROM devices"), 25)
 
@@ -267,11 +266,10 @@ class LimitTests(SendTestCase):
         config = self.service.server.config
         security = evolve(config.security, max_recipients_per_minute=2)
         self.service.server.config = evolve(config, security=security)
-        text = self.abroad()
         await self.change(
             "UPDATE devices SET recent_sends = ARRAY[now() + interval '1 hour', now() + interval '2 hours']"
         )
-        statuses = [(await self.hand_in(text)).status for _ in range(3)]
+        statuses = [(await self.hand_in(self.abroad())).status for _ in range(3)]
         self.assertEqual(statuses, [Status.OK, Status.OK, Status.LIMIT_REACHED])
 
     async def test_little_disk(self) -> None:
