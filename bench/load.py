@@ -9,7 +9,9 @@ import json
 import select
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
+from random import randrange
 from time import perf_counter
 from typing import Any
 
@@ -17,8 +19,13 @@ from bench.installation import DOWNLOAD_SIZE
 from bench.processes import tell
 from bench.wire import OK, PIECE, WrongAnswer, download, exchange, frame, log_in, open_socket, receive
 
+NUMBER = "0" * 12
+"""Stands in an envelope for a number that makes it another one."""
 
-def rate(connections: Sequence[socket.socket], requests: Sequence[bytes], seconds: float) -> float:
+
+def rate(
+    connections: Sequence[socket.socket], requests: Sequence[Callable[[], bytes]], seconds: float
+) -> float:
     """Keep one request in flight on every connection; give the answers per second."""
     if len(connections) == 1:
         return _rate_of_one(connections[0], requests[0], seconds)
@@ -27,10 +34,10 @@ def rate(connections: Sequence[socket.socket], requests: Sequence[bytes], second
     for connection, request in zip(connections, requests, strict=True):
         by_number[connection.fileno()] = (connection, request)
         waiting.register(connection, select.EPOLLIN)
-        connection.sendall(request)
+        connection.sendall(request())
     begin = perf_counter()
     end = begin + seconds
-    count = 0
+    answers = 0
     in_flight = len(connections)
     while in_flight:
         go_on = perf_counter() < end
@@ -38,23 +45,23 @@ def rate(connections: Sequence[socket.socket], requests: Sequence[bytes], second
             connection, request = by_number[number]
             _check(connection.recv(65535))
             if go_on:
-                count += 1
-                connection.sendall(request)
+                answers += 1
+                connection.sendall(request())
             else:
                 in_flight -= 1
     waiting.close()
-    return count / (end - begin)
+    return answers / (end - begin)
 
 
-def _rate_of_one(connection: socket.socket, request: bytes, seconds: float) -> float:
+def _rate_of_one(connection: socket.socket, request: Callable[[], bytes], seconds: float) -> float:
     begin = perf_counter()
     end = begin + seconds
-    count = 0
+    answers = 0
     while perf_counter() < end:
-        if not exchange(connection, request).startswith(OK):
+        if not exchange(connection, request()).startswith(OK):
             raise WrongAnswer("another answer than 200")
-        count += 1
-    return count / (perf_counter() - begin)
+        answers += 1
+    return answers / (perf_counter() - begin)
 
 
 def _check(answer: bytes) -> None:
@@ -63,28 +70,43 @@ def _check(answer: bytes) -> None:
         raise WrongAnswer(repr(answer))
 
 
-def _requests(kind: str, people: Sequence[dict[str, Any]]) -> list[bytes]:
-    """Make the request of each connection."""
+def _requests(kind: str, people: Sequence[dict[str, Any]]) -> list[Callable[[], bytes]]:
+    """Make what gives the next request of each connection."""
     if kind == "idle-request":
-        return [frame("IDLE", {}) for _ in people]
+        return [_always(frame("IDLE", {}))] * len(people)
     if kind == "getwid":
-        return [frame("GETWID", {"User-ID": person["name"]}) for person in people]
-    return [frame("SEND", {"Message": person["message"], "Domain": "example.com"}) for person in people]
+        return [_always(frame("GETWID", {"User-ID": person["name"]})) for person in people]
+    return [_messages(person["message"]) for person in people]
+
+
+def _always(request: bytes) -> Callable[[], bytes]:
+    return lambda: request
+
+
+def _messages(envelope: str) -> Callable[[], bytes]:
+    """Give a request with another message each time: the same one is not sent twice."""
+    text = envelope.rstrip()
+    begin, end = text[: -len(NUMBER)], envelope[len(text) :]
+    whole = frame("SEND", {"Message": begin + NUMBER + end, "Domain": "example.com"})
+    before, after = whole.split(NUMBER.encode())
+    # Numbers of other processes and rounds are other numbers.
+    numbers = count(randrange(10 ** (len(NUMBER) - 1)))
+    return lambda: b"%b%0*d%b" % (before, len(NUMBER), next(numbers), after)
 
 
 def _fetch_rate(connection: socket.socket, kind: str, path: str, seconds: float) -> float:
     """Download the file repeatedly; give the bytes per second."""
     room = memoryview(bytearray(PIECE))
     begin = perf_counter()
-    count = 0
+    fetched = 0
     while perf_counter() < begin + seconds:
         if kind == "download":
             download(connection, path, DOWNLOAD_SIZE, room)
         else:
             connection.sendall(b"\n")
             receive(connection, DOWNLOAD_SIZE, room)
-        count += 1
-    return count * DOWNLOAD_SIZE / (perf_counter() - begin)
+        fetched += 1
+    return fetched * DOWNLOAD_SIZE / (perf_counter() - begin)
 
 
 def _source(kind: str, number: int) -> str:
@@ -92,9 +114,9 @@ def _source(kind: str, number: int) -> str:
     return f"127.0.0.{2 + number}" if kind == "getwid" else "127.0.0.1"
 
 
-def _main(kind: str, port: int, count: int, description: dict[str, Any]) -> None:
-    connections = [open_socket(port, kind == "idle-tls", _source(kind, number)) for number in range(count)]
-    people = description["people"][:count]
+def _main(kind: str, port: int, size: int, description: dict[str, Any]) -> None:
+    connections = [open_socket(port, kind == "idle-tls", _source(kind, number)) for number in range(size)]
+    people = description["people"][:size]
     if kind in {"send", "download"}:
         for connection, person in zip(connections, people, strict=True):
             log_in(connection, person, description["organization_key"])

@@ -78,9 +78,7 @@ def _listeners(config: Config) -> Iterator[Contradiction]:
             yield Contradiction(keys, f"contains {listener}, which is not in network.listen: take {listed}")
         elif listener.kind == "ssl":
             # Twisted begins TLS there before the header could be read.
-            sentence = (
-                f"contains {listener}, where TLS begins before the PROXY header: use tls:"
-            )
+            sentence = f"contains {listener}, where TLS begins before the PROXY header: use tls:"
             yield Contradiction(keys, sentence)
 
 

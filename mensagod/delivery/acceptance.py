@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from hashlib import blake2b
 
 from attrs import frozen
 
@@ -32,10 +33,12 @@ class Letter:
 
     :ivar content: the envelope; its tag has no ``sendTime`` any more.
     :ivar due: the ``sendTime`` that the tag had, if any: the message is not delivered before.
+    :ivar digest: BLAKE2b of the envelope as it came, 32 bytes: it tells whether the message came before.
     """
 
     content: bytes
     due: datetime | None
+    digest: bytes
 
 
 def read_letter(text: str, sender: WAddress, domain: Domain, keyring: Keyring) -> Letter:
@@ -45,6 +48,7 @@ def read_letter(text: str, sender: WAddress, domain: Domain, keyring: Keyring) -
     :raises BadSubmission: if the text is no envelope, or is not from ``sender`` to ``domain``.
     """
     content = text.encode()
+    digest = blake2b(content, digest_size=32).digest()
     try:
         head = read_head(content[:HEAD_LIMIT])
         part = open_sender(head.tag, keyring.open)
@@ -61,7 +65,7 @@ def read_letter(text: str, sender: WAddress, domain: Domain, keyring: Keyring) -
         raise BadSubmission("The message has no payload")
     if head.tag.send_time is not None:
         content = without_send_time(content[:HEAD_LIMIT]) + content[head.length :]
-    return Letter(content, head.tag.send_time)
+    return Letter(content, head.tag.send_time, digest)
 
 
 def check_type(tag: DeliveryTag) -> None:

@@ -14,6 +14,7 @@ from mensagod.storage import queue
 from mensagod.storage.interfaces import IMailboxStore
 from mensagod.storage.queue import LeaseLost, Submission
 from mensagod.storage.sends import TooManyMessages
+from mensagod.storage.submissions import find_recent
 from mensagod.values.identity import DeviceID, Domain, WAddress
 from mensagod.values.paths import FileName, ServerPath
 
@@ -41,9 +42,12 @@ class Sender:
 async def submit(parts: Parts, sender: Sender, text: str, domain: Domain) -> FileName:
     """Accept a message; when this returns, it is durably on the disk and in the queue.
 
+    A message that the workspace has submitted to this domain within a day is not accepted again, so a client
+    that got no answer can safely repeat it.
+
     :param text: the envelope.
     :param domain: the recipient's domain.
-    :returns: the name of its file below ``out``.
+    :returns: the name of its file below ``out``; the name of the first time if it was submitted before.
     :raises mensagod.delivery.acceptance.BadSubmission: if it is not an envelope of this sender to this
         domain.
     :raises LimitReached: if it is too large, or the device sent too many messages within a minute.
@@ -82,9 +86,12 @@ async def _enqueue(parts: Parts, sender: Sender, letter: Letter, domain: Domain)
         sender_domain=sender.address.domain,
         domain=domain,
         name=FileName.make(int(time()), len(letter.content)),
+        digest=letter.digest,
         due=letter.due,
     )
-    await _reserve(parts, message)
+    known = await _reserve(parts, message)
+    if known != message.name:
+        return known
     path = ServerPath.outgoing(message.sender).child(message.name)
     least = parts.config.performance.min_free_percent
     try:
@@ -98,28 +105,33 @@ async def _enqueue(parts: Parts, sender: Sender, letter: Letter, domain: Domain)
         )
         raise ServerUnavailable("The message could not be stored") from error
     try:
-        await parts.database.write(queue.accept, message.id, message.lease)
+        await parts.database.write(queue.accept, message)
     except LeaseLost as error:
         # The cleanup that took the message for abandoned may have run before its file was written.
         await parts.files.run(parts.store.remove, path)
-        raise ServerUnavailable("The message took too long to be stored") from error
+        first = await parts.database.read(find_recent, message.sender, domain, message.digest)
+        if first is None:
+            raise ServerUnavailable("The message took too long to be stored") from error
+        # The client has submitted it twice at the same time.
+        await parts.database.write(queue.withdraw, message.id, message.lease)
+        return first
     return message.name
 
 
-async def _reserve(parts: Parts, message: Submission) -> None:
-    """Make the row of a message.
+async def _reserve(parts: Parts, message: Submission) -> FileName:
+    """Add the pending row of a message, and give its file name; that of the first time if it is known.
 
-    :raises LimitReached: if its device has handed in as many as it may; that is known without the database
-        until it may hand in one more.
+    :raises LimitReached: if its device has reached its limit; the process remembers that until the device may
+        submit one more, and does not ask the database.
     """
     rate, sender = parts.config.security.max_recipients_per_minute, (message.sender, message.device)
     if rate and parts.limits.senders.find(sender):
         raise TooManyMessages(rate)
     if await parts.database.write(queue.reserve, message, rate):
-        return
+        return message.name
     begin = parts.limits.senders.now()
     try:
-        await parts.database.run(queue.reserve_within_quota, message, rate)
+        return await parts.database.run(queue.reserve_within_quota, message, rate)
     except TooManyMessages as error:
         parts.limits.senders.keep(sender, True, error.seconds, begin)
         raise

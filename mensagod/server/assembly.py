@@ -32,7 +32,7 @@ from mensagod.sharing.heartbeat import Heartbeat
 from mensagod.sharing.hints import IHints, PollHints
 from mensagod.sharing.listening import ListeningConnection
 from mensagod.sharing.pg_hints import PgHints
-from mensagod.storage import events, failures, lookups
+from mensagod.storage import events, failures, lookups, submissions
 from mensagod.storage.connections import Description
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import installed_steps
@@ -181,3 +181,4 @@ class Assembly:
         await self.database.run(failures.forget_expired)
         await self.database.run(lookups.forget_old)
         await self.database.run(events.forget_old)
+        await self.database.run(submissions.forget_old)

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from mensagod.errors import QuotaExceeded
 from mensagod.status import Status
-from mensagod.storage import mailboxes, sends
+from mensagod.storage import mailboxes, sends, submissions
 from mensagod.storage.files import Arrival
 from mensagod.storage.rows import Row, Transaction, changed, many
 from mensagod.values.domains import ALL_DOMAINS, DomainSet
@@ -97,6 +97,7 @@ class Queued:
 class Submission:
     """A message that a client submits.
 
+    :ivar digest: BLAKE2b of the envelope as it was submitted, 32 bytes.
     :ivar due: the earliest time of its delivery; ``None`` for now.
     """
 
@@ -107,6 +108,7 @@ class Submission:
     sender_domain: Domain
     domain: Domain
     name: FileName
+    digest: bytes
     due: datetime | None = None
 
     @property
@@ -123,6 +125,7 @@ class Submission:
             "due": self.due,
             "lease": self.lease,
             "seconds": WRITING_SECONDS,
+            "digest": self.digest,
         }
 
 
@@ -141,16 +144,18 @@ _INSERT = (
     " coalesce(%(due)s, now()), %(lease)s, now() + %(seconds)s * interval '1 second'"
 )
 _HAS_NO_QUOTA = "NOT EXISTS (SELECT FROM mailboxes WHERE workspace = %(sender)s AND quota > 0)"
-_RESERVE = _NO_SYNC + _INSERT + " WHERE " + _HAS_NO_QUOTA
-_RESERVE_AND_COUNT = _NO_SYNC + sends.COUNT_NEXT + "; " + _INSERT + sends.IS_COUNTED
+_IS_NEW = " AND " + submissions.IS_NEW
+_RESERVE = _NO_SYNC + _INSERT + " WHERE " + _HAS_NO_QUOTA + _IS_NEW
+_RESERVE_AND_COUNT = _NO_SYNC + sends.COUNT_NEXT + _IS_NEW + "; " + _INSERT + sends.IS_COUNTED
 
 
 def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
     """Add the pending row of a message, before its file is written; the message is not accepted yet.
 
     Its statements go together, so that they take one round trip. It adds no row if the workspace has a quota,
-    which they cannot check, if the device has reached its limit, or if it has never submitted a message. In
-    all these cases call :func:`reserve_within_quota`, which adds the row or raises the error.
+    which they cannot check, if the device has reached its limit, if it has never submitted a message, or if
+    the message was submitted before. In all these cases call :func:`reserve_within_quota`, which adds the
+    row, gives the file name of the first time, or raises the error.
 
     :param rate: messages that the device may submit within 60 seconds; 0 is no limit.
     :returns: whether the row was added.
@@ -162,12 +167,16 @@ def reserve(txn: Transaction, message: Submission, rate: int) -> bool:
     return changed(txn)
 
 
-def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> None:
+def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> FileName:
     """Like :func:`reserve`, for any workspace.
 
+    :returns: the file name of the message; another one if it was submitted before, and no row is added then.
     :raises mensagod.storage.sends.TooManyMessages: if the device has reached its limit.
     :raises QuotaExceeded: if the message does not fit into the workspace's quota.
     """
+    known = submissions.find_recent(txn, message.sender, message.domain, message.digest)
+    if known is not None:
+        return known
     txn.execute(_NO_SYNC)
     # Lock the mailbox before the device, in the same order as a login, to avoid deadlocks.
     mailbox = mailboxes.lock(txn, message.sender)
@@ -177,18 +186,31 @@ def reserve_within_quota(txn: Transaction, message: Submission, rate: int) -> No
         if mailbox.used + claimed + message.name.size > mailbox.quota:
             raise QuotaExceeded
     txn.execute(_INSERT, message.columns)
+    return message.name
 
 
-def accept(txn: Transaction, message: UUID, lease: UUID) -> None:
+# Two statements in one round trip, and one transaction. Of two messages with the same bytes the first one
+# stands in submissions, and only that one is accepted.
+_ACCEPT = (
+    "INSERT INTO submissions AS known (workspace, domain, digest, name)"
+    " SELECT sender, domain, %(digest)s, name FROM queue"
+    " WHERE id = %(id)s AND lease = %(lease)s AND state = 'pending'"
+    " ON CONFLICT (workspace, domain, digest) DO UPDATE SET name = excluded.name, at = excluded.at"
+    " WHERE known.at NOT BETWEEN now() - interval '1 day' AND now() + interval '1 hour'; "
+    "UPDATE queue SET state = 'queued', accepted = greatest(now(), due), lease = NULL, lease_until = NULL"
+    " WHERE id = %(id)s AND lease = %(lease)s AND state = 'pending' AND EXISTS ("
+    "SELECT FROM submissions WHERE submissions.workspace = queue.sender"
+    " AND submissions.domain = queue.domain AND digest = %(digest)s AND submissions.name = queue.name)"
+)
+
+
+def accept(txn: Transaction, message: Submission) -> None:
     """Accept a message for delivery, after its file was written and synced.
 
-    :raises LeaseLost: if it took so long that the message counted as abandoned.
+    :raises LeaseLost: if it took so long that the message counted as abandoned, or if the same bytes were
+        accepted meanwhile.
     """
-    txn.execute(
-        "UPDATE queue SET state = 'queued', accepted = greatest(now(), due), lease = NULL, lease_until = NULL"
-        " WHERE id = %s AND lease = %s AND state = 'pending'",
-        (message, lease),
-    )
+    txn.execute(_ACCEPT, message.columns)
     _require_lease(txn)
 
 

@@ -222,9 +222,9 @@ class LimitTests(SendTestCase):
         await self.change(change, size + 99, alice)
         await self.assert_refused(text, Status.QUOTA_INSUFFICIENT)
         await self.change("UPDATE mailboxes SET quota = quota + 1 WHERE workspace = %s", alice)
-        answer = await self.hand_in(text)
+        answer = await self.hand_in(self.abroad())
         self.assertEqual(answer.status, Status.OK)
-        answer = await self.hand_in(text)
+        answer = await self.hand_in(self.abroad())
         self.assertEqual(answer.status, Status.QUOTA_INSUFFICIENT)
         self.assertEqual(answer.info, "Workspace quota exceeded")
         await self.assert_stored(1)
@@ -232,23 +232,21 @@ class LimitTests(SendTestCase):
         await self.change(
             "UPDATE queue SET sender = %s, target = %s, target_name = name", self.bob.workspace.uuid, alice
         )
-        self.assertEqual((await self.hand_in(text)).status, Status.QUOTA_INSUFFICIENT)
+        self.assertEqual((await self.hand_in(self.abroad())).status, Status.QUOTA_INSUFFICIENT)
         await self.change("UPDATE queue SET target = NULL, target_name = NULL")
-        self.assertEqual((await self.hand_in(text)).status, Status.OK)
+        self.assertEqual((await self.hand_in(self.abroad())).status, Status.OK)
 
     async def test_quota_of_messages_at_once(self) -> None:
         """However many come at once, no more are taken than there is room for."""
         text = self.abroad()
         await self.change("UPDATE mailboxes SET quota = %s", 3 * len(text.encode()))
-        asked = [
-            self.client_.request("SEND", {"Message": text, "Domain": ELSEWHERE}).addErrback(lambda _: None)
-            for _ in range(4)
-        ]
+
+        def message() -> dict[str, object]:
+            return {"Message": self.abroad(), "Domain": ELSEWHERE}
+
+        asked = [self.client_.request("SEND", message()).addErrback(lambda _: None) for _ in range(4)]
         others = [await self.enter(self.alice) for _ in range(3)]
-        asked += [
-            client.request("SEND", {"Message": text, "Domain": ELSEWHERE}).addErrback(lambda _: None)
-            for client in others
-        ]
+        asked += [client.request("SEND", message()).addErrback(lambda _: None) for client in others]
         accepted = [answer for answer in [await one for one in asked] if answer is not None]
         self.assertEqual(len(accepted), 3)
         await self.assert_stored(3)
@@ -257,10 +255,11 @@ class LimitTests(SendTestCase):
         """25 messages of a device within any 60 seconds, whatever the sessions; then 414."""
         self.allow(25)
         clock = self.time_limits()
-        text = self.abroad()
         clients = [self.client_, await self.enter(self.alice), await self.enter(self.alice)]
         asked = [
-            Deferred.fromCoroutine(self.hand_in(text, client=client)) for client in clients for _ in range(10)
+            Deferred.fromCoroutine(self.hand_in(self.abroad(), client=client))
+            for client in clients
+            for _ in range(10)
         ]
         statuses = [(await one).status for one in asked]
         self.assertEqual(statuses.count(Status.OK), 25)
@@ -269,47 +268,44 @@ class LimitTests(SendTestCase):
         # One of them leaves the window, so that one more may come.
         clock.advance(61)
         await self.change("UPDATE device_sends SET times[1] = times[1] - interval '61 seconds'")
-        statuses = [(await self.hand_in(text)).status for _ in range(2)]
+        statuses = [(await self.hand_in(self.abroad())).status for _ in range(2)]
         self.assertEqual(statuses, [Status.OK, Status.LIMIT_REACHED])
         self.assertEqual(await self.value(HANDED_IN), 25)
 
     async def test_rate_when_the_clock_was_set_back(self) -> None:
         """Messages of a time that is yet to come keep nobody from sending for longer than a minute."""
         self.allow(2)
-        text = self.abroad()
-        await self.hand_in(text)
+        await self.hand_in(self.abroad())
         await self.change(
             "UPDATE device_sends SET slot = 2,"
             " times = ARRAY[now() + interval '1 hour', now() + interval '2 hours']"
         )
-        statuses = [(await self.hand_in(text)).status for _ in range(3)]
+        statuses = [(await self.hand_in(self.abroad())).status for _ in range(3)]
         self.assertEqual(statuses, [Status.OK, Status.OK, Status.LIMIT_REACHED])
 
     async def test_refused_from_memory(self) -> None:
         """Until one more message may come, the database is not asked; without a limit all goes on."""
         self.allow(2)
         clock = self.time_limits()
-        text = self.abroad()
-        statuses = [(await self.hand_in(text)).status for _ in range(3)]
+        statuses = [(await self.hand_in(self.abroad())).status for _ in range(3)]
         self.assertEqual(statuses, [Status.OK, Status.OK, Status.LIMIT_REACHED])
         await self.change("UPDATE device_sends SET times = '{-infinity}'")
-        self.assertEqual((await self.hand_in(text)).status, Status.LIMIT_REACHED)
+        self.assertEqual((await self.hand_in(self.abroad())).status, Status.LIMIT_REACHED)
         clock.advance(59)
-        self.assertEqual((await self.hand_in(text)).status, Status.LIMIT_REACHED)
+        self.assertEqual((await self.hand_in(self.abroad())).status, Status.LIMIT_REACHED)
         self.allow(0)
-        self.assertEqual((await self.hand_in(text)).status, Status.OK)
+        self.assertEqual((await self.hand_in(self.abroad())).status, Status.OK)
         self.allow(2)
         clock.advance(2)
-        self.assertEqual((await self.hand_in(text)).status, Status.OK)
+        self.assertEqual((await self.hand_in(self.abroad())).status, Status.OK)
 
     async def test_rate_within_a_quota(self) -> None:
         """A workspace with a quota is counted as well, and what it has no room for is not."""
         self.allow(2)
-        text = self.abroad()
         await self.change("UPDATE mailboxes SET quota = 1")
-        await self.assert_refused(text, Status.QUOTA_INSUFFICIENT)
+        await self.assert_refused(self.abroad(), Status.QUOTA_INSUFFICIENT)
         await self.change("UPDATE mailboxes SET quota = 1000000")
-        statuses = [(await self.hand_in(text)).status for _ in range(3)]
+        statuses = [(await self.hand_in(self.abroad())).status for _ in range(3)]
         self.assertEqual(statuses, [Status.OK, Status.OK, Status.LIMIT_REACHED])
 
     async def test_little_disk(self) -> None:

@@ -156,11 +156,11 @@ class ContradictionTests(ConfigCase):
     def test_proxy_protocol_elsewhere(self) -> None:
         """An endpoint that is not listened on, or where TLS would come first, is told what to do about it."""
         for listen, proxied, said in (
-            ("tls:7", "tcp:7", "has tcp:7, which is not one of network.listen: take tls:7"),
+            ("tls:7", "tcp:7", "contains tcp:7, which is not in network.listen: take tls:7"),
             (
                 "ssl:7",
                 "ssl:7",
-                "has ssl:7, where TLS begins before the PROXY header: make it a tls: endpoint",
+                "contains ssl:7, where TLS begins before the PROXY header: use tls:",
             ),
         ):
             (fault,) = self.faults(

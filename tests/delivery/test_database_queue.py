@@ -8,9 +8,9 @@ from zope.interface.verify import verifyObject
 from mensagod.delivery.database_queue import DatabaseQueue
 from mensagod.delivery.interfaces import IQueue
 from mensagod.storage import queue
-from mensagod.storage.queue import LEASE_SECONDS, LeaseLost, Queued
+from mensagod.storage.queue import LEASE_SECONDS, LeaseLost, Queued, Submission
 from mensagod.storage.rows import Transaction, maybe
-from mensagod.values.identity import Domain, WorkspaceID
+from mensagod.values.identity import SERVER_DEVICE, Domain, WorkspaceID
 from mensagod.values.paths import FileName
 from tests.databases import DatabaseTestCase
 from tests.delivery import queue_contract
@@ -77,10 +77,24 @@ class DatabaseQueueTests(queue_contract.QueueContract, DatabaseTestCase):
         aimed = evolve(late, target=await self.known_workspace(), target_name=FileName.make(1, 1))
         self.assertEqual(await self.database.run(queue.aim, [aimed]), set())
         with self.assertRaises(LeaseLost):
-            await self.database.run(queue.accept, late.id, late.lease)
+            await self.database.run(queue.accept, submission_of(late))
         await self.finish(late)
         current = await self.database.run(_targets)
         self.assertEqual(current, (None, None))
+
+
+def submission_of(message: Queued) -> Submission:
+    """Give the message as SEND had it."""
+    return Submission(
+        id=message.id,
+        lease=message.lease,
+        sender=message.sender,
+        device=SERVER_DEVICE,
+        sender_domain=message.sender_domain,
+        domain=message.domain,
+        name=message.name,
+        digest=bytes(32),
+    )
 
 
 def _look(txn: Transaction, message: UUID) -> queue_contract.Seen | None:

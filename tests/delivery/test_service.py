@@ -292,9 +292,9 @@ class ManyTests(MailTestCase):
         other = await self.serve(self.service.server.config)
         both = (self.service.assembly.delivery, other.assembly.delivery)
         clients = [self.client_, await self.enter(self.alice), await self.enter(self.alice)]
-        message = {"Message": self.letter(), "Domain": "example.com"}
         sent: list[Deferred[Any]] = []
         for number in range(45):
+            message = {"Message": self.letter(), "Domain": "example.com"}
             sent.append(clients[number % 3].request("SEND", message))
             both[number % 2].wake()
         for one in sent:
