@@ -67,9 +67,11 @@ class Plug:
             if not any(select.select([self.socket], [self.socket] if data else [], [], SECONDS)):
                 raise TimeoutError
             data = data[self._send_now(data) :]
-            self._read_now()
+            has_ended = self._read_now()
             while (message := self._decoder.next_message()) is not None:
                 found.append(Response.from_bytes(message))
+            if has_ended and len(found) < answers:
+                raise EOFError
         self.socket.settimeout(SECONDS)
         return found
 
@@ -79,11 +81,13 @@ class Plug:
         except _NOT_NOW:
             return 0
 
-    def _read_now(self) -> None:
+    def _read_now(self) -> bool:
+        """Read what has come; tell whether that was the end."""
         with suppress(*_NOT_NOW):
             while data := self.socket.recv(65536):
                 self._decoder.receive(data)
-            raise EOFError
+            return True
+        return False
 
     def answer(self) -> Response:
         """Read one answer."""

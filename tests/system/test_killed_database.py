@@ -3,6 +3,7 @@
 import os
 import signal
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet import reactor
@@ -39,6 +40,12 @@ class KilledDatabaseTests(MailTestCase):
     def make_database(self) -> dict[str, Any]:
         return self.own
 
+    def postmaster(self) -> int | None:
+        """Give the process of the database that runs or starts; ``None`` while there is none."""
+        with suppress(FileNotFoundError, IndexError):
+            return int((self.cluster / "data" / "postmaster.pid").read_text().split()[0])
+        return None
+
     async def hand_in(self, client: ClientConnection) -> None:
         """Hand in messages until told to stop, and note the answers."""
         while self.busy:
@@ -54,7 +61,11 @@ class KilledDatabaseTests(MailTestCase):
         senders = gatherResults([Deferred.fromCoroutine(self.hand_in(client)) for client in clients])
         for _ in range(2):
             await deferLater(reactor, 0.4)
-            os.kill(int((self.cluster / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+            killed = self.postmaster()
+            assert killed is not None
+            os.kill(killed, signal.SIGKILL)
+            # What it had started may go on answering for a moment.
+            await until(lambda: self.postmaster() not in {None, killed})
             before = self.answers[Status.OK]
             while self.answers[Status.OK] < before + 30:
                 await deferLater(reactor, 0.05)

@@ -16,7 +16,7 @@ class StrangersTests(CommandTestCase):
         client = await self.enter(alice)
         clients = [await self.client() for _ in range(14)]
         with self.connect() as beside, beside.cursor() as cursor:
-            cursor.execute("LOCK lookups")
+            cursor.execute("LOCK failures")
             lookups = [
                 stranger.request("GETWID", {"User-ID": "alice"}, Status.OK, Status.LIMIT_REACHED)
                 for stranger in clients
