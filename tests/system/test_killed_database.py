@@ -3,7 +3,6 @@
 import os
 import signal
 from collections import Counter
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet import reactor
@@ -42,9 +41,17 @@ class KilledDatabaseTests(MailTestCase):
 
     def postmaster(self) -> int | None:
         """Give the process of the database that runs or starts; ``None`` while there is none."""
-        with suppress(FileNotFoundError, IndexError):
+        try:
             return int((self.cluster / "data" / "postmaster.pid").read_text().split()[0])
-        return None
+        except (FileNotFoundError, IndexError):
+            return None
+
+    async def kill(self) -> None:
+        """Kill the database, and wait for the next one: what it had started may answer for a moment more."""
+        killed = self.postmaster()
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: self.postmaster() not in {None, killed})
 
     async def hand_in(self, client: ClientConnection) -> None:
         """Hand in messages until told to stop, and note the answers."""
@@ -61,11 +68,7 @@ class KilledDatabaseTests(MailTestCase):
         senders = gatherResults([Deferred.fromCoroutine(self.hand_in(client)) for client in clients])
         for _ in range(2):
             await deferLater(reactor, 0.4)
-            killed = self.postmaster()
-            assert killed is not None
-            os.kill(killed, signal.SIGKILL)
-            # What it had started may go on answering for a moment.
-            await until(lambda: self.postmaster() not in {None, killed})
+            await self.kill()
             before = self.answers[Status.OK]
             while self.answers[Status.OK] < before + 30:
                 await deferLater(reactor, 0.05)
