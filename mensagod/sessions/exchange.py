@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from mensagod.sessions.outcomes import Instruction, NextInstruction, NoAnswer, Outcome, ReceiveRaw, SendRaw
-from mensagod.storage.strangers import Stranger, step_of
+from mensagod.storage.strangers import Stranger, begin_step, end_step
 from mensagod.wire.fields import Fields
 from mensagod.wire.messages import Request, Response
 from mensagod.wire.raw_data import ISink, ISource
@@ -196,12 +196,12 @@ class Exchange:
         :param result: the result of the Deferred that it waited for.
         """
         before, self._conversation.running = self._conversation.running, self
+        step = begin_step(self._conversation.stranger)
         try:
-            with step_of(self._conversation.stranger):
-                if isinstance(result, Failure):
-                    waiting = result.throwExceptionIntoGenerator(self._coroutine)
-                else:
-                    waiting = self._coroutine.send(None)
+            if isinstance(result, Failure):
+                waiting = result.throwExceptionIntoGenerator(self._coroutine)
+            else:
+                waiting = self._coroutine.send(None)
         except StopIteration as end:
             self._end(end.value)
         except BaseException:
@@ -211,12 +211,14 @@ class Exchange:
                 waiting = fail(TypeError(f"a command can only wait for a Deferred, not for {waiting!r}"))
             waiting.addBoth(self._step)
         finally:
+            end_step(step)
             self._conversation.running = before
 
     def _end(self, instruction: Instruction | Failure) -> None:
         """Give the last instruction; a wait that the command began but did not await ends unheard."""
         self._is_over = True
-        self._stop_waiting()
+        if self._request is not None:
+            self._stop_waiting()
         self._transfer = None
         self._give(instruction)
 

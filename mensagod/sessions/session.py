@@ -70,6 +70,10 @@ class Session:
     malformed: int = field(default=0, init=False)
     exchange: Exchange | None = field(default=None, init=False)
     running: Exchange | None = field(default=None, init=False)
+    _as_stranger: strangers.Stranger = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._as_stranger = strangers.Stranger(self.source)
 
     @property
     def max_message(self) -> int:
@@ -89,7 +93,7 @@ class Session:
     @property
     def stranger(self) -> strangers.Stranger | None:
         """For whom the database works as long as nobody is logged in."""
-        return strangers.Stranger(self.source) if self.member is None else None
+        return None if isinstance(self.who, Member) else self._as_stranger
 
     @property
     def login(self) -> Login:

@@ -11,7 +11,7 @@ from mensagod.storage import commit_watch, database
 from mensagod.storage.availability import Writes
 from mensagod.storage.database import CommitUnknown, Database, DatabaseUnavailable
 from mensagod.storage.rows import Transaction, one
-from mensagod.storage.strangers import Stranger, step_of
+from mensagod.storage.strangers import Stranger, begin_step, end_step
 from mensagod.storage.transactions import transaction
 from tests.databases import administer
 from tests.observing import events_of
@@ -242,8 +242,9 @@ class StrangersTests(NotNowTestCase):
 
         calls = []
         for source in ("first", "second", "first", "third") * 5:
-            with step_of(Stranger(source)):
-                calls.append(self.database.read(block, source))
+            step = begin_step(Stranger(source))
+            calls.append(self.database.read(block, source))
+            end_step(step)
         await until(lambda: len(running) == 2)
         self.assertEqual(await gatherResults([self.database.read(total) for _ in range(10)]), [0] * 10)
         self.assertEqual(sorted(running), ["first", "second"])
@@ -260,9 +261,10 @@ class StrangersTests(NotNowTestCase):
         go_on = Event()
         self.addCleanup(go_on.set)
         begun: list[Transaction] = []
-        with step_of(Stranger("somewhere")):
-            blocked = service.read(lambda _: go_on.wait(60))
-            late = service.read(begun.append)
+        step = begin_step(Stranger("somewhere"))
+        blocked = service.read(lambda _: go_on.wait(60))
+        late = service.read(begun.append)
+        end_step(step)
         await self.assertFailure(blocked, DatabaseUnavailable)
         await self.assertFailure(late, DatabaseUnavailable)
         go_on.set()
