@@ -37,6 +37,10 @@ from mensagod.wire.raw_data import ISink, ISource
 F = TypeVar("F", bound=Fields)
 
 
+_NEW = Stranger()
+"""Every client that has just connected: values that never change are shared, as most connections are idle."""
+
+
 def _nothing_to_close() -> None:
     """Do nothing: there is no connection."""
 
@@ -63,17 +67,14 @@ class Session:
     host: str
     source: str
     id: str = field(factory=lambda: uuid4().hex[:12])
-    who: Who = field(factory=Stranger)
+    who: Who = _NEW
     close: Callable[[], None] = field(default=_nothing_to_close)
     gone: bool = field(default=False, init=False)
     ended: str | None = field(default=None, init=False)
     malformed: int = field(default=0, init=False)
     exchange: Exchange | None = field(default=None, init=False)
     running: Exchange | None = field(default=None, init=False)
-    _as_stranger: strangers.Stranger = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._as_stranger = strangers.Stranger(self.source)
+    _as_stranger: strangers.Stranger | None = field(default=None, init=False)
 
     @property
     def max_message(self) -> int:
@@ -93,7 +94,11 @@ class Session:
     @property
     def stranger(self) -> strangers.Stranger | None:
         """For whom the database works as long as nobody is logged in."""
-        return None if isinstance(self.who, Member) else self._as_stranger
+        if isinstance(self.who, Member):
+            return None
+        if self._as_stranger is None:
+            self._as_stranger = strangers.Stranger(self.source)
+        return self._as_stranger
 
     @property
     def login(self) -> Login:
@@ -132,7 +137,7 @@ class Session:
         self.give_up()
         if isinstance(self.who, Member):
             self.server.sessions.leave(self)
-        self.who = Stranger()
+        self.who = _NEW
 
     # Called by the running command.
 

@@ -3,7 +3,7 @@
 from typing import ClassVar, TypeAlias
 from uuid import UUID
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from mensagod.config import Config
 from mensagod.sessions.login import Login
@@ -20,6 +20,9 @@ LOOK_SECONDS: int = 30
 """After how many seconds a member looks for changes that no hint told of (spec 06, *Running many*)."""
 
 
+_FRESH = Login()
+
+
 @frozen
 class Stranger:
     """A client that is not logged in.
@@ -27,7 +30,7 @@ class Stranger:
     :ivar login: its login in progress.
     """
 
-    login: Login = field(factory=Login)
+    login: Login = _FRESH
 
     def max_message(self, config: Config) -> int:
         """Give the largest message that the client may send, in bytes."""
