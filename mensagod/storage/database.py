@@ -160,15 +160,15 @@ class Database(Service):
             self._probe(self._threads)
         self._watch.startService()
 
-    async def _stop(self, *crews: ThreadPool) -> None:
+    async def _stop(self, *pools: ThreadPool) -> None:
         all_done = DeferredList(list(self._running.values()))
         timer = self._reactor.callLater(self._grace, self._abandon_all)
         await all_done
         if timer.active():
             timer.cancel()
         # No thread is busy now, so that this does not block.
-        for crew in crews:
-            crew.stop()
+        for pool in pools:
+            pool.stop()
         self._connections.close()
 
     def stopService(self) -> Deferred[None]:
@@ -177,9 +177,9 @@ class Database(Service):
         self._watch.stopService()
         if self._commits is not None:
             self._commits.stop()
-        crews = [crew for crew in (self._threads, self._prober) if crew is not None]
+        pools = [pool for pool in (self._threads, self._prober) if pool is not None]
         self._threads = self._prober = None
-        return Deferred.fromCoroutine(self._stop(*crews) if crews else self._nothing())
+        return Deferred.fromCoroutine(self._stop(*pools) if pools else self._nothing())
 
     async def _nothing(self) -> None:
         return None

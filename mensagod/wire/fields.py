@@ -256,6 +256,7 @@ def _make_reader(cls: type[Fields]) -> Callable[[Request], Fields]:
     ]
 
     def read(request: Request) -> Fields:
+        """Read one request; raises what the first faulty field raises."""
         values = {}
         for name, take, has_value in members:
             value = take(request)
