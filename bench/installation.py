@@ -22,6 +22,7 @@ from twisted.internet.task import react
 from twisted.python.filepath import FilePath
 
 from bench.processes import tell
+from mensagod.contents.file_store import FileStore
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import EncryptionPair, SecretKey
 from mensagod.delivery.envelopes import seal_message
@@ -30,14 +31,15 @@ from mensagod.organization.keyring import protect
 from mensagod.postgres.cluster import Cluster
 from mensagod.postgres.embedded import EmbeddedPostgres
 from mensagod.process.accounts import UnixAccount, give, service_account
-from mensagod.storage import devices, files, keycards, keys, mailboxes, schema, workspaces
+from mensagod.storage import contents, devices, files, keycards, keys, mailboxes, schema, workspaces
 from mensagod.storage.connections import connect
+from mensagod.storage.contents import Content, Owned
 from mensagod.storage.devices import Presented
 from mensagod.storage.files import Arrival
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry
+from mensagod.storage.mailboxes import Change
 from mensagod.storage.migrations import migrate
 from mensagod.storage.rows import Transaction
-from mensagod.storage.store import MailboxStore
 from mensagod.storage.workspaces import Credentials
 from mensagod.values.identity import SERVER_DEVICE, DeviceID, Domain, UserID, WAddress, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
@@ -169,12 +171,18 @@ class Installation:
 
     def _place_file(self, txn: Transaction) -> ServerPath:
         owner = self.people[0].workspace
-        name = FileName.make(int(time()), DOWNLOAD_SIZE)
-        path = ServerPath.new_messages(owner).child(name)
-        MailboxStore(FilePath(str(self.data))).write(path, os.urandom(DOWNLOAD_SIZE))
-        mailboxes.lock(txn, owner)
-        files.add_delivered(txn, [Arrival(owner, name)], SERVER_DEVICE)
-        return path
+        data = os.urandom(DOWNLOAD_SIZE)
+        key = contents.begin_writing(txn, owner)
+        writer = FileStore(FilePath(str(self.data))).write(key)
+        writer.write(data)
+        written = writer.finish()
+        contents.end_writings(txn, [Owned(owner, key)])
+        content = Content(key.id, written.size, written.hash, key.day)
+        growth = Change(bytes=content.size, files=1, updates=1)
+        number = mailboxes.change_locked(txn, owner, growth) or 0
+        arrival = Arrival(owner, FileName.make(int(time()), content.size), content, number)
+        files.add_delivered(txn, [arrival], SERVER_DEVICE)
+        return arrival.path
 
     def _message(self, sender: Person, recipient: Person) -> str:
         key = self.organization.encryption.public

@@ -24,7 +24,10 @@ from mensagod.commands.interfaces import ICommand
 from mensagod.commands.registry import CommandRegistry
 from mensagod.config import Config
 from mensagod.config.tables import DatabaseTable, GlobalTable, SecurityTable
+from mensagod.contents.file_store import FileStore
+from mensagod.contents.room import Room
 from mensagod.crypto.cryptostring import CryptoString
+from mensagod.delivery.placing import Accepted, Submission
 from mensagod.keycards.making import OrganizationKeys
 from mensagod.operations.limits import Limits
 from mensagod.organization.keycard import Replacement, ReplacementStep
@@ -39,7 +42,6 @@ from mensagod.sessions.who import Member
 from mensagod.status import Status
 from mensagod.storage.keycards import Extent, StoredEntry
 from mensagod.storage.rows import Transaction
-from mensagod.storage.store import MailboxStore
 from mensagod.threads.fair_queue import Client
 from mensagod.values.identity import DeviceID, Domain, WorkspaceID
 from mensagod.values.paths import ServerPath
@@ -161,14 +163,18 @@ class FakeWorkers:
         return await self.run(work, *args, **kwargs)
 
 
-class FakeDelivery:
-    """A delivery that counts how often it is woken."""
+class FakeAcceptor:
+    """Accepts every message, and delivers none.
+
+    :ivar accepted: the messages so far.
+    """
 
     def __init__(self) -> None:
-        self.woken = 0
+        self.accepted: list[Submission] = []
 
-    def wake(self) -> None:
-        self.woken += 1
+    async def accept(self, message: Submission) -> Accepted:
+        self.accepted.append(message)
+        return Accepted(message.name)
 
 
 class FakeKeys:
@@ -230,7 +236,8 @@ class Fakes:
         self.sessions = FakeSessions()
         self.files = FakeWorkers()
         self.keys = FakeKeys()
-        self.delivery = FakeDelivery()
+        self.acceptor = FakeAcceptor()
+        store = FileStore(FilePath("no such directory"))
         self.follower = FakeFollower()
         self.resolver = FakeResolver()
         self.server = Server(
@@ -242,12 +249,13 @@ class Fakes:
                 security=SecurityTable(argon2_memory=8192, argon2_time=1),
             ),
             database=self.database,
-            store=MailboxStore(FilePath("no such directory")),
+            store=store,
+            room=Room(clock, store, self.files),
             files=self.files,
             password_checks=FakeWorkers(),
             code_checks=FakeWorkers(),
             sessions=self.sessions,
-            delivery=self.delivery,
+            acceptor=self.acceptor,
             keys=self.keys,
             follower=self.follower,
             resolver=self.resolver,

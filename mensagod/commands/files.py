@@ -76,10 +76,10 @@ class Download(Command):
 
     async def perform(self, asked: DownloadFields, session: Session) -> Outcome:
         """100 with ``Size``, then the bytes without a final answer; 404 for an unknown file."""
-        stored = await open_file(session.server, member_of(session), asked.path, asked.offset)
+        opened = await open_file(session.server, member_of(session), asked.path, asked.offset)
         try:
-            offer = Response(Status.CONTINUE, data={"Size": str(stored.size)})
+            offer = Response(Status.CONTINUE, data={"Size": str(opened.size)})
             await session.again(offer, DownloadDataFields)
-            return await session.send(stored, stored.size - asked.offset)
+            return await session.send(opened.source, opened.size - asked.offset)
         finally:
-            stored.close()
+            opened.source.close()

@@ -260,6 +260,12 @@ class PerformanceTable:
         "and files.",
         unit="percent",
     )
+    inline_limit: int = key(
+        Whole(1, 64, off=True), 8, "Contents of up to this size stand in the database.", unit="KiB"
+    )
+    garbage_hours: int = key(
+        Whole(1, 8760, off=True), 24, "How long contents are kept that nothing needs any more.", unit="hours"
+    )
 
     @property
     def max_file_bytes(self) -> int:

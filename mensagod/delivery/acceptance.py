@@ -7,11 +7,11 @@ from hashlib import blake2b
 from attrs import frozen
 
 from mensagod.delivery.envelopes import HEAD_LIMIT, read_head, without_send_time
-from mensagod.delivery.labels import BadLabelAddress, UnreadableLabel, open_sender
+from mensagod.delivery.labels import BadLabelAddress, UnreadableLabel, open_receiver, open_sender
 from mensagod.delivery.tags import BadEnvelope, DeliveryTag, MessageType
 from mensagod.errors import BadRequest
 from mensagod.organization.keyring import Keyring
-from mensagod.values.identity import Domain, WAddress
+from mensagod.values.identity import Domain, MAddress, WAddress
 
 USER_SYSTEM_SUBTYPES = frozenset({"abusereport", "supportrequest"})
 """The subtypes of System messages that users may send."""
@@ -32,18 +32,24 @@ class Letter:
     """A message as it goes into the queue.
 
     :ivar content: the envelope; its tag has no ``sendTime`` any more.
-    :ivar due: the ``sendTime`` that the tag had, if any: the message is not delivered before.
-    :ivar digest: BLAKE2b of the envelope as it came, 32 bytes: it tells whether the message came before.
+    :ivar recipient: its recipient, if the domain is ours; ``None`` also if it cannot be read, which delivery
+        reports.
+    :ivar send_time: the ``sendTime`` that the tag had, if any: the message is not delivered before.
+    :ivar digest: BLAKE2b-256 of the envelope as it came: it tells whether the message came before.
     """
 
     content: bytes
-    due: datetime | None
+    recipient: MAddress | WAddress | None
+    send_time: datetime | None
     digest: bytes
 
 
-def read_letter(text: str, sender: WAddress, domain: Domain, keyring: Keyring) -> Letter:
+def read_letter(
+    text: str, sender: WAddress, domain: Domain, keyring: Keyring, *, is_ours: bool = False
+) -> Letter:
     """Check an envelope that ``sender`` sends to ``domain``. Call it in a thread if the text is long.
 
+    :param is_ours: whether the domain is ours, so that the recipient can be read.
     :raises UnreadableSender: if the part that says so cannot be read.
     :raises BadSubmission: if the text is no envelope, or is not from ``sender`` to ``domain``.
     """
@@ -65,7 +71,20 @@ def read_letter(text: str, sender: WAddress, domain: Domain, keyring: Keyring) -
         raise BadSubmission("The message has no payload")
     if head.tag.send_time is not None:
         content = without_send_time(content[:HEAD_LIMIT]) + content[head.length :]
-    return Letter(content, head.tag.send_time, digest)
+    recipient = _read_recipient(head.tag, sender, domain, keyring) if is_ours else None
+    return Letter(content, recipient, head.tag.send_time, digest)
+
+
+def _read_recipient(
+    tag: DeliveryTag, sender: WAddress, domain: Domain, keyring: Keyring
+) -> MAddress | WAddress | None:
+    """Give the recipient of a message; ``None`` if delivery will find a fault."""
+    try:
+        receiver = open_receiver(tag, keyring.open)
+    except (UnreadableLabel, BadLabelAddress):
+        return None
+    fits = receiver.to.domain == domain and receiver.sender_domain == sender.domain
+    return receiver.to if fits else None
 
 
 def check_type(tag: DeliveryTag) -> None:

@@ -1,66 +1,103 @@
-"""Removal of messages that were never accepted, and of files that belong to no message.
+"""Removal of contents that nothing needs (spec 06, *Files*).
 
-Nobody was promised anything of either. A row is made before its file and says when its writer counts as dead;
-so the first kind is found by its row. The second kind exists only because that row is not synced for itself:
-a crash of PostgreSQL may take it. Mailboxes have no such files: where a message will stand is committed
-before its file moves there, and its row leaves the queue in the transaction that makes the file live.
+A content is erased ``performance.garbage_hours`` after the last row that needed it has gone, so that a database
+that is put back to a moment within that time finds all its contents. Three kinds come to that: contents that
+messages or files had; those whose writer died before they were accepted, which their rows in ``writings`` tell;
+and those that no row knows, because a crash of PostgreSQL took the row, or because the database was put back.
+The last kind is looked for day by day, some days later, when nothing can be on its way.
 """
 
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+from uuid import UUID
 
 from twisted.application.service import MultiService
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from mensagod.delivery.interfaces import IQueue
+from mensagod.config import Config
+from mensagod.contents.interfaces import IContentStore
+from mensagod.contents.keys import ContentKey
 from mensagod.lifecycle.periodic import Periodic
-from mensagod.storage.interfaces import IMailboxStore
-from mensagod.storage.queue import WRITING_SECONDS
+from mensagod.storage import contents
+from mensagod.storage.interfaces import Interactions
 from mensagod.threads.interfaces import Threads
 
-CLEAN_SECONDS = 60
-"""How often messages that were never accepted are looked for."""
+CLEAN_SECONDS: Final = 60
+"""How often contents that nothing needs are looked for."""
 
-SWEEP_SECONDS = 3600
-"""How often files that belong to no message are looked for."""
+SWEEP_SECONDS: Final = 6 * 3600
+"""How often contents that no row knows are looked for."""
 
-SWEEP_AGE = 2 * WRITING_SECONDS
-"""The least age of such a file in seconds: a younger one may belong to a message that is just coming."""
+SWEEP_AFTER: Final = timedelta(days=2)
+"""The least age of a day on which contents that no row knows are looked for."""
 
-SWEEP_LIMIT = 500
-"""How many files are looked at together."""
+SWEEP_DAYS: Final = 7
+"""For how many days that is done."""
+
+MOST: Final = 200
+"""How many contents are looked at together."""
 
 
 class Cleanup(MultiService):
-    """Looks for both again and again, from its start on."""
+    """Looks for all three kinds again and again, from its start on."""
 
     _log = Logger(namespace="mensagod.delivery")
 
-    def __init__(self, clock: IReactorTime, queue: IQueue, store: IMailboxStore, threads: Threads):
+    def __init__(
+        self,
+        clock: IReactorTime,
+        config: Callable[[], Config],
+        database: Interactions,
+        store: IContentStore,
+        threads: Threads,
+    ):
         super().__init__()
         self._clock = clock
-        self._queue = queue
+        self._config = config
+        self._database = database
         self._store = store
         self._threads = threads
-        self._swept: float | None = None
-        periodic = Periodic(clock, CLEAN_SECONDS, self.clean, "unfinished messages cannot be removed")
-        periodic.setServiceParent(self)
+        for seconds, work, complaint in (
+            (CLEAN_SECONDS, self.clean, "contents that nothing needs cannot be removed"),
+            (SWEEP_SECONDS, self.sweep, "contents that no row knows cannot be looked for"),
+        ):
+            Periodic(clock, seconds, work, complaint).setServiceParent(self)
 
     async def clean(self) -> None:
-        """Remove messages whose writer died before they were accepted; from time to time, sweep ``out``."""
-        for message in await self._queue.claim_abandoned():
-            await self._threads.run(self._store.remove, message.path)
-            await self._queue.withdraw(message)
-            self._log.info("unfinished message {message} removed", message=str(message.id))
-        now = self._clock.seconds()
-        if self._swept is None or now - self._swept >= SWEEP_SECONDS:
-            await self._sweep()
-            self._swept = now
+        """Make contents garbage whose writers died, and erase garbage that is old enough."""
+        while dead := await self._database.read(contents.list_dead_writings, MOST):
+            await self._database.run(contents.discard_writings, dead)
+            for content in dead:
+                self._log.info("content {key} was never accepted", key=str(content.key.id))
+        hours = self._config().performance.garbage_hours
+        while self.running and (garbage := await self._database.read(contents.list_garbage, hours, MOST)):
+            await self._threads.run(self._erase, [content.key for content in garbage])
+            await self._database.run(contents.forget_garbage, garbage)
 
-    async def _sweep(self) -> None:
-        """Remove files below ``out`` that belong to no message."""
-        with closing(self._store.old_outgoing(SWEEP_AGE, SWEEP_LIMIT)) as batches:
-            while self.running and (paths := await self._threads.run(next, batches, None)):
-                for path in await self._queue.list_forgotten(paths):
-                    await self._threads.run(self._store.remove, path)
-                    self._log.info("{path} removed: it belongs to no message", path=str(path))
+    async def sweep(self) -> None:
+        """Name contents that no row knows, and make them garbage."""
+        newest = datetime.fromtimestamp(self._clock.seconds(), UTC).date() - SWEEP_AFTER
+        oldest = newest - timedelta(days=SWEEP_DAYS)
+        for day in await self._threads.run(self._store.list_days):
+            if oldest <= day <= newest:
+                await self._sweep_day(day)
+
+    async def _sweep_day(self, day: date) -> None:
+        after: UUID | None = None
+        while self.running and (found := await self._threads.run(self._store.list_day, day, after, MOST)):
+            after = found[-1]
+            keys = [ContentKey(day, key) for key in found]
+            for unknown in await self._database.run(contents.set_unknown_aside, keys):
+                self._log.warn(
+                    "content {key} of {day} belongs to nothing: it is erased in {hours} hours",
+                    key=str(unknown.id),
+                    day=str(day),
+                    hours=self._config().performance.garbage_hours,
+                )
+
+    def _erase(self, keys: Sequence[ContentKey]) -> None:
+        """Erase contents. Runs in a thread."""
+        for key in keys:
+            self._store.remove(key)

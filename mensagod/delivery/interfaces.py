@@ -1,16 +1,16 @@
 """What delivery is put together from: routes, and the queue whose messages they take."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from zope.interface import Attribute, Interface
 
 from mensagod.values.domains import DomainSet
-from mensagod.values.paths import ServerPath
 
 if TYPE_CHECKING:
     from mensagod.delivery.results import Result
+    from mensagod.storage.buckets import Share
     from mensagod.storage.queue import Cause, Queued
 
 
@@ -22,10 +22,9 @@ class IRoute(Interface):
     )
 
     async def deliver(messages: "Sequence[Queued]") -> "Mapping[UUID, Result]":
-        """Try to deliver claimed messages.
+        """Try to deliver messages.
 
-        A message that is delivered leaves the queue by that, if possible in the same transaction. The route
-        changes nothing of a message whose lease it finds lost.
+        A message that is delivered leaves the queue by that, if possible in the same transaction.
 
         :returns: the result for each message, by its ID. If this raises, that is the result for all of them.
         """
@@ -34,40 +33,37 @@ class IRoute(Interface):
 class IQueue(Interface):
     """The queue of accepted messages, as its workers see it (spec 05, *The queue*).
 
-    Every method but the claims and :meth:`list_forgotten` acts on a message only while its lease is the one
-    that is named. Every method raises :class:`mensagod.errors.ServerUnavailable` while the queue is away.
+    Every method raises :class:`mensagod.errors.ServerUnavailable` while the queue is away.
     """
 
-    async def claim(most: int, domains: DomainSet) -> "Sequence[Queued]":
-        """Take messages for ``domains`` that are due and in nobody's hands, the longest due first.
+    async def take_share() -> "Share":
+        """Show that this process lives, and give the buckets that it works on for the next seconds.
 
-        A claim holds for :data:`mensagod.storage.queue.LEASE_SECONDS` unless it is renewed, and counts as an
-        attempt. Each has a new lease, so that a claim that was lost is never taken for the next one.
+        That holds for :data:`mensagod.storage.buckets.LEASE_SECONDS`; so it is called more often.
         """
 
-    async def renew(leases: Sequence[UUID]) -> None:
-        """Have claims hold for another :data:`mensagod.storage.queue.LEASE_SECONDS`; lost ones stay lost."""
+    async def give_back() -> None:
+        """Give the share back, because this process stops."""
+
+    async def list_due(
+        buckets: Collection[int], most: int, domains: DomainSet, busy: Collection[str]
+    ) -> "Sequence[Queued]":
+        """Give messages for ``domains`` that are due in some buckets, the longest due first.
+
+        :param busy: destinations that are left out.
+        """
 
     async def postpone(message: "Queued", cause: "Cause", seconds: float) -> None:
-        """Give a message back, to be tried again after ``seconds``.
+        """Record a try; the next one is after ``seconds``.
 
-        :raises LeaseLost: if another worker has it; nothing is changed.
+        :raises Overtaken: if another worker was faster; nothing is changed.
         """
 
     async def fail(message: "Queued", cause: "Cause") -> None:
         """Give a message up; it stays in the queue until its sender is told.
 
-        :raises LeaseLost: if another worker has it; nothing is changed.
+        :raises Overtaken: if another worker was faster; nothing is changed.
         """
 
-    async def claim_abandoned() -> "Sequence[Queued]":
-        """Take messages whose writer died before they were accepted, for their removal."""
-
-    async def withdraw(message: "Queued") -> None:
-        """Remove a message that was not accepted, once its file is gone."""
-
-    async def list_forgotten(files: Sequence[ServerPath]) -> Sequence[ServerPath]:
-        """Give those of some files below ``out`` that belong to no message.
-
-        Files of workspaces that are not known here are left out.
-        """
+    async def hasten() -> int:
+        """Let messages be due that lie further ahead than they can have been put there; give their number."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from random import SystemRandom
-from uuid import UUID
 
+from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
@@ -14,15 +14,17 @@ from twisted.python.failure import Failure
 from mensagod.delivery.interfaces import IRoute
 from mensagod.delivery.recording import Recorder
 from mensagod.delivery.results import MailboxHeld, Result
+from mensagod.errors import ServerUnavailable
 from mensagod.storage.queue import Queued
 
 HELD_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 """The waits of a worker between its tries to get mailboxes that others have locked.
 
-After the last one it leaves their messages to whoever claims them when their leases have ended, so that it
-has time for others. There are several tries because processes that deliver much to the same mailboxes meet
-often.
+After the last one it leaves their messages in the queue, where they stay due, so that it has time for others.
 """
+
+AWAY_SECONDS = 1
+"""How long a worker waits before it ends when something that it needs is not available."""
 
 STOP_SECONDS = 10
 """How long busy workers have when the lane stops."""
@@ -30,10 +32,22 @@ STOP_SECONDS = 10
 _random = SystemRandom()
 
 
-class Lane(Service):
-    """The workers of one route: each delivers one batch of claimed messages, records the results, and ends.
+@define(eq=False)
+class _Worker:
+    """A batch of messages that is being delivered.
 
-    :param ended: called whenever a worker has ended.
+    :ivar destinations: of those that are not done.
+    :ivar done: called when all are.
+    """
+
+    destinations: set[str]
+    done: Deferred[None] = field(factory=Deferred, init=False)
+
+
+class Lane(Service):
+    """The workers of one route: each delivers one batch of messages, records the results, and ends.
+
+    :param ended: called whenever a worker has ended, or has no longer something to do with some destinations.
     """
 
     _log = Logger(namespace="mensagod.delivery")
@@ -43,8 +57,7 @@ class Lane(Service):
         self._clock = clock
         self._recorder = recorder
         self._ended = ended
-        # A worker is known by its leases: another may have claimed the same messages since.
-        self._workers: dict[tuple[UUID, ...], Deferred[None]] = {}
+        self._workers: list[_Worker] = []
 
     @property
     def workers(self) -> int:
@@ -52,32 +65,32 @@ class Lane(Service):
         return len(self._workers)
 
     @property
-    def leases(self) -> list[UUID]:
-        """The leases of the messages that workers are busy with."""
-        return [lease for leases in self._workers for lease in leases]
+    def destinations(self) -> list[str]:
+        """The destinations of the messages that workers are busy with; no two workers have the same."""
+        return [destination for worker in self._workers for destination in worker.destinations]
 
     def begin(self, messages: Sequence[Queued]) -> None:
-        """Have a new worker deliver claimed messages."""
-        leases = tuple(message.lease for message in messages)
-        done: Deferred[None] = Deferred()
-        self._workers[leases] = done
+        """Have a new worker deliver messages, for whose destinations none is busy."""
+        worker = _Worker({message.destination for message in messages})
+        self._workers.append(worker)
 
         def end(_: object) -> None:
-            del self._workers[leases]
-            done.callback(None)
+            self._workers.remove(worker)
+            worker.done.callback(None)
             self._ended()
 
-        Deferred.fromCoroutine(self._work(messages)).addErrback(self._failed).addBoth(end)
+        working = Deferred.fromCoroutine(self._work(worker, messages))
+        working.addErrback(self._failed).addBoth(end)
 
     def stopService(self) -> Deferred[None]:
-        """Let busy workers end, for a while; what they do not finish is claimed again when its lease ends."""
+        """Let busy workers end, for a while; what they do not finish stays in the queue."""
         super().stopService()
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:
         finished: Deferred[None] = Deferred()
         late = self._clock.callLater(STOP_SECONDS, finished.callback, None)
-        DeferredList(list(self._workers.values())).addCallback(
+        DeferredList([worker.done for worker in self._workers]).addCallback(
             lambda _: None if finished.called else finished.callback(None)
         )
         await finished
@@ -85,12 +98,15 @@ class Lane(Service):
             late.cancel()
 
     def _failed(self, failure: Failure) -> None:
-        """Log what only a fault of ours can cause; the messages are claimed again when their leases end."""
+        """Log what only a fault of ours can cause; the messages stay in the queue."""
         self._log.failure("a delivery worker failed", failure)
 
-    async def _work(self, messages: Sequence[Queued]) -> None:
+    async def _work(self, worker: "_Worker", messages: Sequence[Queued]) -> None:
         """Deliver messages; try those again whose mailboxes are held."""
         held = await self._try(messages)
+        if held:
+            worker.destinations = {message.destination for message in held}
+            self._ended()
         for seconds in HELD_SECONDS:
             if held and self.running:
                 await deferLater(self._clock, seconds * _random.uniform(0.5, 1.5))
@@ -104,9 +120,12 @@ class Lane(Service):
         held = []
         for message, result in zip(messages, results, strict=True):
             if isinstance(result, MailboxHeld):
-                held.append(result.message)
+                held.append(message)
             else:
                 await self._recorder.record(message, result)
+        if self.running and any(isinstance(result, ServerUnavailable) for result in results):
+            # They are still due: without a pause they would be tried again at once.
+            await deferLater(self._clock, AWAY_SECONDS)
         return held
 
     async def _deliver(self, messages: Sequence[Queued]) -> list[Result]:

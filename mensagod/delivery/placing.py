@@ -1,23 +1,39 @@
-"""The two interactions of local delivery: one before a message's file moves, and one after.
+"""The interactions that make messages live in mailboxes (spec 05, *Local delivery*).
 
-Each takes a batch and gives a result for each message by its ID. It waits for no mailbox: a message whose
-mailbox another transaction has locked is left out of the results. So a mailbox that is locked for long holds
-up neither other people's messages nor a connection.
+:func:`accept` takes messages that clients have submitted: what can be delivered at once is, the others go into
+the queue. :func:`deliver` takes messages from the queue. Each takes several messages in one transaction, and
+gives a result for each of them by its ID. Its waits for locks are short, so that a mailbox that is locked for
+long holds up neither other people's messages nor a connection.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from time import time
 from uuid import UUID
 
-from attrs import define, evolve, frozen
+from attrs import define, field, frozen
 
 from mensagod.delivery.labels import ReceiverPart
-from mensagod.delivery.results import DeliveryError, MailboxFull, NoSuchRecipient, Refused
-from mensagod.storage import files, mailboxes, queue, workspaces
-from mensagod.storage.queue import LeaseLost, Queued
+from mensagod.delivery.results import Delivered, DeliveryError, MailboxFull, NoSuchRecipient, Refused
+from mensagod.errors import QuotaExceeded, ServerUnavailable
+from mensagod.storage import contents, files, mailboxes, queue, sends, submissions, workspaces
+from mensagod.storage.contents import Content, Owned
+from mensagod.storage.files import Arrival
+from mensagod.storage.mailboxes import Change, Mailbox
+from mensagod.storage.queue import NewMessage, Overtaken, Queued
 from mensagod.storage.rows import Transaction
+from mensagod.storage.sends import TooManyMessages
+from mensagod.storage.submissions import Submitted
 from mensagod.storage.workspaces import Recipient, WorkspaceStatus
-from mensagod.values.identity import SERVER_DEVICE, WorkspaceID
+from mensagod.values.identity import (
+    SERVER_DEVICE,
+    DeviceID,
+    Domain,
+    MAddress,
+    WAddress,
+    WorkspaceID,
+)
 from mensagod.values.paths import FileName
 
 _GONE = frozenset({WorkspaceStatus.ARCHIVED, WorkspaceStatus.PENDING, WorkspaceStatus.PREREGISTERED})
@@ -25,107 +41,348 @@ _OPEN = frozenset({WorkspaceStatus.ACTIVE, WorkspaceStatus.APPROVED})
 
 
 @frozen
-class Label:
-    """The recipient of a message, read from its file.
+class Submission:
+    """A message that a client submits.
 
-    :ivar size: of the file, in bytes.
+    :ivar recipient: its recipient if the domain is ours and the receiver part could be read.
+    :ivar name: the file name that is answered.
+    :ivar content: as it will stand in the mailbox; if it is in the store, it is whole there.
+    :ivar digest: BLAKE2b-256 of the envelope as it was submitted.
+    :ivar send_time: the earliest time of its delivery; ``None`` for now.
     """
 
-    receiver: ReceiverPart
-    size: int
+    id: UUID
+    sender: WorkspaceID
+    device: DeviceID
+    sender_domain: Domain
+    domain: Domain
+    recipient: MAddress | WAddress | None
+    name: FileName
+    content: Content
+    digest: bytes
+    send_time: datetime | None = None
+
+    @property
+    def submitted(self) -> Submitted:
+        """What it has in common with the same message, submitted again."""
+        return Submitted(self.sender, self.domain, self.digest)
+
+    @property
+    def writing(self) -> Owned | None:
+        """The row that its content has until now, if it is in the store."""
+        key = self.content.key
+        return None if key is None else Owned(self.sender, key)
+
+    def to_queue(self, target: WorkspaceID | None) -> NewMessage:
+        """Give the message as it goes into the queue."""
+        return NewMessage(
+            self.id,
+            target,
+            self.sender,
+            self.device,
+            self.sender_domain,
+            self.domain,
+            self.name,
+            self.content,
+            self.send_time,
+        )
 
 
-def aim(
-    txn: Transaction, messages: Sequence[Queued], labels: Mapping[UUID, Label]
-) -> dict[UUID, Queued | Exception]:
-    """Find the recipients' workspaces, check that they take the messages, and record targets and new names.
+@frozen
+class Accepted:
+    """A message that was accepted, now or before.
 
-    :returns: messages with their targets, or why they have none.
+    :ivar name: the file name to answer; that of the first time if the message was submitted before.
+    :ivar delivered: the workspace where it was delivered just now.
+    :ivar bucket: the bucket of the queue that it went into just now.
     """
-    recipients = workspaces.find_recipients(txn, [labels[message.id].receiver.to for message in messages])
-    counted = {recipient.workspace for recipient in recipients if recipient and recipient.has_quota}
-    rooms = _find_rooms(txn, counted)
-    results: dict[UUID, Queued | Exception] = {}
-    for message, recipient in zip(messages, recipients, strict=True):
-        label = labels[message.id]
-        try:
-            target = _check(recipient, label.receiver)
-            if target.has_quota and target.workspace not in rooms:
-                continue
-            if target.has_quota:
-                rooms[target.workspace].take(message, label.size)
-        except DeliveryError as error:
-            results[message.id] = error
-        else:
-            name = FileName.make(int(time()), label.size)
-            results[message.id] = evolve(message, target=target.workspace, target_name=name)
-    aimed = [result for result in results.values() if isinstance(result, Queued)]
-    held = queue.aim(txn, aimed)
-    return results | {message.id: LeaseLost() for message in aimed if message.id not in held}
+
+    name: FileName
+    delivered: WorkspaceID | None = None
+    bucket: int | None = None
 
 
-def place(txn: Transaction, messages: Sequence[Queued]) -> dict[UUID, bool | Exception]:
-    """Make moved files live and remove their messages from the queue.
-
-    :returns: ``True`` for what is delivered, ``False`` if the workspace is gone.
-    """
-    targets = {message.arrival.workspace for message in messages}
-    boxes = mailboxes.lock_free(txn, targets)
-    gone = mailboxes.list_missing(txn, targets - boxes.keys())
-    here = [message for message in messages if message.arrival.workspace in boxes]
-    # Only messages whose leases hold: another worker may have made the files of the others live already.
-    held = queue.finish(txn, here)
-    files.add_delivered(txn, [message.arrival for message in here if message.id in held], SERVER_DEVICE)
-    results: dict[UUID, bool | Exception] = {
-        message.id: False for message in messages if message.arrival.workspace in gone
-    }
-    return results | {message.id: message.id in held or LeaseLost() for message in here}
+class SenderHeld(ServerUnavailable):
+    """The sender's mailbox is locked, so that its message cannot be counted."""
 
 
 @define
-class _Room:
-    """The room in a workspace with a quota.
+class _Acceptance:
+    """Messages on their way through :func:`accept`.
 
-    :ivar left: bytes that are free.
+    :ivar going: those without a result yet, by their IDs.
     """
 
-    workspace: WorkspaceID
-    left: int
+    going: dict[UUID, Submission]
+    results: dict[UUID, Accepted | Exception] = field(factory=dict, init=False)
 
-    def take(self, message: Queued, size: int) -> None:
-        """Take room for a message; what a workspace sends to itself is counted already.
-
-        :raises MailboxFull: if there is none.
-        """
-        if message.sender == self.workspace:
-            size = 0
-        if size > self.left:
-            raise MailboxFull("the recipient's workspace is full")
-        self.left -= size
+    def end(self, message: Submission, result: Accepted | Exception) -> None:
+        """Record the result of a message."""
+        del self.going[message.id]
+        self.results[message.id] = result
 
 
-def _find_rooms(txn: Transaction, targets: Collection[WorkspaceID]) -> Mapping[WorkspaceID, _Room]:
-    """Lock the mailboxes that nobody else has locked, and give their room."""
-    if not targets:
-        return {}
-    boxes = mailboxes.lock_free(txn, targets)
-    claimed = queue.claimed_bytes(txn, boxes)
-    # A mailbox whose quota was taken away since is left out as if it were locked: its messages are tried
-    # again at once, and then it counts as one without a quota.
-    return {
-        target: _Room(target, box.quota - box.used - claimed[target])
-        for target, box in boxes.items()
-        if box.quota
+def accept(
+    txn: Transaction, messages: Sequence[Submission], rate: int, *, wait: bool
+) -> dict[UUID, Accepted | Exception]:
+    """Accept messages: deliver those that can be delivered now, and queue the others.
+
+    No two may be the same message (:attr:`Submission.submitted`). A message that was submitted before, or is
+    refused, changes nothing.
+
+    :param rate: messages that a device may submit within 60 seconds; 0 is no limit.
+    :param wait: whether to wait for locked mailboxes, for a moment; if not, their messages are queued.
+    :returns: for each message what became of it, or :class:`mensagod.storage.sends.TooManyMessages`,
+        :class:`QuotaExceeded` or :class:`ServerUnavailable`.
+    :raises mensagod.storage.attempts.Locked: if ``wait`` was in vain; nothing was accepted then.
+    """
+    txn.limit_lock_waits()
+    batch = _Acceptance({message.id: message for message in messages})
+    _end_known(txn, batch)
+    if rate:
+        _end_too_many(txn, batch, rate)
+    _end_late(txn, batch)
+    _end_full(txn, batch)
+    remaining = _deliver_now(txn, batch, wait=wait)
+    _queue_rest(txn, batch, remaining, wait=wait)
+    _undo_refused(txn, messages, batch.results)
+    return batch.results
+
+
+def _end_known(txn: Transaction, batch: _Acceptance) -> None:
+    """Remember the messages, and sort out those that were submitted before."""
+    new = submissions.add(txn, [(message.submitted, message.name) for message in batch.going.values()])
+    for message in tuple(batch.going.values()):
+        if message.submitted not in new:
+            batch.end(message, Accepted(submissions.find_name(txn, message.submitted)))
+
+
+def _end_too_many(txn: Transaction, batch: _Acceptance, rate: int) -> None:
+    """Count the messages of each device, and sort out those of devices that have reached the limit."""
+    first = {(message.sender, message.device): message for message in batch.going.values()}
+    if not first:
+        return
+    counted = {first[device].id for device in sends.note_sends(txn, first, rate)}
+    for message in tuple(batch.going.values()):
+        if message.id not in counted:
+            try:
+                sends.note_send(txn, (message.sender, message.device), rate)
+            except TooManyMessages as error:
+                batch.end(message, error)
+
+
+def _end_late(txn: Transaction, batch: _Acceptance) -> None:
+    """Take over the contents that are in the store, and sort out those whose writers counted as dead."""
+    writings = {message.id: message.writing for message in batch.going.values() if message.writing}
+    if not writings:
+        return
+    whole = contents.end_writings(txn, list(writings.values()))
+    for message, writing in writings.items():
+        if writing.key.id not in whole:
+            error = ServerUnavailable("The message took too long to be stored")
+            batch.end(batch.going[message], error)
+
+
+def _end_full(txn: Transaction, batch: _Acceptance) -> None:
+    """Sort out messages that do not fit into their senders' quotas."""
+    boxes = mailboxes.find(txn, {message.sender for message in batch.going.values()})
+    for message in tuple(batch.going.values()):
+        box = boxes.get(message.sender)
+        if box is not None and not box.has_room(message.content.size):
+            batch.end(message, QuotaExceeded())
+
+
+def _deliver_now(
+    txn: Transaction, batch: _Acceptance, *, wait: bool
+) -> list[tuple[Submission, WorkspaceID | None]]:
+    """Deliver what can be delivered now; give the others with their targets, as far as these are known."""
+    remaining: list[tuple[Submission, WorkspaceID | None]] = []
+    by_target = defaultdict(list)
+    for message, recipient in _find_targets(txn, batch.going.values()):
+        if recipient is None or recipient.status in _GONE:
+            remaining.append((message, None))
+        elif recipient.status not in _OPEN or message.send_time is not None or recipient.has_quota is None:
+            remaining.append((message, recipient.workspace))
+        else:
+            by_target[recipient.workspace].append(message)
+    arrivals = []
+    for target in _in_order(by_target):
+        arriving = by_target[target]
+        last = mailboxes.change(txn, target, _growth(message.content for message in arriving), wait=wait)
+        if last is None:
+            remaining += [(message, target) for message in arriving]
+            continue
+        arrivals += _number(target, [message.content for message in arriving], last)
+        for message in arriving:
+            batch.end(message, Accepted(message.name, delivered=target))
+    if arrivals:
+        files.add_delivered(txn, arrivals, SERVER_DEVICE)
+    return remaining
+
+
+def _find_targets(
+    txn: Transaction, messages: Collection[Submission]
+) -> list[tuple[Submission, Recipient | None]]:
+    addressed = [(message, message.recipient) for message in messages if message.recipient is not None]
+    found = workspaces.find_recipients(txn, [address for _, address in addressed])
+    return [
+        *((message, None) for message in messages if message.recipient is None),
+        *((message, recipient) for (message, _), recipient in zip(addressed, found, strict=True)),
+    ]
+
+
+def _queue_rest(
+    txn: Transaction,
+    batch: _Acceptance,
+    remaining: Sequence[tuple[Submission, WorkspaceID | None]],
+    *,
+    wait: bool,
+) -> None:
+    """Queue messages, and count them in their senders' mailboxes."""
+    by_sender = defaultdict(list)
+    for message, target in remaining:
+        by_sender[message.sender].append((message, message.to_queue(target)))
+    for sender in _in_order(by_sender):
+        leaving = by_sender[sender]
+        growth = Change(queued=sum(message.content.size for message, _ in leaving))
+        is_counted = mailboxes.change(txn, sender, growth, wait=wait) is not None
+        if is_counted:
+            queue.add(txn, [queued for _, queued in leaving])
+        for message, queued in leaving:
+            if is_counted:
+                batch.end(message, Accepted(message.name, bucket=queued.bucket))
+            else:
+                # Other messages may have taken the room since it was looked at.
+                batch.end(message, QuotaExceeded() if wait else SenderHeld("Try again in a moment"))
+
+
+def _undo_refused(
+    txn: Transaction, messages: Sequence[Submission], results: Mapping[UUID, Accepted | Exception]
+) -> None:
+    """Forget messages that were refused; the contents of messages that were not used are garbage."""
+    refused = [message for message in messages if isinstance(results[message.id], Exception)]
+    if refused:
+        submissions.remove(txn, [message.submitted for message in refused])
+    unused = [message for message in messages if message.writing and not _is_used(results[message.id])]
+    if unused:
+        owned = [message.writing for message in unused if message.writing]
+        contents.end_writings(txn, owned)
+        contents.add_garbage(txn, owned)
+
+
+def _is_used(result: Accepted | Exception) -> bool:
+    return isinstance(result, Accepted) and (result.delivered is not None or result.bucket is not None)
+
+
+def deliver(
+    txn: Transaction, messages: Sequence[Queued], labels: Mapping[UUID, ReceiverPart]
+) -> dict[UUID, Delivered | Exception]:
+    """Deliver queued messages.
+
+    :param labels: the recipients of the messages that have no target yet.
+    :returns: for each message :class:`Delivered`, or why it is not delivered.
+    :raises mensagod.storage.attempts.Locked: if a mailbox was locked for long; nothing was delivered then.
+    """
+    txn.limit_lock_waits()
+    results: dict[UUID, Delivered | Exception] = {}
+    going: list[tuple[Queued, WorkspaceID]] = []
+    for message, recipient in _find_recipients(txn, messages, labels):
+        try:
+            going.append((message, _check(recipient, message)))
+        except DeliveryError as error:
+            results[message.id] = error
+    concerned = {target for _, target in going} | {message.sender for message, _ in going}
+    boxes = {box: mailboxes.lock(txn, box) for box in _in_order(concerned)}
+    fitting = _sift_full(going, boxes, results)
+    taken = queue.take(txn, [message for message, _ in fitting]) if fitting else set()
+    results |= {
+        message.id: Delivered(target) if message.id in taken else Overtaken() for message, target in fitting
     }
+    _place(txn, [(message, target) for message, target in fitting if message.id in taken])
+    return results
 
 
-def _check(recipient: Recipient | None, receiver: ReceiverPart) -> Recipient:
-    """Check that there is a recipient who takes messages.
+def _find_recipients(
+    txn: Transaction, messages: Sequence[Queued], labels: Mapping[UUID, ReceiverPart]
+) -> list[tuple[Queued, Recipient | None]]:
+    addressed = [message for message in messages if message.target is None]
+    aimed = [(message, message.target) for message in messages if message.target is not None]
+    found = workspaces.find_recipients(txn, [labels[message.id].to for message in addressed])
+    known = workspaces.find_targets(txn, [target for _, target in aimed])
+    return [
+        *zip(addressed, found, strict=True),
+        *((message, recipient) for (message, _), recipient in zip(aimed, known, strict=True)),
+    ]
 
-    :raises DeliveryError: if not.
+
+def _check(recipient: Recipient | None, message: Queued) -> WorkspaceID:
+    """Give the workspace that takes a message.
+
+    :raises DeliveryError: if there is none.
     """
     if recipient is None or recipient.status in _GONE or recipient.has_quota is None:
-        raise NoSuchRecipient(f"there is no {receiver.to}")
+        raise NoSuchRecipient(f"there is no such recipient in {message.domain}")
     if recipient.status not in _OPEN:
         raise Refused("the recipient's workspace does not take messages now")
-    return recipient
+    return recipient.workspace
+
+
+def _sift_full(
+    going: Sequence[tuple[Queued, WorkspaceID]],
+    boxes: Mapping[WorkspaceID, Mailbox | None],
+    results: dict[UUID, Delivered | Exception],
+) -> list[tuple[Queued, WorkspaceID]]:
+    """Give the messages that fit into the mailboxes of their targets, one after the other."""
+    fitting = []
+    taken: defaultdict[WorkspaceID, int] = defaultdict(int)
+    for message, target in going:
+        box = boxes[target]
+        # What a workspace sends to itself is counted already.
+        size = 0 if message.sender == target else message.content.size
+        if box is None:
+            results[message.id] = NoSuchRecipient(f"there is no such recipient in {message.domain}")
+        elif not box.has_room(taken[target] + size):
+            results[message.id] = MailboxFull("the recipient's workspace is full")
+        else:
+            taken[target] += size
+            fitting.append((message, target))
+    return fitting
+
+
+def _place(txn: Transaction, messages: Sequence[tuple[Queued, WorkspaceID]]) -> None:
+    """Make messages live that have left the queue. Their mailboxes are locked."""
+    leaving: defaultdict[WorkspaceID, int] = defaultdict(int)
+    arriving: defaultdict[WorkspaceID, list[Content]] = defaultdict(list)
+    for message, target in messages:
+        leaving[message.sender] += message.content.size
+        arriving[target].append(message.content)
+    for sender in _in_order(leaving):
+        mailboxes.change_locked(txn, sender, Change(queued=-leaving[sender]))
+    arrivals = []
+    for target in _in_order(arriving):
+        last = mailboxes.change_locked(txn, target, _growth(arriving[target]))
+        if last is not None:
+            arrivals += _number(target, arriving[target], last)
+    if arrivals:
+        files.add_delivered(txn, arrivals, SERVER_DEVICE)
+
+
+def _growth(arriving: Iterable[Content]) -> Change:
+    sizes = [content.size for content in arriving]
+    return Change(bytes=sum(sizes), files=len(sizes), updates=len(sizes))
+
+
+def _number(target: WorkspaceID, arriving: Sequence[Content], last: int) -> list[Arrival]:
+    """Give contents their names and the numbers of their update records, of which ``last`` is the last."""
+    now = int(time())
+    first = last - len(arriving) + 1
+    return [
+        Arrival(target, FileName.make(now, content.size), content, number)
+        for number, content in enumerate(arriving, first)
+    ]
+
+
+def _in_order(concerned: Iterable[WorkspaceID]) -> list[WorkspaceID]:
+    """Give workspaces in the order in which their mailboxes are locked, so that no two transactions wait for
+    each other."""
+    return sorted(concerned, key=lambda workspace: workspace.uuid)

@@ -14,7 +14,7 @@ from mensagod.delivery.interfaces import IQueue
 from mensagod.delivery.results import Delivered, DeliveryError, OwnFault
 from mensagod.errors import ServerUnavailable
 from mensagod.status import Status
-from mensagod.storage.queue import Cause, LeaseLost, Queued
+from mensagod.storage.queue import Cause, Overtaken, Queued
 
 JITTER = 0.1
 """By which part of itself the wait until the next try is longer or shorter, at random."""
@@ -35,12 +35,12 @@ class Recorder:
     async def record(self, message: Queued, result: Delivered | Exception) -> None:
         """Record the result of a try.
 
-        If that fails, the message is tried again when its lease has ended.
+        If that fails, the message stays due, and is tried again.
         """
         try:
             await self._record(message, result)
-        except LeaseLost:
-            self._log.warn("another process took over message {message}", message=str(message.id))
+        except Overtaken:
+            self._log.warn("another process has worked on message {message}", message=str(message.id))
         except ServerUnavailable:
             self._log.warn("message {message} waits for the database", message=str(message.id))
         except Exception:
@@ -52,7 +52,7 @@ class Recorder:
                 self._log.info("message {message} delivered", message=str(message.id))
             case DeliveryError():
                 await self._retry_or_fail(message, result)
-            case LeaseLost() | ServerUnavailable():
+            case Overtaken() | ServerUnavailable():
                 raise result
             case _:
                 self._log.failure(
@@ -89,5 +89,5 @@ class Recorder:
     def _wait(self, message: Queued) -> float:
         """Give the seconds until the next try, jittered so that what failed together parts."""
         intervals = self.config().federation.retry_intervals
-        interval = intervals[min(message.attempts, len(intervals)) - 1]
+        interval = intervals[min(message.attempts, len(intervals) - 1)]
         return interval * _random.uniform(1 - JITTER, 1 + JITTER)

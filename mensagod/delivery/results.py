@@ -5,22 +5,22 @@ from typing import ClassVar, TypeAlias
 from attrs import frozen
 
 from mensagod.status import Status
-from mensagod.storage.queue import Queued
+from mensagod.values.identity import WorkspaceID
 
 
 @frozen
 class Delivered:
-    """The message has arrived, and the route has taken it out of the queue."""
+    """The message has arrived, and the route has taken it out of the queue.
+
+    :ivar workspace: where it has arrived, if that is one of ours.
+    """
+
+    workspace: WorkspaceID | None = None
 
 
 @frozen
 class MailboxHeld:
-    """Another transaction has locked the recipient's mailbox: worth another try in a moment.
-
-    :ivar message: as it is in the queue now.
-    """
-
-    message: Queued
+    """Another transaction has locked the recipient's mailbox: worth another try in a moment."""
 
 
 class DeliveryError(Exception):
@@ -81,7 +81,7 @@ class OwnFault(DeliveryError):
 Result: TypeAlias = Delivered | MailboxHeld | Exception
 """The result of one try to deliver one message.
 
-Of the exceptions, :class:`DeliveryError` tells what to report, :class:`mensagod.storage.queue.LeaseLost` that
+Of the exceptions, :class:`DeliveryError` tells what to report, :class:`mensagod.storage.queue.Overtaken` that
 another worker has the message now, and :class:`mensagod.errors.ServerUnavailable` that nothing could be done.
 Any other is a fault of ours.
 """

@@ -8,61 +8,76 @@ a list; the first one that takes a domain gets its messages. A *lane* (:mod:`men
 route with workers of its own, so that messages that one route is slow with never occupy the workers of
 another.
 
-The bound on workers alone would not achieve that. Messages are due in one order for all routes, and a claimed
-message has to be worked on: if a lane without a free worker got messages, they would have to wait in memory,
-with leases that somebody renews, and in the end fill it. So messages are claimed only for lanes that have a
-free worker. That is why a route says which domains it takes as a set, and not by a function: the set becomes
-a condition of the claim. As long as every lane has a free worker there is no such condition, and one claim
-serves all lanes: the number of lanes costs no round trips.
+The bound on workers alone would not achieve that: what a lane without a free worker got would have to wait in
+memory. So only messages for lanes that have a free worker are taken from the queue. That is why a route says
+which domains it takes as a set, and not by a function: the set becomes a condition of the query. As long as
+every lane has a free worker there is no such condition, and one query serves all lanes.
 
-A claim takes up to :data:`CLAIM_LIMIT` messages; each lane puts its share into one worker. Claims are made
+Several processes share the queue by its buckets (:mod:`mensagod.storage.buckets`): each takes messages from its
+own only. Within the process, no two workers have messages for the same destination at the same time.
 
-* when somebody calls :meth:`DeliveryService.wake` because a message was accepted: at once while no worker is
-  busy, else at most every :data:`PAUSE_SECONDS`, so that under load more messages go together, which costs
-  less for each;
+A query gives up to :data:`MOST` messages; each lane puts its share into one worker. Queries are made
+
+* when somebody calls :meth:`DeliveryService.wake` because a message was queued in a bucket of this process: at
+  once while no worker is busy, else at most every :data:`PAUSE_SECONDS`, so that under load more messages go
+  together, which costs less for each;
 * when a worker ends, because its lane has room;
-* every :data:`POLL_SECONDS`, for messages that became due by themselves: retries, held messages, and those
-  whose process died, so that their leases were not renewed.
+* every :data:`POLL_SECONDS`, for messages that became due by themselves, such as retries; and every
+  :data:`SHARED_POLL_SECONDS` if there are several processes, for what others have queued in these buckets.
 
-What a worker is busy with is renewed every :data:`RENEW_SECONDS`. If a process is held up for longer than a
-lease, another takes its messages over; each change in the queue names the lease that it relies on, so the
-late worker changes nothing.
+A process shows every :data:`RENEW_SECONDS` that it lives. If it is held up for longer than
+:data:`mensagod.storage.buckets.LEASE_SECONDS`, others take its buckets over; what it still does with their
+messages harms nobody (:mod:`mensagod.storage.queue`).
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mensagod.config import Config
 from mensagod.delivery.interfaces import IQueue, IRoute
 from mensagod.delivery.lanes import Lane
 from mensagod.delivery.recording import Recorder
+from mensagod.errors import ServerUnavailable
 from mensagod.lifecycle.periodic import Periodic
+from mensagod.storage.buckets import LEASE_SECONDS, Share
 from mensagod.values.domains import NO_DOMAINS, DomainSet
 
 POLL_SECONDS = 4
-"""How often due messages are claimed without being asked to. Together with the lease it bounds how long the
-messages of a dead process rest."""
+"""How often due messages are looked for without being asked to."""
+
+SHARED_POLL_SECONDS = 0.25
+"""The same if other processes may have queued some."""
 
 RENEW_SECONDS = 3
-"""How often leases are renewed."""
+"""How often the process shows that it lives, and takes its share of the buckets."""
+
+HASTEN_SECONDS = 60
+"""How often messages are looked for that a clock set back has made wait for too long."""
 
 PAUSE_SECONDS = 0.1
-"""How long after a claim :meth:`DeliveryService.wake` makes the next one if a worker is busy. It does so even
+"""How long after a query :meth:`DeliveryService.wake` makes the next one if a worker is busy. It does so even
 if that worker does not end, which may be held up."""
 
-CLAIM_LIMIT = 64
-"""How many messages are claimed at once at most."""
+MOST = 64
+"""How many messages one query gives at most."""
+
+_NOTHING = Share(frozenset(), 1)
 
 
 class DeliveryService(MultiService):
-    """Claims due messages and has them delivered.
+    """Takes due messages from the queue and has them delivered.
 
     :param config: gives the present configuration.
     :param routes: in the order in which they are asked; what none of them takes stays in the queue.
     """
+
+    _log = Logger(namespace="mensagod.delivery")
 
     def __init__(
         self,
@@ -78,34 +93,49 @@ class DeliveryService(MultiService):
         self._queue = queue
         recorder = Recorder(reactor, config, queue)
         self.lanes = tuple(Lane(reactor, route, recorder, self._worker_ended) for route in routes)
-        self._claims = Periodic(reactor, POLL_SECONDS, self._claim, "due messages cannot be claimed")
-        renewals = Periodic(reactor, RENEW_SECONDS, self._renew, "leases cannot be renewed")
-        for part in (*self.lanes, self._claims, renewals):
+        self._queries = Periodic(
+            reactor, SHARED_POLL_SECONDS, self._poll, "due messages cannot be looked for"
+        )
+        sharing = Periodic(reactor, RENEW_SECONDS, self._take_share, "the queue cannot be shared out")
+        hastening = Periodic(reactor, HASTEN_SECONDS, self._hasten, "due times cannot be checked")
+        for part in (*self.lanes, sharing, self._queries, hastening):
             part.setServiceParent(self)
-        self._claiming = False
+        self._share = _NOTHING
+        self._shared = 0.0
+        self._querying = False
         self._asked = False
-        self._claimed = 0.0
+        self._queried = -math.inf
         self._waking: IDelayedCall | None = None
 
-    def wake(self) -> None:
-        """Claim soon: a message was accepted, or a worker has ended."""
-        if self.running and self._waking is None:
-            pause = self._claimed + PAUSE_SECONDS - self._clock.seconds() if self._has_workers else 0.0
-            self._waking = self._clock.callLater(max(0.0, pause), self._wake)
+    @property
+    def buckets(self) -> frozenset[int]:
+        """The buckets that this process works on; none if it could not show for long that it lives."""
+        is_valid = self._clock.seconds() - self._shared < LEASE_SECONDS
+        return self._share.buckets if is_valid else _NOTHING.buckets
+
+    def wake(self, bucket: int) -> None:
+        """Look for due messages soon: one was queued in ``bucket``."""
+        if bucket in self._share.buckets:
+            self._wake_soon()
 
     def stopService(self) -> Deferred[None]:
-        """Claim nothing more, and let busy workers end."""
+        """Take nothing more, let busy workers end, and give the buckets back."""
         self._cancel_waking()
         stopped: Deferred[object] = super().stopService()
-        return stopped.addCallback(lambda _: None)
+        return stopped.addCallback(lambda _: Deferred.fromCoroutine(self._give_back()))
 
     @property
     def _has_workers(self) -> bool:
         return any(lane.workers for lane in self.lanes)
 
+    def _wake_soon(self) -> None:
+        if self.running and self._waking is None:
+            pause = self._queried + PAUSE_SECONDS - self._clock.seconds() if self._has_workers else 0.0
+            self._waking = self._clock.callLater(max(0.0, pause), self._wake)
+
     def _wake(self) -> None:
         self._waking = None
-        Deferred.fromCoroutine(self._claims.run())
+        Deferred.fromCoroutine(self._query_all()).addErrback(self._failed)
 
     def _cancel_waking(self) -> None:
         if self._waking is not None:
@@ -113,41 +143,78 @@ class DeliveryService(MultiService):
             self._waking = None
 
     def _worker_ended(self) -> None:
-        """Claim without a pause that only this worker was the reason for."""
+        """Query without a pause that only this worker was the reason for."""
         self._cancel_waking()
-        self.wake()
+        self._wake_soon()
 
-    async def _claim(self) -> None:
-        """Claim until no message is due or no lane has a free worker."""
-        if self._claiming:
+    async def _take_share(self) -> None:
+        begun = self._clock.seconds()
+        before = self._share.buckets
+        self._share = await self._queue.take_share()
+        self._shared = begun
+        if not self._share.buckets <= before:
+            self._wake_soon()
+
+    async def _give_back(self) -> None:
+        self._share = _NOTHING
+        try:
+            await self._queue.give_back()
+        except ServerUnavailable:
+            # Then others take the buckets when this process counts as dead.
+            return
+
+    async def _hasten(self) -> None:
+        if hastened := await self._queue.hasten():
+            self._log.warn(
+                "{number} messages were due in days, because the database's clock was ahead: they are due now",
+                number=hastened,
+            )
+
+    async def _poll(self) -> None:
+        """Query if it is time to."""
+        interval = POLL_SECONDS if self._share.workers == 1 else SHARED_POLL_SECONDS
+        if self._clock.seconds() - self._queried >= interval:
+            await self._query_all()
+
+    async def _query_all(self) -> None:
+        """Query until no message is due or no lane has a free worker."""
+        if self._querying:
             self._asked = True
             return
-        self._claiming = True
+        self._querying = True
         self._asked = False
         try:
-            while self.running and await self._claim_once():
+            while self.running and await self._query():
                 pass
+        except ServerUnavailable:
+            return
         finally:
-            self._claiming = False
+            self._querying = False
         if self._asked:
-            self.wake()
+            self._wake_soon()
 
-    async def _claim_once(self) -> bool:
-        """Claim messages for the lanes that have a free worker; tell whether there may be more."""
+    async def _query(self) -> bool:
+        """Take messages for the lanes that have a free worker; tell whether there may be more."""
         most = self._config().performance.max_delivery_threads
         free = [(lane, domains) for lane, domains in self._shares() if lane.workers < most]
         wanted = NO_DOMAINS
         for _, domains in free:
             wanted |= domains
-        if wanted.is_empty:
+        buckets = self.buckets
+        if wanted.is_empty or not buckets:
             return False
-        self._claimed = self._clock.seconds()
-        messages = await self._queue.claim(CLAIM_LIMIT, wanted)
+        self._queried = self._clock.seconds()
+        busy = [destination for lane in self.lanes for destination in lane.destinations]
+        messages = await self._queue.list_due(buckets, MOST, wanted, busy)
         for lane, domains in free:
             share = [message for message in messages if message.domain in domains]
             if share:
                 lane.begin(share)
-        return len(messages) == CLAIM_LIMIT
+        return len(messages) == MOST
+
+    def _failed(self, failure: Failure) -> None:
+        """Log what only a fault of ours can cause; the next query is made as if nothing had happened."""
+        self._log.failure("due messages cannot be looked for", failure)
 
     def _shares(self) -> Sequence[tuple[Lane, DomainSet]]:
         """Give each lane with the domains that no lane before it takes."""
@@ -157,8 +224,3 @@ class DeliveryService(MultiService):
             shares.append((lane, lane.route.domains - taken))
             taken |= lane.route.domains
         return shares
-
-    async def _renew(self) -> None:
-        leases = [lease for lane in self.lanes for lease in lane.leases]
-        if leases:
-            await self._queue.renew(leases)

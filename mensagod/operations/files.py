@@ -2,11 +2,15 @@
 
 from typing import Final
 
+from attrs import frozen
+
+from mensagod.contents.inline import InlineContent
+from mensagod.contents.interfaces import IStoredContent
 from mensagod.errors import BadRequest, LimitReached, NotFound
 from mensagod.operations.parts import Parts
 from mensagod.operations.rights import Actor, Right, require
 from mensagod.storage import files, folders, queue
-from mensagod.storage.stored_file import StoredFile
+from mensagod.storage.contents import Content
 from mensagod.values.paths import ServerPath
 
 MAX_LISTING = 16_000_000
@@ -17,6 +21,17 @@ _SHORTEST_NAME: Final = len("0.0.00000000-0000-0000-0000-000000000000")
 
 def _check(right: Right, path: ServerPath, actor: Actor, parts: Parts) -> None:
     require(right, path, actor, admin_file_access=parts.config.security.admin_file_access)
+
+
+@frozen
+class OpenFile:
+    """A file that is open for reading.
+
+    :ivar size: in bytes.
+    """
+
+    size: int
+    source: IStoredContent
 
 
 async def require_directory(parts: Parts, actor: Actor, path: ServerPath) -> None:
@@ -67,7 +82,7 @@ async def _names(parts: Parts, path: ServerPath, since: int) -> list[str]:
     return names
 
 
-async def open_file(parts: Parts, actor: Actor, path: ServerPath, offset: int) -> StoredFile:
+async def open_file(parts: Parts, actor: Actor, path: ServerPath, offset: int) -> OpenFile:
     """Open a file at ``offset``; the caller must close it.
 
     An open file can be read to its end, also if it is deleted meanwhile.
@@ -77,17 +92,23 @@ async def open_file(parts: Parts, actor: Actor, path: ServerPath, offset: int) -
     :raises BadRequest: if it is shorter than ``offset``.
     """
     _check(Right.DOWNLOAD, path, actor, parts)
-    if not await parts.database.read(files.file_exists, path):
+    content = await parts.database.read(files.find_content, path)
+    if content is None:
         raise NotFound("No such file")
+    if offset > content.size:
+        raise BadRequest("Offset is beyond the end of the file")
     try:
-        stored = await parts.files.run(parts.store.open, path)
+        stored = await _open(parts, content)
     except FileNotFoundError:
         if await parts.database.read(files.file_exists, path):
             # It was not deleted meanwhile: its content is lost, which must be reported as an incident.
             raise
         raise NotFound("No such file") from None
-    if offset > stored.size:
-        stored.close()
-        raise BadRequest("Offset is beyond the end of the file")
     stored.seek(offset)
-    return stored
+    return OpenFile(content.size, stored)
+
+
+async def _open(parts: Parts, content: Content) -> IStoredContent:
+    if content.key is None:
+        return InlineContent(content.data or b"")
+    return await parts.files.run(parts.store.open, content.key, content.size)

@@ -11,13 +11,16 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
 from mensagod.config import Config
+from mensagod.contents.interfaces import IContentStore
+from mensagod.contents.room import Room
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import PasswordHasher
+from mensagod.delivery.placing import Accepted, Submission
 from mensagod.errors import ServerUnavailable
 from mensagod.operations.limits import Limits
 from mensagod.organization.keycard import Replacement, ReplacementStep
 from mensagod.organization.keyring import Keyring
-from mensagod.storage.interfaces import IMailboxStore, Interactions
+from mensagod.storage.interfaces import Interactions
 from mensagod.storage.keycards import Extent, StoredEntry
 from mensagod.threads.interfaces import FairThreads
 from mensagod.values.identity import Domain, WorkspaceID
@@ -31,11 +34,11 @@ class IDatabase(Interactions, Protocol):
         """Whether the database answered when it was last asked."""
 
 
-class IDelivery(Protocol):
-    """The delivery of messages, see :class:`mensagod.delivery.service.DeliveryService`."""
+class IAcceptor(Protocol):
+    """Accepts messages, see :class:`mensagod.delivery.accepting.Acceptor`."""
 
-    def wake(self) -> None:
-        """Check the queue soon, because a message was added."""
+    async def accept(self, message: Submission) -> Accepted:
+        """Accept a message, durably; deliver it at once if that is possible."""
 
 
 class IKeys(Protocol):
@@ -86,6 +89,7 @@ class Parts:
     """The parts of a running server that operations use.
 
     :ivar config: the configuration; replaced as a whole when it is reloaded.
+    :ivar room: the free space of the content store.
     :ivar files: the worker pool for the content store.
     :ivar password_checks: the worker pool for password hashes of existing accounts and of the administrator.
     :ivar code_checks: the worker pool for registration codes of strangers, who thus cannot delay logins.
@@ -98,11 +102,12 @@ class Parts:
     reactor: IReactorTime
     config: Config
     database: IDatabase
-    store: IMailboxStore
+    store: IContentStore
+    room: Room
     files: FairThreads
     password_checks: FairThreads
     code_checks: FairThreads
-    delivery: IDelivery
+    acceptor: IAcceptor
     keys: IKeys
     follower: IFollower
     resolver: IResolver

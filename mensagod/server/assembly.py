@@ -7,6 +7,9 @@ from twisted.python.filepath import FilePath
 
 from mensagod.config import Config
 from mensagod.config.choices import Hints
+from mensagod.contents.file_store import FileStore
+from mensagod.contents.room import Room
+from mensagod.delivery.accepting import Acceptor
 from mensagod.delivery.cleanup import Cleanup
 from mensagod.delivery.database_queue import DatabaseQueue
 from mensagod.delivery.interfaces import IRoute
@@ -36,7 +39,6 @@ from mensagod.storage import events, failures, lookups, submissions
 from mensagod.storage.connections import Description
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import installed_steps
-from mensagod.storage.store import MailboxStore
 from mensagod.threads.pool import WorkerPool
 
 FILE_THREADS = 8
@@ -71,7 +73,7 @@ class Assembly:
         self.files = WorkerPool(reactor, "files", FILE_THREADS)
         self.password_checks = WorkerPool(reactor, "passwords", checks, QUEUE_SECONDS)
         self.code_checks = WorkerPool(reactor, "codes", checks, QUEUE_SECONDS)
-        self.store = MailboxStore(FilePath(str(config.global_.top_dir)))
+        self.store = FileStore(FilePath(str(config.global_.top_dir)))
         self.sessions = LiveSessions(self.database)
         self.follower = Follower(reactor, StoredEventLog(self.database))
         self.listening = WorkerPool(reactor, "hints", 1)
@@ -89,20 +91,27 @@ class Assembly:
         )
         cards = config.performance.keycard_cache_size
         self.resolver = LocalResolver(reactor, self.database, self.follower, cards)
-        self.queue = DatabaseQueue(self.database)
+        self.queue = DatabaseQueue(self.database, self.sessions.process)
         self.delivery = DeliveryService(
             reactor=reactor, config=lambda: self.server.config, queue=self.queue, routes=list(self._routes())
+        )
+        self.acceptor = Acceptor(
+            database=self.database,
+            rate=lambda: self.server.config.security.max_recipients_per_minute,
+            delivered=self.hints.send,
+            queued=self.delivery.wake,
         )
         self.server = Server(
             reactor=reactor,
             config=config,
             database=self.database,
             store=self.store,
+            room=Room(reactor, self.store, self.files),
             files=self.files,
             password_checks=self.password_checks,
             code_checks=self.code_checks,
             sessions=self.sessions,
-            delivery=self.delivery,
+            acceptor=self.acceptor,
             keys=self.keys,
             follower=self.follower,
             resolver=self.resolver,
@@ -142,7 +151,7 @@ class Assembly:
                 now=False,
             )
         )
-        yield ServicePart(Cleanup(self.reactor, self.queue, self.store, self.files))
+        yield ServicePart(self._cleanup())
         yield ServicePart(self.delivery)
 
     def _hints(self, config: Config, description: Description) -> IHints:
@@ -162,6 +171,9 @@ class Assembly:
             process=process,
             connect=lambda: ListeningConnection.open(description, process),
         )
+
+    def _cleanup(self) -> Cleanup:
+        return Cleanup(self.reactor, lambda: self.server.config, self.database, self.store, self.files)
 
     def _routes(self) -> Iterator[IRoute]:
         """Give the routes; a message takes the first one that takes its domain."""

@@ -9,6 +9,7 @@ from secrets import SystemRandom
 from typing import Final, Generic, TypeVar
 
 import psycopg2
+from psycopg2 import errorcodes
 from psycopg2.extensions import (
     TRANSACTION_STATUS_IDLE,
     TRANSACTION_STATUS_INERROR,
@@ -45,6 +46,10 @@ class Busy(DatabaseUnavailable):
 
 class WritesRefused(DatabaseUnavailable):
     """The database answers, but only reads."""
+
+
+class Locked(DatabaseUnavailable):
+    """Another transaction held a lock for longer than this one may wait."""
 
 
 class CommitUnknown(ServerUnavailable):
@@ -215,6 +220,8 @@ class Attempt(Generic[T]):
                 raise Contention from error
             return
         self._useless = meaning is not Meaning.NOT_NOW
+        if error.pgcode == errorcodes.LOCK_NOT_AVAILABLE:
+            raise Locked from error
         if meaning is Meaning.READ_ONLY:
             self._leave_reader(error)
         elif meaning is not Meaning.LOST or tries >= TRIES:

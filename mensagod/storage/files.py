@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from mensagod.storage import folders, updates
-from mensagod.storage.rows import Transaction, many
+from mensagod.storage import contents, folders, updates
+from mensagod.storage.contents import Content
+from mensagod.storage.rows import Transaction, many, maybe
 from mensagod.storage.updates import NewUpdate
 from mensagod.values.identity import DeviceID, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
@@ -16,11 +17,13 @@ def list_files(txn: Transaction, directory: ServerPath, since: int, most: int) -
 
     :param since: Unix seconds; files with an earlier time in their name are left out.
     """
+    if directory.workspace is None:
+        return None
     txn.execute(
         "SELECT files.name FROM folders LEFT JOIN files"
-        " ON files.folder = folders.id AND files.state = 'live' AND files.time >= %s"
-        " WHERE folders.path = %s ORDER BY files.name LIMIT %s",
-        (since, str(directory), most),
+        " ON files.workspace = folders.workspace AND files.folder = folders.id AND files.time >= %s"
+        " WHERE folders.workspace = %s AND folders.path = %s ORDER BY files.name LIMIT %s",
+        (since, directory.workspace.uuid, str(directory), most),
     )
     names = many(lambda row: row.name, txn)
     if not names:
@@ -28,22 +31,48 @@ def list_files(txn: Transaction, directory: ServerPath, since: int, most: int) -
     return [] if names == [None] else names
 
 
+_FILES = " FROM files JOIN folders ON folders.workspace = files.workspace AND folders.id = files.folder"
+_CONTENTS = " JOIN contents ON contents.workspace = files.workspace AND contents.key = files.content"
+_AT = " WHERE files.workspace = %(workspace)s AND folders.path = %(directory)s AND files.name = %(name)s"
+
+
 def file_exists(txn: Transaction, path: ServerPath) -> bool:
     """Tell whether there is a file at ``path``."""
-    txn.execute(
-        "SELECT 1 FROM files JOIN folders ON folders.id = files.folder"
-        " WHERE folders.path = %s AND files.name = %s AND files.state = 'live'",
-        (str(path.directory), path.name),
-    )
+    if path.workspace is None:
+        return False
+    txn.execute("SELECT 1" + _FILES + _AT, _place(path, path.workspace))
     return txn.fetchone() is not None
+
+
+def find_content(txn: Transaction, path: ServerPath) -> Content | None:
+    """Find the content of the file at ``path``."""
+    if path.workspace is None:
+        return None
+    txn.execute(
+        "SELECT files.content, contents.size, contents.hash, contents.day, contents.data"
+        + _FILES
+        + _CONTENTS
+        + _AT,
+        _place(path, path.workspace),
+    )
+    return maybe(Content.from_row, txn)
+
+
+def _place(path: ServerPath, workspace: WorkspaceID) -> dict[str, object]:
+    return {"workspace": workspace.uuid, "directory": str(path.directory), "name": path.name}
 
 
 @frozen
 class Arrival:
-    """A file that is delivered to the ``new`` directory of a workspace."""
+    """A file that is delivered to the ``new`` directory of a workspace.
+
+    :ivar number: that of its update record, see :func:`mensagod.storage.mailboxes.change`.
+    """
 
     workspace: WorkspaceID
     name: FileName
+    content: Content
+    number: int
 
     @property
     def directory(self) -> ServerPath:
@@ -57,47 +86,38 @@ class Arrival:
 
 
 def add_delivered(txn: Transaction, arrivals: Sequence[Arrival], device: DeviceID) -> None:
-    """Add delivered files, their usage and their update records (spec 05, *Local delivery*).
+    """Add delivered files, their contents and their update records (spec 05, *Local delivery*).
 
-    The caller holds the locks of the workspaces' mailboxes.
+    Their mailboxes were changed before, in this transaction.
     """
+    contents.add(txn, [(arrival.workspace, arrival.content) for arrival in arrivals])
     added = _add(txn, arrivals)
     without_folder = [arrival for arrival in arrivals if arrival.name.text not in added]
     if without_folder:
         for workspace in {arrival.workspace for arrival in without_folder}:
             folders.ensure_top(txn, workspace)
         _add(txn, without_folder)
-    _add_usage(txn, arrivals)
-    changes = [NewUpdate(arrival.workspace, "CREATE", str(arrival.path)) for arrival in arrivals]
+    changes = [
+        NewUpdate(arrival.workspace, arrival.number, "CREATE", str(arrival.path)) for arrival in arrivals
+    ]
     updates.record(txn, changes, device)
 
 
 def _add(txn: Transaction, arrivals: Sequence[Arrival]) -> set[str]:
     """Add the files whose directories exist; give the names of those files."""
     txn.execute(
-        "INSERT INTO files (folder, name, workspace, time, size)"
-        " SELECT id, new.name, workspace, new.time, new.size"
-        " FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) AS new (path, name, time, size)"
-        " JOIN folders USING (path) RETURNING name",
+        "INSERT INTO files (workspace, folder, name, time, size, content)"
+        " SELECT workspace, folders.id, new.name, new.time, new.size, new.content"
+        " FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::uuid[])"
+        " AS new (workspace, path, name, time, size, content)"
+        " JOIN folders USING (workspace, path) RETURNING name",
         (
+            [arrival.workspace.uuid for arrival in arrivals],
             [str(arrival.directory) for arrival in arrivals],
             [arrival.name.text for arrival in arrivals],
             [arrival.name.time for arrival in arrivals],
             [arrival.name.size for arrival in arrivals],
+            [arrival.content.id for arrival in arrivals],
         ),
     )
     return set(many(lambda row: row.name, txn))
-
-
-def _add_usage(txn: Transaction, arrivals: Sequence[Arrival]) -> None:
-    """Add the sizes and the number of new files to the usage of their mailboxes."""
-    txn.execute(
-        "UPDATE mailboxes SET used = used + bytes, files = files + number FROM ("
-        "  SELECT workspace, sum(size)::bigint AS bytes, count(*) AS number"
-        "  FROM unnest(%s::uuid[], %s::bigint[]) AS new (workspace, size) GROUP BY workspace) AS added"
-        " WHERE mailboxes.workspace = added.workspace",
-        (
-            [arrival.workspace.uuid for arrival in arrivals],
-            [arrival.name.size for arrival in arrivals],
-        ),
-    )

@@ -34,12 +34,19 @@ def ensure_top(txn: Transaction, workspace: WorkspaceID) -> None:
     for path in top_directories(workspace):
         txn.execute(
             "INSERT INTO folders (workspace, path, parent)"
-            " VALUES (%s, %s, (SELECT id FROM folders WHERE path = %s)) ON CONFLICT (path) DO NOTHING",
-            (workspace.uuid, str(path), str(path.parent)),
+            " VALUES (%(workspace)s, %(path)s,"
+            " (SELECT id FROM folders WHERE workspace = %(workspace)s AND path = %(parent)s))"
+            " ON CONFLICT (workspace, path) DO NOTHING",
+            {"workspace": workspace.uuid, "path": str(path), "parent": str(path.parent)},
         )
 
 
 def find_folder(txn: Transaction, path: ServerPath) -> Folder | None:
-    """Find the directory at ``path``."""
-    txn.execute("SELECT id, workspace FROM folders WHERE path = %s", (str(path),))
+    """Find the directory at ``path``; every directory is a workspace's."""
+    if path.workspace is None:
+        return None
+    txn.execute(
+        "SELECT id, workspace FROM folders WHERE workspace = %s AND path = %s",
+        (path.workspace.uuid, str(path)),
+    )
     return maybe(Folder.from_row, txn)

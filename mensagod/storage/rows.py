@@ -28,6 +28,8 @@ transaction-mode pooler. Several statements in one text are one transaction, als
 by itself (spec 06, *Database*).
 """
 
+_LIMIT_LOCK_WAITS: Final = "SET LOCAL lock_timeout TO '100ms'; "
+
 
 class WrongRowCount(Exception):
     """A statement gave another number of rows than its caller expects: a bug."""
@@ -51,6 +53,13 @@ class Transaction:
         """Run one statement, with ``%s`` or ``%(name)s`` as placeholders of the parameters, if any."""
         preface, self._preface = self._preface, ""
         self._cursor.execute(preface + sql, parameters)
+
+    def limit_lock_waits(self) -> None:
+        """Let the transaction wait for a lock only a moment; call this before its first statement.
+
+        A wait that takes longer raises :class:`mensagod.storage.attempts.Locked` from the database service.
+        """
+        self._preface += _LIMIT_LOCK_WAITS
 
     def fetchone(self) -> Row | None:
         """Give the next row; ``None`` after the last."""

@@ -1,17 +1,20 @@
 """How many messages a device hands in (spec 04, *Sending*)."""
 
+from collections.abc import Collection
 from datetime import timedelta
-from typing import Final
-from uuid import UUID
+from typing import Final, TypeAlias
 
 from mensagod.errors import LimitReached
 from mensagod.storage import slots
-from mensagod.storage.rows import Transaction, changed, maybe
+from mensagod.storage.rows import Transaction, changed, many, maybe
 from mensagod.storage.slots import Slots
 from mensagod.values.identity import DeviceID, WorkspaceID
 
 SEND_WINDOW: Final = timedelta(seconds=60)
 """Over how long messages are counted."""
+
+Device: TypeAlias = tuple[WorkspaceID, DeviceID]
+"""A device, and the workspace that it belongs to."""
 
 
 class TooManyMessages(LimitReached):
@@ -25,49 +28,46 @@ class TooManyMessages(LimitReached):
         self.seconds = seconds
 
 
-_FIRST = (
-    "INSERT INTO device_sends AS known (workspace, device, slot, used, times, message)"
-    " SELECT workspace, id, 1, 1, ARRAY[now()], %(id)s FROM devices"
-    " WHERE workspace = %(sender)s AND id = %(device)s"
+_FIRST_OR_NEXT = (
+    "INSERT INTO device_sends AS known (workspace, device, slot, used, times)"
+    " SELECT workspace, id, 1, 1, ARRAY[now()] FROM devices WHERE workspace = %(sender)s AND id = %(device)s"
     " ON CONFLICT (workspace, device) DO "
 )
-_TAKE = (
-    " SET slot = " + slots.SLOT + ", used = " + slots.USED + ", times = " + slots.TIMES + ", message = %(id)s"
+_TAKE = " SET slot = " + slots.SLOT + ", used = " + slots.USED + ", times = " + slots.TIMES
+_COUNT_FIRST_OR_NEXT = _FIRST_OR_NEXT + "UPDATE" + _TAKE + " WHERE " + slots.FITS
+_COUNT_NEXT = (
+    "UPDATE device_sends AS known"
+    + _TAKE
+    + " FROM unnest(%(senders)s::uuid[], %(devices)s::uuid[]) AS sending (workspace, device)"
+    " WHERE known.workspace = sending.workspace AND known.device = sending.device AND "
+    + slots.FITS
+    + " RETURNING known.workspace, known.device"
 )
-_COUNT_FIRST_OR_NEXT = _FIRST + "UPDATE" + _TAKE + " WHERE " + slots.FITS
-
-_KNOWN = "UPDATE device_sends AS known"
-_OF_DEVICE = (
-    " WHERE workspace = %(sender)s AND device = %(device)s"
-    " AND NOT EXISTS (SELECT FROM mailboxes WHERE workspace = %(sender)s AND quota > 0) AND "
-)
-COUNT_NEXT: Final = _KNOWN + _TAKE + _OF_DEVICE + slots.FITS
-"""Changes no row for the first message of a device, for one too many, and if the workspace has a quota."""
-
-IS_COUNTED: Final = (
-    " FROM device_sends WHERE workspace = %(sender)s AND device = %(device)s AND message = %(id)s"
-)
-"""Gives one row after a statement that has counted the message, and none after one that has not."""
 
 
-def send_parameters(rate: int) -> dict[str, object]:
-    """Give what the statements here name beside the columns of a message.
+def note_sends(txn: Transaction, devices: Collection[Device], limit: int) -> set[Device]:
+    """Count one message of each of several devices, if it has sent one before and has not reached its limit.
 
-    :param rate: messages within any 60 seconds, at least 1.
+    :param limit: messages within any 60 seconds, at least 1.
+    :returns: the devices whose messages were counted.
     """
-    return Slots(rate, SEND_WINDOW).parameters
+    named: dict[str, object] = {
+        "senders": [workspace.uuid for workspace, _ in devices],
+        "devices": [device.uuid for _, device in devices],
+    }
+    txn.execute(_COUNT_NEXT, named | Slots(limit, SEND_WINDOW).parameters)
+    return set(many(lambda row: (WorkspaceID(row.workspace), DeviceID(row.device)), txn))
 
 
-def note_send(txn: Transaction, workspace: WorkspaceID, device: DeviceID, message: UUID, limit: int) -> None:
-    """Count a message that a device hands in.
+def note_send(txn: Transaction, sender: Device, limit: int) -> None:
+    """Count one message of a device.
 
-    :param limit: messages within any 60 seconds; 0 is no limit.
-    :raises TooManyMessages: if it has handed in as many already.
+    :param limit: messages within any 60 seconds, at least 1.
+    :raises TooManyMessages: if it has sent as many already.
     """
-    if not limit:
-        return
-    named = {"sender": workspace.uuid, "device": device.uuid, "id": message}
-    txn.execute(_COUNT_FIRST_OR_NEXT, named | send_parameters(limit))
+    workspace, device = sender
+    named: dict[str, object] = {"sender": workspace.uuid, "device": device.uuid}
+    txn.execute(_COUNT_FIRST_OR_NEXT, named | Slots(limit, SEND_WINDOW).parameters)
     if not changed(txn):
         raise TooManyMessages(limit, _seconds_until_room(txn, workspace, device, limit))
 
@@ -80,6 +80,6 @@ def _seconds_until_room(txn: Transaction, workspace: WorkspaceID, device: Device
     txn.execute(
         "SELECT extract(epoch FROM times[slot %% %(slots)s + 1] + %(window)s - now()) AS seconds"
         " FROM device_sends WHERE workspace = %(sender)s AND device = %(device)s",
-        send_parameters(limit) | {"sender": workspace.uuid, "device": device.uuid},
+        Slots(limit, SEND_WINDOW).parameters | {"sender": workspace.uuid, "device": device.uuid},
     )
     return maybe(lambda row: float(row.seconds), txn) or 0.0

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from attrs import frozen
 
-from mensagod.storage.rows import Row, Transaction, WrongRowCount, maybe, one
+from mensagod.storage.rows import Row, Transaction, maybe, one
 from mensagod.values.identity import DeviceID, WorkspaceID
 
 MAX_REPLY = 1000
@@ -55,48 +55,48 @@ class Updates:
 class NewUpdate:
     """A change in a workspace that is not recorded yet.
 
+    :ivar number: the next one of its mailbox, see :func:`mensagod.storage.mailboxes.change`.
     :ivar kind: the type of its record (spec 04, *Update notification*).
     :ivar data: what was changed, in the form of that type.
     """
 
     workspace: WorkspaceID
+    number: int
     kind: str
     data: str
 
 
 def record(txn: Transaction, changes: Sequence[NewUpdate], device: DeviceID) -> None:
-    """Record changes that a device made. The locks on the mailboxes order the records of each workspace.
+    """Record changes that a device made. The caller holds the locks of the mailboxes.
 
-    The time is read while the locks are held (therefore from ``counted``). It is never before that of the
-    newest record, even if the clock was set back, because a client that asks for records since a time would
-    miss the new one.
+    The time is read while the locks are held. It is never before that of the record before, even if the clock
+    was set back, because a client that asks for records since a time would miss the new one.
     """
     txn.execute(
-        "WITH new AS ("
-        "  SELECT *, row_number() OVER (PARTITION BY workspace ORDER BY place) AS nth"
-        "  FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[])"
-        "  WITH ORDINALITY AS new (workspace, id, type, data, place)"
-        "), counted AS ("
-        "  UPDATE mailboxes SET last_update = last_update + total FROM ("
-        "    SELECT workspace, count(*) AS total FROM new GROUP BY workspace) AS added"
-        "  WHERE mailboxes.workspace = added.workspace"
-        "  RETURNING mailboxes.workspace, last_update - total AS before"
-        ") INSERT INTO updates (workspace, number, id, type, data, time, device)"
-        " SELECT workspace, before + nth, id, type, data, greatest("
-        "  (SELECT clock_timestamp() FROM counted LIMIT 1),"
-        "  (SELECT time FROM updates AS past"
-        "   WHERE past.workspace = counted.workspace AND past.number = before)), %s"
-        " FROM new JOIN counted USING (workspace)",
+        "INSERT INTO updates (workspace, number, id, type, data, time, device)"
+        " SELECT new.workspace, new.number, new.id, new.type, new.data,"
+        " greatest((SELECT clock_timestamp()), past.time), %s"
+        " FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::uuid[], %s::text[], %s::text[])"
+        " AS new (workspace, number, before, id, type, data)"
+        " LEFT JOIN updates AS past ON past.workspace = new.workspace AND past.number = new.before",
         (
+            device.uuid,
             [change.workspace.uuid for change in changes],
+            [change.number for change in changes],
+            _known_before(changes),
             [uuid4() for _ in changes],
             [change.kind for change in changes],
             [change.data for change in changes],
-            device.uuid,
         ),
     )
-    if txn.rowcount != len(changes):
-        raise WrongRowCount("a record for each change", txn.rowcount)
+
+
+def _known_before(changes: Sequence[NewUpdate]) -> list[int]:
+    """Give, for each change, the number of the newest record that its workspace had before them."""
+    first: dict[WorkspaceID, int] = {}
+    for change in changes:
+        first[change.workspace] = min(change.number, first.get(change.workspace, change.number))
+    return [first[change.workspace] - 1 for change in changes]
 
 
 def last_number(txn: Transaction, workspace: WorkspaceID) -> int:
@@ -107,9 +107,12 @@ def last_number(txn: Transaction, workspace: WorkspaceID) -> int:
 
 def count_since(txn: Transaction, workspace: WorkspaceID, time: int) -> tuple[int, int]:
     """Count the records made at or after a Unix time; also give the number of the newest record."""
+    # Numbers have no gaps, and times have the same order: only the first record is looked for.
     txn.execute(
-        "SELECT last_update, (SELECT count(*) FROM updates WHERE updates.workspace = mailboxes.workspace"
-        " AND time >= to_timestamp(%s)) AS count FROM mailboxes WHERE workspace = %s",
+        "SELECT last_update, coalesce(last_update - first.number + 1, 0) AS count FROM mailboxes"
+        " LEFT JOIN LATERAL (SELECT number FROM updates WHERE updates.workspace = mailboxes.workspace"
+        " AND time >= to_timestamp(%s) ORDER BY time, number LIMIT 1) AS first ON true"
+        " WHERE workspace = %s",
         (min(time, _END_OF_TIME), workspace.uuid),
     )
     return one(lambda row: (row.count, row.last_update), txn)

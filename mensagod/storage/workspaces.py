@@ -133,6 +133,8 @@ class Recipient:
 
 def find_recipients(txn: Transaction, addresses: Sequence[MAddress | WAddress]) -> list[Recipient | None]:
     """Find the workspaces of addresses, by workspace ID or by user ID; ``None`` for each that has none."""
+    if not addresses:
+        return []
     txn.execute(
         "SELECT workspaces.id, workspaces.status, mailboxes.quota > 0 AS has_quota"
         " FROM unnest(%s::uuid[], %s::text[], %s::text[])"
@@ -147,6 +149,20 @@ def find_recipients(txn: Transaction, addresses: Sequence[MAddress | WAddress]) 
             [None if isinstance(address.id, WorkspaceID) else str(address.id) for address in addresses],
             [str(address.domain) for address in addresses],
         ),
+    )
+    return many(lambda row: None if row.id is None else Recipient.from_row(row), txn)
+
+
+def find_targets(txn: Transaction, targets: Sequence[WorkspaceID]) -> list[Recipient | None]:
+    """Find workspaces that messages go to; ``None`` for each that does not exist."""
+    if not targets:
+        return []
+    txn.execute(
+        "SELECT workspaces.id, workspaces.status, mailboxes.quota > 0 AS has_quota"
+        " FROM unnest(%s::uuid[]) WITH ORDINALITY AS wanted (workspace, place)"
+        " LEFT JOIN workspaces ON workspaces.id = wanted.workspace"
+        " LEFT JOIN mailboxes ON mailboxes.workspace = wanted.workspace ORDER BY place",
+        ([target.uuid for target in targets],),
     )
     return many(lambda row: None if row.id is None else Recipient.from_row(row), txn)
 

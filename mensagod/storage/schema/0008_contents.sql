@@ -14,8 +14,8 @@ CREATE TABLE installation (
 
 -- The bytes of files. Several files of a workspace may share one content.
 CREATE TABLE contents (
-    -- Whose files have it.
-    workspace    uuid NOT NULL REFERENCES workspaces ON DELETE CASCADE,
+    -- Whose files have it. No row goes with its workspace: its bytes in the store would be forgotten.
+    workspace    uuid NOT NULL,
     -- Given once and never changed: the name in the store.
     key          uuid NOT NULL,
     -- The day in UTC on which the key was given; null for a content that stands in this row.
@@ -33,13 +33,15 @@ CREATE TABLE contents (
     PRIMARY KEY (workspace, key),
     CHECK ((day IS NULL) = (data IS NOT NULL))
 );
+-- For contents in the store of which nobody knows whose they are.
+CREATE INDEX contents_key ON contents (key) WHERE day IS NOT NULL;
 -- What is sealed does not compress.
 ALTER TABLE contents ALTER COLUMN data SET STORAGE EXTERNAL;
 
 -- Contents that are being written to the store; nothing is promised of them yet.
 CREATE TABLE writings (
-    -- For whom.
-    workspace    uuid NOT NULL REFERENCES workspaces ON DELETE CASCADE,
+    -- For whom; as in "contents", without a reference.
+    workspace    uuid NOT NULL,
     -- As in "contents".
     key          uuid NOT NULL DEFAULT gen_random_uuid(),
     -- As in "contents".
@@ -64,6 +66,7 @@ CREATE TABLE garbage (
     PRIMARY KEY (workspace, key)
 );
 CREATE INDEX garbage_since ON garbage (since);
+CREATE INDEX garbage_key ON garbage (key);
 
 -- Directories and files: the workspace first in every key.
 ALTER TABLE files DROP CONSTRAINT files_folder_fkey, DROP CONSTRAINT files_pkey;
@@ -81,11 +84,13 @@ CREATE INDEX folders_parent ON folders (workspace, parent);
 DELETE FROM files WHERE state <> 'live';
 ALTER TABLE files
     DROP COLUMN state,
+    -- Its directory has one.
+    DROP CONSTRAINT files_workspace_fkey,
     -- Its bytes.
     ADD COLUMN content uuid NOT NULL DEFAULT gen_random_uuid(),
     ADD PRIMARY KEY (workspace, folder, name),
     -- A file is the workspace's whose directory it is in: usage is counted by the one, rights go by the other.
-    ADD FOREIGN KEY (workspace, folder) REFERENCES folders (workspace, id);
+    ADD FOREIGN KEY (workspace, folder) REFERENCES folders (workspace, id) ON DELETE CASCADE;
 ALTER TABLE files ALTER COLUMN content DROP DEFAULT;
 INSERT INTO contents (workspace, key, day, size, old_path)
     SELECT files.workspace, files.content, (now() AT TIME ZONE 'UTC')::date, files.size, folders.path || ' ' || files.name
@@ -97,6 +102,17 @@ CREATE INDEX files_content ON files (workspace, content);
 ALTER TABLE mailboxes
     -- Bytes of its messages in the queue; they count against its quota.
     ADD COLUMN queued bigint NOT NULL DEFAULT 0 CHECK (queued >= 0);
+
+-- Their numbers come from the mailbox.
+ALTER TABLE updates
+    DROP CONSTRAINT updates_workspace_fkey,
+    ADD FOREIGN KEY (workspace) REFERENCES mailboxes ON DELETE CASCADE;
+
+-- Forgotten after a day whatever becomes of the workspace.
+ALTER TABLE submissions DROP CONSTRAINT submissions_workspace_fkey;
+
+-- Messages are counted and accepted in one transaction now.
+ALTER TABLE device_sends DROP COLUMN message;
 
 -- Messages that were accepted and are not delivered yet.
 ALTER TABLE queue RENAME TO old_queue;
@@ -157,6 +173,7 @@ CREATE TABLE queue (
 ALTER TABLE queue ALTER COLUMN data SET STORAGE EXTERNAL;
 CREATE INDEX queue_due ON queue (bucket, due) INCLUDE (destination) WHERE state = 'queued';
 CREATE INDEX queue_sender ON queue (sender, name);
+CREATE INDEX queue_content ON queue (content) WHERE day IS NOT NULL;
 -- For rows that were made under a clock that was ahead.
 CREATE INDEX queue_ahead ON queue (due) WHERE state = 'queued' AND send_time IS NULL;
 INSERT INTO queue (bucket, id, destination, sender, device, sender_domain, domain, name, time, size, content, day, state,

@@ -1,0 +1,134 @@
+"""Accepting messages: those that are submitted at the same moment are accepted in one transaction.
+
+A transaction with its commit costs about the same for one message as for many. So while transactions are under
+way, messages that come meanwhile wait for the next one, which takes all of them. A message that comes while
+there is room does not wait.
+
+The transaction waits for a locked mailbox only a moment. If that was in vain, the same messages are accepted
+without waiting, and those for locked mailboxes go into the queue. So does everything that cannot be delivered at
+once.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from mensagod.delivery import placing
+from mensagod.delivery.placing import Accepted, Submission
+from mensagod.errors import ServerUnavailable
+from mensagod.storage.attempts import Locked
+from mensagod.storage.interfaces import Interactions
+from mensagod.storage.submissions import Submitted
+from mensagod.values.identity import WorkspaceID
+
+MOST: Final = 64
+"""How many messages one transaction accepts at most."""
+
+AT_ONCE: Final = 2
+"""How many transactions are under way at once: while one waits for the disk, another can begin."""
+
+
+@frozen(eq=False)
+class _Waiting:
+    message: Submission
+    answer: Deferred[Accepted]
+
+
+@define(eq=False)
+class Acceptor:
+    """Accepts messages of clients, and delivers them at once where that is possible.
+
+    :ivar rate: gives how many messages a device may submit within 60 seconds; 0 is no limit.
+    :ivar delivered: called with the workspace of each message that was delivered; must not raise.
+    :ivar queued: called with the bucket of each message that was queued; must not raise.
+    """
+
+    database: Interactions
+    rate: Callable[[], int]
+    delivered: Callable[[WorkspaceID], None]
+    queued: Callable[[int], None]
+    _waiting: deque[_Waiting] = field(factory=deque, init=False)
+    _running: int = field(default=0, init=False)
+
+    _log = Logger(namespace="mensagod.delivery")
+
+    async def accept(self, message: Submission) -> Accepted:
+        """Accept a message; when this returns, it is durable, and delivered or in the queue.
+
+        :raises mensagod.errors.CommandError: if it is refused; nothing is kept of it then, and its content is
+            garbage.
+        """
+        answer: Deferred[Accepted] = Deferred()
+        self._waiting.append(_Waiting(message, answer))
+        self._begin()
+        accepted = await answer
+        self._tell(message, accepted)
+        return accepted
+
+    def _begin(self) -> None:
+        while self._waiting and self._running < AT_ONCE:
+            self._running += 1
+            Deferred.fromCoroutine(self._run(self._take())).addErrback(self._failed)
+
+    def _take(self) -> list[_Waiting]:
+        """Take the messages for one transaction; those that are the same message go one after the other."""
+        taken: dict[Submitted, _Waiting] = {}
+        left = []
+        while self._waiting and len(taken) < MOST:
+            waiting = self._waiting.popleft()
+            if waiting.message.submitted in taken:
+                left.append(waiting)
+            else:
+                taken[waiting.message.submitted] = waiting
+        self._waiting.extendleft(reversed(left))
+        return list(taken.values())
+
+    async def _run(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            await self._accept(batch, wait=True)
+        finally:
+            self._running -= 1
+            self._begin()
+
+    async def _accept(self, batch: Sequence[_Waiting], *, wait: bool) -> None:
+        """Accept messages, and answer each of them."""
+        messages = [waiting.message for waiting in batch]
+        try:
+            results = await self.database.run(placing.accept, messages, self.rate(), wait=wait)
+        except Exception as error:
+            await self._accept_otherwise(batch, error, wait=wait)
+            return
+        for waiting in batch:
+            result = results[waiting.message.id]
+            if isinstance(result, Exception):
+                waiting.answer.errback(result)
+            else:
+                waiting.answer.callback(result)
+
+    async def _accept_otherwise(self, batch: Sequence[_Waiting], error: Exception, *, wait: bool) -> None:
+        """Accept messages in another way, because a transaction for all of them has failed."""
+        if isinstance(error, Locked) and wait:
+            await self._accept(batch, wait=False)
+        elif len(batch) > 1 and not isinstance(error, ServerUnavailable):
+            # At least one message is at fault; alone, the others pass.
+            for waiting in batch:
+                await self._accept([waiting], wait=wait)
+        else:
+            for waiting in batch:
+                waiting.answer.errback(error)
+
+    def _tell(self, message: Submission, accepted: Accepted) -> None:
+        if accepted.delivered is not None:
+            self._log.info("message {message} delivered", message=str(message.id))
+            self.delivered(accepted.delivered)
+        elif accepted.bucket is not None:
+            self.queued(accepted.bucket)
+
+    def _failed(self, failure: Failure) -> None:
+        """Log what only a fault of ours can cause."""
+        self._log.failure("messages could not be accepted", failure)
