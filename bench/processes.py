@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -46,8 +46,11 @@ class ChildDied(Exception):
 
 
 @contextmanager
-def running(arguments: Sequence[str], cpu: int) -> Iterator[Child]:
-    """Run ``python -m ARGUMENTS`` on a core; at the end its standard input is closed, so that it ends."""
+def running(arguments: Sequence[str], cpu: int | None) -> Iterator[Child]:
+    """Run ``python -m ARGUMENTS`` on a core or, for ``None``, on any.
+
+    At the end its standard input is closed, so that it ends.
+    """
     process = start(["-m", *arguments], cpu)
     try:
         yield Child(process, _answer(process))
@@ -55,16 +58,22 @@ def running(arguments: Sequence[str], cpu: int) -> Iterator[Child]:
         end(process)
 
 
-def start(arguments: Sequence[str], cpu: int, log: Path | None = None) -> subprocess.Popen[str]:
-    """Start Python on a core.
+def start(
+    arguments: Sequence[str],
+    cpu: int | None,
+    log: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """Start Python on a core or, for ``None``, on any.
 
     :param log: the file for its output; ``None`` means a pipe to this process.
+    :param environment: ``None`` means that of this process.
     """
     command = [sys.executable, *arguments]
     if log is None:
-        return _start(command, cpu, subprocess.PIPE, None)
+        return _start(command, cpu, environment, subprocess.PIPE)
     with log.open("ab") as output:
-        return _start(command, cpu, output.fileno(), output.fileno())
+        return _start(command, cpu, environment, output.fileno(), subprocess.STDOUT)
 
 
 def end(process: subprocess.Popen[str], terminate: bool = False) -> None:
@@ -87,12 +96,19 @@ def tell(answer: object) -> None:
     print(json.dumps(answer), flush=True)
 
 
-def _start(command: list[str], cpu: int, output: int, errors: int | None) -> subprocess.Popen[str]:
+def _start(
+    command: list[str],
+    cpu: int | None,
+    environment: Mapping[str, str] | None,
+    output: int,
+    errors: int | None = None,
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=errors,
+        env=environment,
         text=True,
         preexec_fn=lambda: pin(cpu),  # noqa: PLW1509  nothing here has threads
     )

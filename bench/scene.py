@@ -1,22 +1,23 @@
-"""The processes of a run: the installation with its server, the limits, and the load generators."""
+"""The processes of a run: the installation, its servers, the limits, and the load generators."""
 
 import json
 import os
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from attrs import frozen
 
+from bench.cpu import Meter
+from bench.installation import CONFIG, environment, listeners
 from bench.machine import OTHER_CPU, SERVER_CPU
-from bench.processes import Child, end, running, start
+from bench.people import settle
+from bench.processes import end, running, start
 from bench.wire import open_socket
-from mensagod.storage.connections import connect
 
 START_SECONDS = 60
 TWISTD = """
@@ -30,93 +31,109 @@ run()
 
 
 @frozen
-class Scene:
-    """An installation with its running server.
+class Server:
+    """A running server process."""
 
-    :ivar description: the data that ``bench.installation`` printed.
-    :ivar description_file: a file with the same data, for the load generators.
-    :ivar pid: the process ID of the server.
-    """
-
-    directory: Path
-    description: dict[str, Any]
-    description_file: Path
     pid: int
     tcp: int
     tls: int
 
+
+@frozen
+class Site:
+    """An installation whose database runs.
+
+    :ivar made: the data that ``bench.installation`` printed, and those that :mod:`bench.people` added.
+    """
+
+    directory: Path
+    made: dict[str, Any]
+
+    @property
+    def description_file(self) -> Path:
+        """A file with all data that the load generators need."""
+        return self.directory / "description.json"
+
+    @property
+    def limit_directory(self) -> Path:
+        """A directory on the same disk as the store, for the files of a limit."""
+        path = self.directory / "limit"
+        path.mkdir(exist_ok=True)
+        return path
+
+    def meter(self, *servers: Server) -> Meter:
+        """Give what reads the CPU time of servers and of the database."""
+        return Meter([server.pid for server in servers], self.made["postmaster"])
+
+    @contextmanager
+    def serving(self, count: int = 1, cpu: int | None = SERVER_CPU) -> Iterator[list[Server]]:
+        """Run server processes on a core or, for ``None``, on any."""
+        with ExitStack() as stack:
+            yield [stack.enter_context(self._server(number, cpu)) for number in range(count)]
+
+    @contextmanager
+    def _server(self, number: int, cpu: int | None) -> Iterator[Server]:
+        tcp, tls = _free_port(), _free_port()
+        log = self.directory / f"server{number}.log"
+        config = str(self.directory / "site" / CONFIG)
+        process = start(
+            ["-c", TWISTD, "-n", "--pidfile=", "mensagod", "--config", config],
+            cpu,
+            log,
+            environment(NETWORK__LISTEN=listeners(tcp, tls)),
+        )
+        try:
+            deadline = monotonic() + START_SECONDS
+            while not _answers(tcp):
+                if monotonic() > deadline or process.poll() is not None:
+                    raise RuntimeError(log.read_text())
+                sleep(0.1)
+            yield Server(process.pid, tcp, tls)
+        finally:
+            end(process, terminate=True)
+
+
+@frozen
+class Scene:
+    """An installation with one running server."""
+
+    site: Site
+    server: Server
+
+    @property
+    def description_file(self) -> str:
+        """The file with all data that the load generators need."""
+        return str(self.site.description_file)
+
+    @property
+    def meter(self) -> Meter:
+        """Reads the CPU time of the server and of the database."""
+        return self.site.meter(self.server)
+
     def load(self, kind: str, port: int, connections: int) -> Any:
         """Run a load generator."""
-        return running(
-            ["bench.load", kind, str(port), str(connections), str(self.description_file)], OTHER_CPU
-        )
+        return running(["bench.load", kind, str(port), str(connections), self.description_file], OTHER_CPU)
 
     def limit(self, name: str, *arguments: str) -> Any:
         """Run the program of a limit."""
         return running([f"bench.limits.{name}", *arguments], SERVER_CPU)
 
-    def queue_length(self) -> int:
-        """Give the number of messages that are not delivered yet."""
-        connection = connect(self.description["database"])
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT count(*) FROM queue")
-                row = cursor.fetchone()
-        finally:
-            connection.close()
-        return int(row[0]) if row else 0
-
-    def wait_delivered(self) -> None:
-        """Wait until all messages are delivered."""
-        deadline = monotonic() + START_SECONDS
-        while self.queue_length() and monotonic() < deadline:
-            sleep(0.05)
-
 
 @contextmanager
-def installation() -> Iterator[Scene]:
-    """Make an installation and run its server; stop and remove both at the end."""
+def installation() -> Iterator[Site]:
+    """Make an installation with users, and run its database; stop and remove all at the end."""
     # Not in /tmp: that may be in memory, where fsync costs nothing.
     with tempfile.TemporaryDirectory(prefix="mensagod-bench-", dir="/var/tmp") as name:
         directory = Path(name)
         directory.chmod(0o755)
-        site = directory / "site"
-        site.mkdir()
-        tcp, tls = _free_port(), _free_port()
-        with running(["bench.installation", str(site), str(tcp), str(tls)], OTHER_CPU) as database:
-            yield from _serve(directory, database, tcp, tls)
-
-
-def _serve(directory: Path, database: Child, tcp: int, tls: int) -> Iterator[Scene]:
-    description_file = directory / "description.json"
-    description_file.write_text(json.dumps(database.ready))
-    config = str(directory / "site" / "serverconfig.toml")
-    log = directory / "server.log"
-    server = start(["-c", TWISTD, "-n", "--pidfile=", "mensagod", "--config", config], SERVER_CPU, log)
-    try:
-        _wait_ready(server, tcp, log)
-        yield Scene(directory, database.ready, description_file, server.pid, tcp, tls)
-    finally:
-        end(server, terminate=True)
-
-
-def _wait_ready(server: subprocess.Popen[str], port: int, log: Path) -> None:
-    deadline = monotonic() + START_SECONDS
-    while True:
-        try:
-            open_socket(port).close()
-        except OSError:
-            if monotonic() > deadline or server.poll() is not None:
-                raise RuntimeError(log.read_text()) from None
-            sleep(0.1)
-        else:
-            return
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        (directory / "site").mkdir()
+        with running(["bench.installation", str(directory / "site")], OTHER_CPU) as database:
+            empty = Site(directory, database.ready)
+            # This server is not measured: the memory of one that has served nobody is a figure, too.
+            with empty.serving() as [server]:
+                site = Site(directory, settle(server.tcp, empty.made))
+            site.description_file.write_text(json.dumps(site.made))
+            yield site
 
 
 def raise_file_limit() -> None:
@@ -127,8 +144,22 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def data_directory(scene: Scene) -> Path:
-    """Make a directory on the same disk as the store, for the files of a limit."""
-    path = scene.directory / "limit"
-    os.makedirs(path, exist_ok=True)
+def file_to_stream(site: Site) -> Path:
+    """Make a file for the limit of DOWNLOAD, of the size of the server's."""
+    path = site.limit_directory / "stream"
+    path.write_bytes(os.urandom(site.made["download_size"]))
     return path
+
+
+def _answers(port: int) -> bool:
+    try:
+        open_socket(port).close()
+    except OSError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -8,13 +8,14 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from bench.installation import PASSWORD
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.sealing import EncryptionKey, EncryptionPair
-from mensagod.wire.frames import encode_message
+from mensagod.wire.frames import FrameDecoder, encode_message
 
 OK = b'{"Code":200,'
+PASSWORD = "what the client makes of a password"
 PIECE = 1024 * 1024
+LARGEST_ANSWER = 16 * 1024 * 1024
 
 
 class WrongAnswer(Exception):
@@ -55,8 +56,18 @@ def exchange(connection: socket.socket, request: bytes) -> bytes:
 
 
 def ask(connection: socket.socket, action: str, data: Mapping[str, str]) -> dict[str, str]:
-    """Send a request; give the fields of the answer, whose code must be below 300."""
-    answer = json.loads(exchange(connection, frame(action, data)))
+    """Send a request; give the fields of the answer, whose code must be below 300.
+
+    The answer may have many frames.
+    """
+    connection.sendall(frame(action, data))
+    decoder = FrameDecoder(LARGEST_ANSWER)
+    while (message := decoder.next_message()) is None:
+        piece = connection.recv(65535)
+        if not piece:
+            raise WrongAnswer(f"{action}: closed before the answer")
+        decoder.receive(piece)
+    answer = json.loads(message)
     if answer["Code"] >= 300:
         raise WrongAnswer(f"{action}: {answer}")
     fields: dict[str, str] = answer["Data"]
@@ -83,10 +94,24 @@ def log_in(connection: socket.socket, person: Mapping[str, Any], organization_ke
 
 
 def download(connection: socket.socket, path: str, size: int, room: memoryview) -> None:
-    """Download a file into ``room``."""
+    """Download a file of a known size; each piece overwrites the one before in ``room``."""
     ask(connection, "DOWNLOAD", {"Path": path})
     connection.sendall(frame("DOWNLOAD", {"Path": path, "Size": str(size)}))
     receive(connection, size, room)
+
+
+def fetch(connection: socket.socket, path: str) -> bytes:
+    """Download a small file; give its content."""
+    size = int(ask(connection, "DOWNLOAD", {"Path": path})["Size"])
+    content = bytearray(size)
+    connection.sendall(frame("DOWNLOAD", {"Path": path, "Size": str(size)}))
+    done = 0
+    while done < size:
+        got = connection.recv_into(memoryview(content)[done:])
+        if not got:
+            raise WrongAnswer("closed in the middle of a file")
+        done += got
+    return bytes(content)
 
 
 def receive(connection: socket.socket, size: int, room: memoryview) -> None:

@@ -6,6 +6,7 @@ for IDLE, GETWID and the memory of connections.
 
 import json
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -17,8 +18,8 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 
-from bench.installation import make_certificate
 from bench.processes import tell
+from mensagod.installation.certificates import make_self_signed
 
 GREETING = b'{"Name":"Mensago","Version":"0.1","Code":200,"Status":"OK","Date":"2026-01-01T00:00:00Z"}\r\n'
 STATEMENT = (
@@ -107,8 +108,8 @@ def _main(description: dict[str, Any]) -> None:
     )
     factory = Factory.forProtocol(lambda: Bare(pool))
     factory.noisy = False
-    certificate, key = make_certificate()
-    context = ssl.PrivateCertificate.loadPEM(certificate + key).options()
+    made = make_self_signed(["localhost"], datetime.now(UTC))
+    context = ssl.PrivateCertificate.loadPEM(made.certificate + made.key).options()
     tcp = reactor.listenTCP(0, factory, backlog=1024, interface="127.0.0.1")
     tls = reactor.listenSSL(0, factory, context, backlog=1024, interface="127.0.0.1")
     reactor.callWhenRunning(pool.start)

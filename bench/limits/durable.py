@@ -1,7 +1,7 @@
-"""Writes files and rows durably, as SEND does: ``python -m bench.limits.durable DESCRIPTION DIRECTORY``.
+"""Writes files and rows durably, as SEND does: ``python -m bench.limits.durable DESCRIPTION DIRECTORY SIZE``.
 
-For each line ``THREADS SECONDS`` on its input that many threads write a file, fsync it and its directory, and
-commit one row; the answer is how many of these were done a second.
+For each line ``THREADS SECONDS`` on its input that many threads write a file of SIZE bytes, fsync it and its
+directory, and commit one row; the answer is how many of these were done a second.
 """
 
 import json
@@ -59,15 +59,24 @@ def rate(database: dict[str, Any], path: str, content: bytes, threads: int, seco
     return sum(done) / (perf_counter() - begin)
 
 
-def _main(description: dict[str, Any], path: str) -> None:
+def prepare(database: dict[str, Any]) -> None:
+    """Make the table."""
+    connection = psycopg2.connect(**database)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE IF NOT EXISTS bench_limit (id uuid PRIMARY KEY, name text NOT NULL)")
+    connection.close()
+
+
+def _main(database: dict[str, Any], path: str, content: bytes) -> None:
     psycopg2.extras.register_uuid()
-    content = description["people"][0]["message"].encode()
+    prepare(database)
     tell("ready")
     for line in sys.stdin:
         threads, seconds = line.split()
-        tell(rate(description["database"], path, content, int(threads), float(seconds)))
+        tell(rate(database, path, content, int(threads), float(seconds)))
 
 
 if __name__ == "__main__":
     with open(sys.argv[1], encoding="utf-8") as told:
-        _main(json.load(told), sys.argv[2])
+        described = json.load(told)
+    _main(described["database"], sys.argv[2], os.urandom(int(sys.argv[3])))
