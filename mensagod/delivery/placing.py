@@ -7,7 +7,7 @@ long holds up neither other people's messages nor a connection.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from time import time
 from uuid import UUID
@@ -20,11 +20,11 @@ from mensagod.errors import QuotaExceeded, ServerUnavailable
 from mensagod.storage import contents, files, mailboxes, queue, sends, submissions, workspaces
 from mensagod.storage.contents import Content, Owned
 from mensagod.storage.files import Arrival
-from mensagod.storage.mailboxes import Change, Mailbox
+from mensagod.storage.mailboxes import Mailbox
 from mensagod.storage.queue import NewMessage, Overtaken, Queued
 from mensagod.storage.rows import Transaction
 from mensagod.storage.sends import TooManyMessages
-from mensagod.storage.submissions import Submitted
+from mensagod.storage.submissions import NewSubmission, Submitted
 from mensagod.storage.workspaces import Recipient, WorkspaceStatus
 from mensagod.values.identity import (
     SERVER_DEVICE,
@@ -66,6 +66,11 @@ class Submission:
     def submitted(self) -> Submitted:
         """What it has in common with the same message, submitted again."""
         return Submitted(self.sender, self.domain, self.digest)
+
+    @property
+    def new(self) -> NewSubmission:
+        """The message as it is remembered."""
+        return NewSubmission(self.submitted, self.name, self.content.size, self.recipient)
 
     @property
     def writing(self) -> Owned | None:
@@ -137,24 +142,23 @@ def accept(
     :raises mensagod.storage.attempts.Locked: if ``wait`` was in vain; nothing was accepted then.
     """
     txn.limit_lock_waits()
+    messages = sorted(messages, key=lambda message: message.submitted)
+    prospects = submissions.add(txn, [message.new for message in messages])
     batch = _Acceptance({message.id: message for message in messages})
-    _end_known(txn, batch)
+    recipients = {}
+    for message, prospect in zip(messages, prospects, strict=True):
+        recipients[message.id] = prospect.recipient
+        if prospect.known is not None:
+            batch.end(message, Accepted(prospect.known))
+        elif not prospect.fits:
+            batch.end(message, QuotaExceeded())
     if rate:
         _end_too_many(txn, batch, rate)
     _end_late(txn, batch)
-    _end_full(txn, batch)
-    remaining = _deliver_now(txn, batch, wait=wait)
+    remaining = _deliver_now(txn, batch, recipients, wait=wait)
     _queue_rest(txn, batch, remaining, wait=wait)
     _undo_refused(txn, messages, batch.results)
     return batch.results
-
-
-def _end_known(txn: Transaction, batch: _Acceptance) -> None:
-    """Remember the messages, and sort out those that were submitted before."""
-    new = submissions.add(txn, [(message.submitted, message.name) for message in batch.going.values()])
-    for message in tuple(batch.going.values()):
-        if message.submitted not in new:
-            batch.end(message, Accepted(submissions.find_name(txn, message.submitted)))
 
 
 def _end_too_many(txn: Transaction, batch: _Acceptance, rate: int) -> None:
@@ -183,52 +187,32 @@ def _end_late(txn: Transaction, batch: _Acceptance) -> None:
             batch.end(batch.going[message], error)
 
 
-def _end_full(txn: Transaction, batch: _Acceptance) -> None:
-    """Sort out messages that do not fit into their senders' quotas."""
-    boxes = mailboxes.find(txn, {message.sender for message in batch.going.values()})
-    for message in tuple(batch.going.values()):
-        box = boxes.get(message.sender)
-        if box is not None and not box.has_room(message.content.size):
-            batch.end(message, QuotaExceeded())
-
-
 def _deliver_now(
-    txn: Transaction, batch: _Acceptance, *, wait: bool
+    txn: Transaction, batch: _Acceptance, recipients: Mapping[UUID, Recipient | None], *, wait: bool
 ) -> list[tuple[Submission, WorkspaceID | None]]:
     """Deliver what can be delivered now; give the others with their targets, as far as these are known."""
     remaining: list[tuple[Submission, WorkspaceID | None]] = []
-    by_target = defaultdict(list)
-    for message, recipient in _find_targets(txn, batch.going.values()):
+    arriving: list[tuple[Submission, WorkspaceID]] = []
+    for message in batch.going.values():
+        recipient = recipients[message.id]
         if recipient is None or recipient.status in _GONE:
             remaining.append((message, None))
-        elif recipient.status not in _OPEN or message.send_time is not None or recipient.has_quota is None:
-            remaining.append((message, recipient.workspace))
+        elif recipient.status in _OPEN and recipient.has_mailbox and message.send_time is None:
+            arriving.append((message, recipient.workspace))
         else:
-            by_target[recipient.workspace].append(message)
-    arrivals = []
-    for target in _in_order(by_target):
-        arriving = by_target[target]
-        last = mailboxes.change(txn, target, _growth(message.content for message in arriving), wait=wait)
-        if last is None:
-            remaining += [(message, target) for message in arriving]
-            continue
-        arrivals += _number(target, [message.content for message in arriving], last)
-        for message in arriving:
-            batch.end(message, Accepted(message.name, delivered=target))
-    if arrivals:
-        files.add_delivered(txn, arrivals, SERVER_DEVICE)
+            remaining.append((message, recipient.workspace))
+    if arriving:
+        placed = files.place(
+            txn,
+            _arrivals((message.content, target) for message, target in arriving),
+            SERVER_DEVICE,
+            wait=wait,
+        )
+        remaining += [(message, target) for message, target in arriving if target not in placed]
+        for message, target in arriving:
+            if target in placed:
+                batch.end(message, Accepted(message.name, delivered=target))
     return remaining
-
-
-def _find_targets(
-    txn: Transaction, messages: Collection[Submission]
-) -> list[tuple[Submission, Recipient | None]]:
-    addressed = [(message, message.recipient) for message in messages if message.recipient is not None]
-    found = workspaces.find_recipients(txn, [address for _, address in addressed])
-    return [
-        *((message, None) for message in messages if message.recipient is None),
-        *((message, recipient) for (message, _), recipient in zip(addressed, found, strict=True)),
-    ]
 
 
 def _queue_rest(
@@ -244,8 +228,8 @@ def _queue_rest(
         by_sender[message.sender].append((message, message.to_queue(target)))
     for sender in _in_order(by_sender):
         leaving = by_sender[sender]
-        growth = Change(queued=sum(message.content.size for message, _ in leaving))
-        is_counted = mailboxes.change(txn, sender, growth, wait=wait) is not None
+        size = sum(message.content.size for message, _ in leaving)
+        is_counted = mailboxes.count_queued(txn, sender, size, wait=wait)
         if is_counted:
             queue.add(txn, [queued for _, queued in leaving])
         for message, queued in leaving:
@@ -320,7 +304,7 @@ def _check(recipient: Recipient | None, message: Queued) -> WorkspaceID:
 
     :raises DeliveryError: if there is none.
     """
-    if recipient is None or recipient.status in _GONE or recipient.has_quota is None:
+    if recipient is None or recipient.status in _GONE or not recipient.has_mailbox:
         raise NoSuchRecipient(f"there is no such recipient in {message.domain}")
     if recipient.status not in _OPEN:
         raise Refused("the recipient's workspace does not take messages now")
@@ -350,36 +334,22 @@ def _sift_full(
 
 
 def _place(txn: Transaction, messages: Sequence[tuple[Queued, WorkspaceID]]) -> None:
-    """Make messages live that have left the queue. Their mailboxes are locked."""
+    """Make messages live that have left the queue. Their mailboxes are locked, and have room."""
     leaving: defaultdict[WorkspaceID, int] = defaultdict(int)
-    arriving: defaultdict[WorkspaceID, list[Content]] = defaultdict(list)
-    for message, target in messages:
+    for message, _ in messages:
         leaving[message.sender] += message.content.size
-        arriving[target].append(message.content)
     for sender in _in_order(leaving):
-        mailboxes.change_locked(txn, sender, Change(queued=-leaving[sender]))
-    arrivals = []
-    for target in _in_order(arriving):
-        last = mailboxes.change_locked(txn, target, _growth(arriving[target]))
-        if last is not None:
-            arrivals += _number(target, arriving[target], last)
-    if arrivals:
-        files.add_delivered(txn, arrivals, SERVER_DEVICE)
+        mailboxes.count_dequeued(txn, sender, leaving[sender])
+    targets = {target for _, target in messages}
+    arrivals = _arrivals((message.content, target) for message, target in messages)
+    if messages and files.place(txn, arrivals, SERVER_DEVICE, wait=True) != targets:
+        raise AssertionError("a mailbox that is locked and has room does not take a message")
 
 
-def _growth(arriving: Iterable[Content]) -> Change:
-    sizes = [content.size for content in arriving]
-    return Change(bytes=sum(sizes), files=len(sizes), updates=len(sizes))
-
-
-def _number(target: WorkspaceID, arriving: Sequence[Content], last: int) -> list[Arrival]:
-    """Give contents their names and the numbers of their update records, of which ``last`` is the last."""
+def _arrivals(contents: Iterable[tuple[Content, WorkspaceID]]) -> list[Arrival]:
+    """Give contents their names in the mailboxes: they tell the time of the delivery."""
     now = int(time())
-    first = last - len(arriving) + 1
-    return [
-        Arrival(target, FileName.make(now, content.size), content, number)
-        for number, content in enumerate(arriving, first)
-    ]
+    return [Arrival(target, FileName.make(now, content.size), content) for content, target in contents]
 
 
 def _in_order(concerned: Iterable[WorkspaceID]) -> list[WorkspaceID]:

@@ -116,24 +116,6 @@ def list_dead_writings(txn: Transaction, most: int) -> list[Owned]:
     return many(Owned.from_row, txn)
 
 
-def add(txn: Transaction, contents: Sequence[tuple[WorkspaceID, Content]]) -> None:
-    """Add contents, each for one file of a workspace."""
-    txn.execute(
-        "INSERT INTO contents (workspace, key, day, size, hash, data)"
-        " SELECT workspace, key, day, size, hash, data FROM unnest("
-        "%s::uuid[], %s::uuid[], %s::date[], %s::bigint[], %s::bytea[], %s::bytea[])"
-        " AS new (workspace, key, day, size, hash, data)",
-        (
-            [workspace.uuid for workspace, _ in contents],
-            [content.id for _, content in contents],
-            [content.day for _, content in contents],
-            [content.size for _, content in contents],
-            [content.hash for _, content in contents],
-            [content.data for _, content in contents],
-        ),
-    )
-
-
 def add_garbage(txn: Transaction, contents: Sequence[Owned]) -> None:
     """Remember contents that no row needs any more."""
     txn.execute(

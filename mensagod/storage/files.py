@@ -1,13 +1,14 @@
 """The files of workspaces in the database, which decides which files exist (spec 04, *Files*)."""
 
+from collections import Counter
 from collections.abc import Sequence
+from uuid import uuid4
 
 from attrs import frozen
 
-from mensagod.storage import contents, folders, updates
+from mensagod.storage import folders
 from mensagod.storage.contents import Content
 from mensagod.storage.rows import Transaction, many, maybe
-from mensagod.storage.updates import NewUpdate
 from mensagod.values.identity import DeviceID, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
 
@@ -40,7 +41,7 @@ def file_exists(txn: Transaction, path: ServerPath) -> bool:
     """Tell whether there is a file at ``path``."""
     if path.workspace is None:
         return False
-    txn.execute("SELECT 1" + _FILES + _AT, _place(path, path.workspace))
+    txn.execute("SELECT 1" + _FILES + _AT, _parameters(path, path.workspace))
     return txn.fetchone() is not None
 
 
@@ -53,71 +54,71 @@ def find_content(txn: Transaction, path: ServerPath) -> Content | None:
         + _FILES
         + _CONTENTS
         + _AT,
-        _place(path, path.workspace),
+        _parameters(path, path.workspace),
     )
     return maybe(Content.from_row, txn)
 
 
-def _place(path: ServerPath, workspace: WorkspaceID) -> dict[str, object]:
+def _parameters(path: ServerPath, workspace: WorkspaceID) -> dict[str, object]:
     return {"workspace": workspace.uuid, "directory": str(path.directory), "name": path.name}
 
 
 @frozen
 class Arrival:
-    """A file that is delivered to the ``new`` directory of a workspace.
-
-    :ivar number: that of its update record, see :func:`mensagod.storage.mailboxes.change`.
-    """
+    """A content that is to be a file in the ``new`` directory of a workspace."""
 
     workspace: WorkspaceID
     name: FileName
     content: Content
-    number: int
-
-    @property
-    def directory(self) -> ServerPath:
-        """The directory that the file is delivered to."""
-        return ServerPath.new_messages(self.workspace)
 
     @property
     def path(self) -> ServerPath:
         """The path of the file after the delivery."""
-        return self.directory.child(self.name)
+        return ServerPath.new_messages(self.workspace).child(self.name)
 
 
-def add_delivered(txn: Transaction, arrivals: Sequence[Arrival], device: DeviceID) -> None:
-    """Add delivered files, their contents and their update records (spec 05, *Local delivery*).
+def place(txn: Transaction, arrivals: Sequence[Arrival], device: DeviceID, *, wait: bool) -> set[WorkspaceID]:
+    """Make contents live, with their usage and their update records (spec 05, *Local delivery*).
 
-    Their mailboxes were changed before, in this transaction.
+    The mailboxes are locked in the order of their IDs, until the transaction ends.
+
+    :param device: the device that makes the change.
+    :param wait: whether to wait for locked mailboxes; the transaction's ``lock_timeout`` bounds that.
+    :returns: the workspaces whose contents are live; all of the others are unchanged: there is no such mailbox,
+        it has no room for all of them, or another transaction has locked it and ``wait`` is false.
     """
-    contents.add(txn, [(arrival.workspace, arrival.content) for arrival in arrivals])
-    added = _add(txn, arrivals)
-    without_folder = [arrival for arrival in arrivals if arrival.name.text not in added]
+    outcomes = _place(txn, arrivals, device, wait=wait)
+    without_folder = {workspace for workspace, outcome in outcomes.items() if outcome == "no folder"}
     if without_folder:
-        for workspace in {arrival.workspace for arrival in without_folder}:
+        for workspace in without_folder:
             folders.ensure_top(txn, workspace)
-        _add(txn, without_folder)
-    changes = [
-        NewUpdate(arrival.workspace, arrival.number, "CREATE", str(arrival.path)) for arrival in arrivals
-    ]
-    updates.record(txn, changes, device)
+        left = [arrival for arrival in arrivals if arrival.workspace in without_folder]
+        outcomes |= _place(txn, left, device, wait=wait)
+    return {workspace for workspace, outcome in outcomes.items() if outcome == "placed"}
 
 
-def _add(txn: Transaction, arrivals: Sequence[Arrival]) -> set[str]:
-    """Add the files whose directories exist; give the names of those files."""
+def _place(
+    txn: Transaction, arrivals: Sequence[Arrival], device: DeviceID, *, wait: bool
+) -> dict[WorkspaceID, str]:
+    arrivals = sorted(arrivals, key=lambda arrival: arrival.workspace.uuid)
+    counts = Counter(arrival.workspace for arrival in arrivals)
+    contents = [arrival.content for arrival in arrivals]
     txn.execute(
-        "INSERT INTO files (workspace, folder, name, time, size, content)"
-        " SELECT workspace, folders.id, new.name, new.time, new.size, new.content"
-        " FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::uuid[])"
-        " AS new (workspace, path, name, time, size, content)"
-        " JOIN folders USING (workspace, path) RETURNING name",
+        "SELECT target, outcome FROM place_arrivals(%s::uuid[], %s::integer[], %s, %s, %s::text[],"
+        " %s::bigint[], %s::bigint[], %s::uuid[], %s::date[], %s::bytea[], %s::bytea[], %s::uuid[])",
         (
-            [arrival.workspace.uuid for arrival in arrivals],
-            [str(arrival.directory) for arrival in arrivals],
+            [workspace.uuid for workspace in counts],
+            list(counts.values()),
+            wait,
+            device.uuid,
             [arrival.name.text for arrival in arrivals],
             [arrival.name.time for arrival in arrivals],
-            [arrival.name.size for arrival in arrivals],
-            [arrival.content.id for arrival in arrivals],
+            [content.size for content in contents],
+            [content.id for content in contents],
+            [content.day for content in contents],
+            [content.hash for content in contents],
+            [content.data for content in contents],
+            [uuid4() for _ in contents],
         ),
     )
-    return set(many(lambda row: row.name, txn))
+    return dict(many(lambda row: (WorkspaceID(row.target), row.outcome), txn))

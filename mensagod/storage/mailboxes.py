@@ -1,11 +1,9 @@
 """Mailboxes: quota and usage of a workspace, and the lock that orders its changes."""
 
-from collections.abc import Collection
-
 from attrs import frozen
 
 from mensagod.storage import folders
-from mensagod.storage.rows import Row, Transaction, many, maybe
+from mensagod.storage.rows import Row, Transaction, changed, maybe
 from mensagod.values.identity import WorkspaceID
 
 
@@ -51,69 +49,29 @@ def lock(txn: Transaction, workspace: WorkspaceID) -> Mailbox | None:
     return maybe(Mailbox.from_row, txn)
 
 
-def find(txn: Transaction, workspaces: Collection[WorkspaceID]) -> dict[WorkspaceID, Mailbox]:
-    """Give the mailboxes of workspaces as they are now, without locks."""
-    txn.execute(_SELECT + " WHERE workspace = ANY(%s)", ([workspace.uuid for workspace in workspaces],))
-    return dict(many(lambda row: (WorkspaceID(row.workspace), Mailbox.from_row(row)), txn))
+def count_queued(txn: Transaction, workspace: WorkspaceID, size: int, *, wait: bool) -> bool:
+    """Count bytes that a workspace has in the queue from now on, and lock its mailbox.
 
+    Transactions that do so for several workspaces do it in the order of their IDs.
 
-@frozen
-class Change:
-    """What is to change in a mailbox; what a message adds to one column it may take from another.
-
-    :ivar bytes: the growth of its live files.
-    :ivar files: the growth of their number.
-    :ivar updates: how many update records will be added.
-    :ivar queued: the growth of its messages in the queue.
+    :param wait: whether to wait for a lock; the transaction's ``lock_timeout`` bounds that.
+    :returns: whether they were counted; if not, there is no such mailbox, it has no room, or another
+        transaction has locked it and ``wait`` is false.
     """
+    txn.execute(
+        "UPDATE mailboxes SET queued = queued + %(size)s WHERE workspace = %(workspace)s"
+        " AND (quota = 0 OR used + queued + %(size)s <= quota)" + ("" if wait else _UNLESS_LOCKED),
+        {"workspace": workspace.uuid, "size": size},
+    )
+    return changed(txn)
 
-    bytes: int = 0
-    files: int = 0
-    updates: int = 0
-    queued: int = 0
 
-
-_CHANGE = (
-    "UPDATE mailboxes SET used = used + %(bytes)s, files = files + %(files)s,"
-    " last_update = last_update + %(updates)s, queued = queued + %(queued)s"
-    " WHERE workspace = %(workspace)s"
-)
-_HAS_ROOM = (
-    " AND (quota = 0 OR %(bytes)s + %(queued)s <= 0 OR used + queued + %(bytes)s + %(queued)s <= quota)"
-)
 _UNLESS_LOCKED = " AND workspace = (SELECT workspace FROM mailboxes WHERE workspace = %(workspace)s FOR UPDATE SKIP LOCKED)"
 
 
-def change(txn: Transaction, workspace: WorkspaceID, change: Change, *, wait: bool) -> int | None:
-    """Change a mailbox, unless it would exceed its quota by that; it is locked until the transaction ends.
-
-    Transactions that change several mailboxes do so in the order of the workspaces' IDs.
-
-    :param wait: whether to wait for a lock; the transaction's ``lock_timeout`` bounds that.
-    :returns: the number of its newest update record after the change; ``None`` if nothing was changed: there
-        is no such mailbox, it has no room, or another transaction has locked it and ``wait`` is false.
-    """
-    _change(txn, _CHANGE + _HAS_ROOM + ("" if wait else _UNLESS_LOCKED), workspace, change)
-    return maybe(lambda row: int(row.last_update), txn)
-
-
-def change_locked(txn: Transaction, workspace: WorkspaceID, change: Change) -> int | None:
-    """Change a mailbox that this transaction has locked, whatever its quota is.
-
-    :returns: the number of its newest update record after the change; ``None`` if there is no such mailbox.
-    """
-    _change(txn, _CHANGE, workspace, change)
-    return maybe(lambda row: int(row.last_update), txn)
-
-
-def _change(txn: Transaction, sql: str, workspace: WorkspaceID, change: Change) -> None:
+def count_dequeued(txn: Transaction, workspace: WorkspaceID, size: int) -> None:
+    """Count bytes no longer that a workspace had in the queue. Its mailbox is locked, or does not exist."""
     txn.execute(
-        sql + " RETURNING last_update",
-        {
-            "workspace": workspace.uuid,
-            "bytes": change.bytes,
-            "files": change.files,
-            "updates": change.updates,
-            "queued": change.queued,
-        },
+        "UPDATE mailboxes SET queued = queued - %s WHERE workspace = %s",
+        (size, workspace.uuid),
     )

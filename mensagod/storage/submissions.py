@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from mensagod.storage.rows import Transaction, many, one
-from mensagod.values.identity import Domain, WorkspaceID
+from mensagod.storage.rows import Row, Transaction, many
+from mensagod.storage.workspaces import Recipient, WorkspaceStatus
+from mensagod.values.identity import Domain, MAddress, UserID, WAddress, WorkspaceID
 from mensagod.values.paths import FileName
 
 
-@frozen
+@frozen(order=True)
 class Submitted:
     """What makes two submissions the same message.
 
@@ -24,37 +25,66 @@ class Submitted:
     digest: bytes
 
 
-def add(txn: Transaction, new: Sequence[tuple[Submitted, FileName]]) -> set[Submitted]:
-    """Remember submissions with the file names that are answered; no two may be the same message.
+@frozen
+class NewSubmission:
+    """A submission as it comes.
 
-    :returns: those that are new; the others were submitted before, within a day.
+    :ivar name: the file name that is to be answered.
+    :ivar size: bytes of its content.
+    :ivar recipient: its recipient, if the domain is ours and it could be read.
     """
+
+    submitted: Submitted
+    name: FileName
+    size: int
+    recipient: MAddress | WAddress | None
+
+
+@frozen
+class Prospect:
+    """What accepting a submission needs to know.
+
+    :ivar known: the file name that was answered if it was submitted before, within a day.
+    :ivar fits: whether it fits into the quota of its sender.
+    :ivar recipient: the workspace that it goes to, if there is one.
+    """
+
+    known: FileName | None
+    fits: bool
+    recipient: Recipient | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> "Prospect":
+        """Make one from the columns of the function ``begin_acceptance``."""
+        recipient = None
+        if row.target is not None:
+            status = WorkspaceStatus(row.status)
+            recipient = Recipient(WorkspaceID(row.target), status, row.has_mailbox)
+        known = None if row.known is None else FileName.from_text(row.known)
+        return cls(known, row.fits is not False, recipient)
+
+
+def add(txn: Transaction, new: Sequence[NewSubmission]) -> list[Prospect]:
+    """Remember submissions, of which no two may be the same message, and find their recipients.
+
+    They are sorted by :attr:`NewSubmission.submitted`, so that no two transactions wait for each other.
+    """
+    addresses = [submission.recipient for submission in new]
+    ids = [None if address is None else address.id for address in addresses]
     txn.execute(
-        "INSERT INTO submissions AS known (workspace, domain, digest, name)"
-        " SELECT workspace, domain, digest, name"
-        " FROM unnest(%s::uuid[], %s::text[], %s::bytea[], %s::text[]) AS new (workspace, domain, digest, name)"
-        # In one order, so that two transactions do not wait for each other.
-        " ORDER BY workspace, domain, digest"
-        " ON CONFLICT (workspace, domain, digest) DO UPDATE SET name = excluded.name, at = excluded.at"
-        " WHERE known.at NOT BETWEEN now() - interval '1 day' AND now() + interval '1 hour'"
-        " RETURNING workspace, domain, digest",
+        "SELECT known, fits, target, status, has_mailbox FROM begin_acceptance("
+        "%s::uuid[], %s::text[], %s::bytea[], %s::text[], %s::bigint[], %s::uuid[], %s::text[])",
         (
-            [submitted.workspace.uuid for submitted, _ in new],
-            [str(submitted.domain) for submitted, _ in new],
-            [submitted.digest for submitted, _ in new],
-            [name.text for _, name in new],
+            [submission.submitted.workspace.uuid for submission in new],
+            [str(submission.submitted.domain) for submission in new],
+            [submission.submitted.digest for submission in new],
+            [submission.name.text for submission in new],
+            [submission.size for submission in new],
+            [one.uuid if isinstance(one, WorkspaceID) else None for one in ids],
+            [str(one) if isinstance(one, UserID) else None for one in ids],
         ),
     )
-    return set(many(lambda row: Submitted(WorkspaceID(row.workspace), Domain(row.domain), row.digest), txn))
-
-
-def find_name(txn: Transaction, submitted: Submitted) -> FileName:
-    """Give the file name that was answered when a message was submitted that :func:`add` found known."""
-    txn.execute(
-        "SELECT name FROM submissions WHERE workspace = %s AND domain = %s AND digest = %s",
-        (submitted.workspace.uuid, str(submitted.domain), submitted.digest),
-    )
-    return one(lambda row: FileName.from_text(row.name), txn)
+    return many(Prospect.from_row, txn)
 
 
 def remove(txn: Transaction, submitted: Sequence[Submitted]) -> None:

@@ -1,7 +1,6 @@
 """Update records: the changes in a workspace, for its devices (spec 04, *Update notification*)."""
 
-from collections.abc import Sequence
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from attrs import frozen
 
@@ -49,54 +48,6 @@ class Updates:
     records: list[Update]
     remaining: int
     last: int
-
-
-@frozen
-class NewUpdate:
-    """A change in a workspace that is not recorded yet.
-
-    :ivar number: the next one of its mailbox, see :func:`mensagod.storage.mailboxes.change`.
-    :ivar kind: the type of its record (spec 04, *Update notification*).
-    :ivar data: what was changed, in the form of that type.
-    """
-
-    workspace: WorkspaceID
-    number: int
-    kind: str
-    data: str
-
-
-def record(txn: Transaction, changes: Sequence[NewUpdate], device: DeviceID) -> None:
-    """Record changes that a device made. The caller holds the locks of the mailboxes.
-
-    The time is read while the locks are held. It is never before that of the record before, even if the clock
-    was set back, because a client that asks for records since a time would miss the new one.
-    """
-    txn.execute(
-        "INSERT INTO updates (workspace, number, id, type, data, time, device)"
-        " SELECT new.workspace, new.number, new.id, new.type, new.data,"
-        " greatest((SELECT clock_timestamp()), past.time), %s"
-        " FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::uuid[], %s::text[], %s::text[])"
-        " AS new (workspace, number, before, id, type, data)"
-        " LEFT JOIN updates AS past ON past.workspace = new.workspace AND past.number = new.before",
-        (
-            device.uuid,
-            [change.workspace.uuid for change in changes],
-            [change.number for change in changes],
-            _known_before(changes),
-            [uuid4() for _ in changes],
-            [change.kind for change in changes],
-            [change.data for change in changes],
-        ),
-    )
-
-
-def _known_before(changes: Sequence[NewUpdate]) -> list[int]:
-    """Give, for each change, the number of the newest record that its workspace had before them."""
-    first: dict[WorkspaceID, int] = {}
-    for change in changes:
-        first[change.workspace] = min(change.number, first.get(change.workspace, change.number))
-    return [first[change.workspace] - 1 for change in changes]
 
 
 def last_number(txn: Transaction, workspace: WorkspaceID) -> int:

@@ -118,17 +118,17 @@ def find_registered(txn: Transaction, user_id: UserID, domain: Domain) -> Worksp
 class Recipient:
     """The workspace of an address.
 
-    :ivar has_quota: whether its mailbox has a quota; ``None`` if it has no mailbox.
+    :ivar has_mailbox: whether it has a mailbox.
     """
 
     workspace: WorkspaceID
     status: WorkspaceStatus
-    has_quota: bool | None
+    has_mailbox: bool
 
     @classmethod
     def from_row(cls, row: Row) -> "Recipient":
         """Make one from the columns of :func:`find_recipients`."""
-        return cls(WorkspaceID(row.id), WorkspaceStatus(row.status), row.has_quota)
+        return cls(WorkspaceID(row.id), WorkspaceStatus(row.status), row.has_mailbox)
 
 
 def find_recipients(txn: Transaction, addresses: Sequence[MAddress | WAddress]) -> list[Recipient | None]:
@@ -136,7 +136,7 @@ def find_recipients(txn: Transaction, addresses: Sequence[MAddress | WAddress]) 
     if not addresses:
         return []
     txn.execute(
-        "SELECT workspaces.id, workspaces.status, mailboxes.quota > 0 AS has_quota"
+        "SELECT workspaces.id, workspaces.status, mailboxes.workspace IS NOT NULL AS has_mailbox"
         " FROM unnest(%s::uuid[], %s::text[], %s::text[])"
         " WITH ORDINALITY AS wanted (workspace, user_id, domain, place)"
         " LEFT JOIN names ON names.domain = wanted.domain AND names.user_id = wanted.user_id"
@@ -158,7 +158,7 @@ def find_targets(txn: Transaction, targets: Sequence[WorkspaceID]) -> list[Recip
     if not targets:
         return []
     txn.execute(
-        "SELECT workspaces.id, workspaces.status, mailboxes.quota > 0 AS has_quota"
+        "SELECT workspaces.id, workspaces.status, mailboxes.workspace IS NOT NULL AS has_mailbox"
         " FROM unnest(%s::uuid[]) WITH ORDINALITY AS wanted (workspace, place)"
         " LEFT JOIN workspaces ON workspaces.id = wanted.workspace"
         " LEFT JOIN mailboxes ON mailboxes.workspace = wanted.workspace ORDER BY place",
