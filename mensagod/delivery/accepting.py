@@ -1,20 +1,22 @@
 """Accepting messages: those that are submitted at the same moment are accepted in one transaction.
 
-A transaction with its commit costs about the same for one message as for many. So while transactions are under
-way, messages that come meanwhile wait for the next one, which takes all of them. A message that comes while
-there is room does not wait.
+A transaction with its commit costs about the same for one message as for many. So while one is under way,
+messages that come meanwhile wait for the next, which takes all of them; only if many wait, a second one begins
+beside the first. A message that comes while no transaction is under way does not wait.
 
 The transaction waits for a locked mailbox only a moment. If that was in vain, the same messages are accepted
-without waiting, and those for locked mailboxes go into the queue. So does everything that cannot be delivered at
-once.
+without waiting, and those for locked mailboxes go into the queue, as does everything that cannot be delivered
+at once. For a while then no transaction waits, so that a mailbox that stays locked does not slow others down.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -29,8 +31,11 @@ from mensagod.values.identity import WorkspaceID
 MOST: Final = 64
 """How many messages one transaction accepts at most."""
 
-AT_ONCE: Final = 2
-"""How many transactions are under way at once: while one waits for the disk, another can begin."""
+MANY: Final = 32
+"""How many messages must wait for a second transaction to begin beside the first."""
+
+HASTE_SECONDS: Final = 1.0
+"""How long no transaction waits for locked mailboxes after one has waited in vain."""
 
 
 @frozen(eq=False)
@@ -43,17 +48,20 @@ class _Waiting:
 class Acceptor:
     """Accepts messages of clients, and delivers them at once where that is possible.
 
+    :ivar clock: gives the time.
     :ivar rate: gives how many messages a device may submit within 60 seconds; 0 is no limit.
     :ivar delivered: called with the workspace of each message that was delivered; must not raise.
     :ivar queued: called with the bucket of each message that was queued; must not raise.
     """
 
+    clock: IReactorTime
     database: Interactions
     rate: Callable[[], int]
     delivered: Callable[[WorkspaceID], None]
     queued: Callable[[int], None]
     _waiting: deque[_Waiting] = field(factory=deque, init=False)
     _running: int = field(default=0, init=False)
+    _waited_in_vain: float = field(default=-math.inf, init=False)
 
     _log = Logger(namespace="mensagod.delivery")
 
@@ -71,7 +79,7 @@ class Acceptor:
         return accepted
 
     def _begin(self) -> None:
-        while self._waiting and self._running < AT_ONCE:
+        while self._waiting and (not self._running or (self._running == 1 and len(self._waiting) >= MANY)):
             self._running += 1
             Deferred.fromCoroutine(self._run(self._take())).addErrback(self._failed)
 
@@ -90,10 +98,14 @@ class Acceptor:
 
     async def _run(self, batch: Sequence[_Waiting]) -> None:
         try:
-            await self._accept(batch, wait=True)
+            await self._accept(batch, wait=not 0 <= self._seconds_since_vain_wait < HASTE_SECONDS)
         finally:
             self._running -= 1
             self._begin()
+
+    @property
+    def _seconds_since_vain_wait(self) -> float:
+        return self.clock.seconds() - self._waited_in_vain
 
     async def _accept(self, batch: Sequence[_Waiting], *, wait: bool) -> None:
         """Accept messages, and answer each of them."""
@@ -113,6 +125,7 @@ class Acceptor:
     async def _accept_otherwise(self, batch: Sequence[_Waiting], error: Exception, *, wait: bool) -> None:
         """Accept messages in another way, because a transaction for all of them has failed."""
         if isinstance(error, Locked) and wait:
+            self._waited_in_vain = self.clock.seconds()
             await self._accept(batch, wait=False)
         elif len(batch) > 1 and not isinstance(error, ServerUnavailable):
             # At least one message is at fault; alone, the others pass.

@@ -96,6 +96,7 @@ class Assembly:
             reactor=reactor, config=lambda: self.server.config, queue=self.queue, routes=list(self._routes())
         )
         self.acceptor = Acceptor(
+            clock=reactor,
             database=self.database,
             rate=lambda: self.server.config.security.max_recipients_per_minute,
             delivered=self.hints.send,
