@@ -260,6 +260,25 @@ class PerformanceTable:
         "and files.",
         unit="percent",
     )
+    inline_limit: int = key(
+        Whole(1, 64, off=True),
+        8,
+        "The largest content that is kept in the database instead of a file in global.top_dir. A message that "
+        "small is accepted with a single commit.",
+        unit="KiB",
+    )
+    garbage_hours: int = key(
+        Whole(1, 8784, off=True),
+        24,
+        "How long contents that are no longer needed are kept; with 0 they are erased at once. A database that "
+        "is restored to a moment within this time finds all its contents.",
+        unit="hours",
+    )
+
+    @property
+    def inline_bytes(self) -> int:
+        """The largest content that is kept in the database, in bytes; 0 is none."""
+        return self.inline_limit * 1024
 
     @property
     def max_file_bytes(self) -> int:
