@@ -41,7 +41,7 @@ class Written:
 class IStoredContent(ISource):
     """A content that is open for reading; it can be read to its end even after it was removed."""
 
-    size = Attribute("Its size in bytes.")
+    size: int = Attribute("In bytes.")
 
     def seek(offset: int) -> None:
         """Continue reading at ``offset``."""
@@ -79,6 +79,8 @@ class IContentWriter(Interface):
 
 class IContentStore(Interface):
     """Stores contents by their keys."""
+
+    place: str = Attribute("Where the store is, for the operator.")
 
     def write(key: ContentKey, offset: int = 0) -> IContentWriter:
         """Begin a content, or resume one that was paused.

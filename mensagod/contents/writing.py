@@ -22,6 +22,12 @@ def new_hash() -> Any:
     return hashlib.blake2b(digest_size=HASH_SIZE)
 
 
+def hash_of(content: bytes) -> bytes:
+    """Give the hash of a content."""
+    digest: bytes = hashlib.blake2b(content, digest_size=HASH_SIZE).digest()
+    return digest
+
+
 @implementer(IContentWriter)
 @define(eq=False)
 class FileWriter:

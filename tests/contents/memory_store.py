@@ -18,6 +18,7 @@ from mensagod.contents.keys import ContentKey
 class MemoryStore:
     """Contents in a dictionary; those that are being written are there, too."""
 
+    place: str = "memory"
     free: float = 100.0
     contents: dict[ContentKey, bytes] = field(factory=dict)
     _id: UUID | None = None
