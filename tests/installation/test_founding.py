@@ -84,6 +84,7 @@ class FoundedTests(FoundingTestCase):
         owner = service_account("mensagod").uid if os.geteuid() == 0 else os.geteuid()
         state = file.stat()
         self.assertEqual((stat.S_IMODE(state.st_mode), state.st_uid), (0o600, owner))
+        assert store is not None
         FileStore(FilePath(str(file.parent))).require_id(store)
 
     def test_new_directories(self) -> None:
