@@ -49,7 +49,7 @@ def main(settings: dict[str, Any]) -> None:
         countdown.step()
         real(txn, *args)
 
-    Transaction.execute = execute  # type: ignore[method-assign]
+    Transaction.execute = execute  # type: ignore[assignment,method-assign]
     store = FileStore(FilePath(settings["top_dir"]))
     preparation = BringingOver(store, settings["inline_bytes"])
     apply_all(connect(settings["database"]), installed_steps(), {VERSION: preparation})

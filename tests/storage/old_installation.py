@@ -1,7 +1,7 @@
 """An installation as the versions up to schema 0007 made it: each file at its server path."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -74,7 +74,7 @@ class OldInstallation:
         """Bring the schema to the version of that time."""
         apply_all(self.connection, read_steps(schema.DIRECTORY)[:VERSION])
 
-    def _insert(self, sql: str, rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    def _insert(self, sql: str, rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
         with self.connection, self.connection.cursor() as cursor:
             fetch = "RETURNING" in sql
             return psycopg2.extras.execute_values(cursor, sql, rows, fetch=fetch, page_size=100_000) or []
@@ -137,7 +137,7 @@ class OldInstallation:
         made = self.write(sender, name, size, path)
         (self.forgotten if kind == "pending" else self.messages).append(made)
         state = kind if kind in {"failed", "pending"} else "queued"
-        lease, until = (uuid4(), DUE) if state == "pending" else (None, None)
+        lease = (uuid4(), DUE) if state == "pending" else (None, None)
         self._insert(
             "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due, lease,"
             " lease_until, target, target_name) VALUES %s",
@@ -152,8 +152,7 @@ class OldInstallation:
                     size,
                     state,
                     DUE,
-                    lease,
-                    until,
+                    *lease,
                     target,
                     target_name,
                 )
