@@ -30,7 +30,7 @@ class StoreTests(SynchronousTestCase):
         self.parameters = fresh_database(self)
         self.founded = self.found(self.directory, self.parameters)
         self.top_dir = self.founded.config.global_.top_dir
-        self.id = self.recorded()
+        self.known = self.recorded()
 
     def found(self, directory: Path, parameters: dict[str, Any]) -> Founded:
         listen = (parse_listener("tcp:0:interface=127.0.0.1"),)
@@ -66,7 +66,7 @@ class StoreTests(SynchronousTestCase):
         """A database that was put back to an earlier moment belongs to its store as before."""
         self.starts()
         self.starts()
-        self.assertEqual(self.recorded(), self.id)
+        self.assertEqual(self.recorded(), self.known)
 
     def test_foreign_store(self) -> None:
         """A server does not start with the store of another installation; the line names both IDs."""
@@ -79,9 +79,9 @@ class StoreTests(SynchronousTestCase):
         for path in (self.top_dir, *self.top_dir.iterdir()):
             shutil.chown(path, aside.stat().st_uid, aside.stat().st_gid)
         before = sorted(self.top_dir.rglob("*"))
-        self.refused(self.top_dir, theirs, self.id, "correct global.top_dir")
+        self.refused(self.top_dir, theirs, self.known, "correct global.top_dir")
         self.assertEqual(sorted(self.top_dir.rglob("*")), before)
-        self.assertEqual(self.recorded(), self.id)
+        self.assertEqual(self.recorded(), self.known)
 
     def test_unmounted(self) -> None:
         """Nor does it with a mount point whose disk is missing, and it writes nothing there."""
@@ -89,7 +89,7 @@ class StoreTests(SynchronousTestCase):
         self.top_dir.rename(disk)
         self.top_dir.mkdir(0o700)
         shutil.chown(self.top_dir, disk.stat().st_uid, disk.stat().st_gid)
-        self.refused(f"{self.top_dir}/store-id is missing", self.id, "mount the disk")
+        self.refused(f"{self.top_dir}/store-id is missing", self.known, "mount the disk")
         self.assertEqual(list(self.top_dir.iterdir()), [])
         self.top_dir.rmdir()
         disk.rename(self.top_dir)
@@ -98,16 +98,16 @@ class StoreTests(SynchronousTestCase):
     def test_restored_too_early(self) -> None:
         """Nor with a database of a moment at which it did not know the store."""
         self.forget()
-        self.refused(self.top_dir, self.id, "restore the database")
+        self.refused(self.top_dir, self.known, "restore the database")
         self.assertIsNone(self.recorded())
-        self.assertEqual((self.top_dir / "store-id").read_text(), f"{self.id}\n")
+        self.assertEqual((self.top_dir / "store-id").read_text(), f"{self.known}\n")
 
     def test_first_start(self) -> None:
         """At the first start of this version an installation without an ID gets one."""
         self.forget()
         (self.top_dir / "store-id").unlink()
         self.starts()
-        self.assertNotEqual(self.recorded(), self.id)
+        self.assertNotEqual(self.recorded(), self.known)
         self.starts()
 
     def test_files_without_disk(self) -> None:

@@ -41,6 +41,11 @@ class OldContent:
         return random.Random(self.name).randbytes(self.size)
 
 
+def migrate_to_old(connection: Connection) -> None:
+    """Bring the schema to the version of that time."""
+    apply_all(connection, read_steps(schema.DIRECTORY)[:VERSION])
+
+
 @define
 class OldInstallation:
     """Makes rows and files.
@@ -59,7 +64,7 @@ class OldInstallation:
 
     def make(self, workspaces: int, files: int, messages: int) -> None:
         """Make everything."""
-        self.migrate()
+        migrate_to_old(self.connection)
         owners = [uuid4() for _ in range(workspaces)]
         self._add_workspaces(owners)
         folders = self._add_folders(owners)
@@ -69,10 +74,6 @@ class OldInstallation:
         self._count()
         for number in range(messages):
             self._add_message(number, owners)
-
-    def migrate(self) -> None:
-        """Bring the schema to the version of that time."""
-        apply_all(self.connection, read_steps(schema.DIRECTORY)[:VERSION])
 
     def _insert(self, sql: str, rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
         with self.connection, self.connection.cursor() as cursor:

@@ -25,7 +25,7 @@ from mensagod.storage.migrations import StepUnprepared, apply_all, installed_ste
 from tests.contents.contract import digest, get
 from tests.directories import scratch_of
 from tests.installation.places import fresh_database
-from tests.storage.old_installation import OldInstallation
+from tests.storage.old_installation import OldInstallation, migrate_to_old
 
 INLINE = 8192
 ROOT = Path(__file__).parents[2]
@@ -138,7 +138,7 @@ class WholeTests(BringingOverTestCase):
 
     def test_empty(self) -> None:
         """A database without files has nothing to bring over, and its store gets no ID by that."""
-        self.old.migrate()
+        migrate_to_old(self.connection)
         self.migrate()
         self.assertEqual(list(self.top_dir.iterdir()), [])
         self.assertEqual(self.rows("SELECT store FROM installation"), [])
