@@ -135,6 +135,18 @@ class StoreTests(SynchronousTestCase):
             self.assertEqual(self.recorded() == proposed, is_recorded)
             self.assertFalse(proposal.exists())
 
+    def test_embedded(self) -> None:
+        """Where the database is on the disk that is not mounted, no new database is made in its place."""
+        self.directory = make_directory(self)
+        choices = choose(self.directory, "", database_url=None, embedded=True)
+        self.top_dir = found(choices, ENVIRONMENT).config.global_.top_dir
+        disk = self.directory / "disk"
+        self.top_dir.rename(disk)
+        self.top_dir.mkdir(0o700)
+        shutil.chown(self.top_dir, disk.stat().st_uid, disk.stat().st_gid)
+        self.refused(self.top_dir, "postgresql", "whether its disk is mounted")
+        self.assertEqual(list(self.top_dir.iterdir()), [])
+
 
 def add_content(txn: Transaction, workspace: UUID) -> None:
     """Add a content that is in the store."""

@@ -35,6 +35,8 @@ class UpgradeTests(ServerTestCase):
         store = FileStore(self.service.assembly.store.root)
         for old in self.old.files:
             row = found[old.owner, old.name]
-            content = row.data or get(store, ContentKey(row.day, row.key), row.size)
+            content = row.data
+            if content is None:
+                content = get(store, ContentKey(row.day, row.key), row.size)
             self.assertEqual(content, old.content)
         self.assertEqual(await self.value("SELECT store FROM installation"), store.read_id())
