@@ -1,20 +1,19 @@
 """The tables of the configuration: each key with its type, bounds, default and explanation (spec 06).
 
 A key is defined here only. The loader, the commented configuration in ``etc``, the reference page and the
-reload at SIGHUP read these classes.
+reload at SIGHUP read these classes. Log, metrics and plugins are in
+:mod:`mensagod.config.process_tables`.
 """
 
 # key() gives attrs.field(), which ruff cannot see.
 # ruff: noqa: RUF009
 
-from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from types import MappingProxyType
 
-from attrs import field, frozen
+from attrs import frozen
 
-from mensagod.config.choices import Hints, LogFormat, LogLevel, Registration
+from mensagod.config.choices import Hints, Registration
 from mensagod.config.keys import key, optional_key, required_key
 from mensagod.config.listeners import Listener, parse_listener, tcp_listener
 from mensagod.config.secret import Secret
@@ -261,11 +260,24 @@ class PerformanceTable:
         unit="percent",
     )
     inline_limit: int = key(
-        Whole(1, 64, off=True), 8, "Contents of up to this size stand in the database.", unit="KiB"
+        Whole(1, 64, off=True),
+        8,
+        "The largest content that is kept in the database instead of in a file below global.top_dir. A "
+        "message that small is accepted with a single commit.",
+        unit="KiB",
     )
     garbage_hours: int = key(
-        Whole(1, 8760, off=True), 24, "How long contents are kept that nothing needs any more.", unit="hours"
+        Whole(1, 8784, off=True),
+        24,
+        "How long contents that are no longer needed are kept; with 0 they are erased at once. A database "
+        "that is restored to a moment within this time finds all its contents.",
+        unit="hours",
     )
+
+    @property
+    def inline_bytes(self) -> int:
+        """The largest content that is kept in the database, in bytes; 0 is none."""
+        return self.inline_limit * 1024
 
     @property
     def max_file_bytes(self) -> int:
@@ -408,44 +420,3 @@ class ClusterTable:
         example=Secret("postgresql://mensago:secret@db.example.com/mensago"),
         reload=False,
     )
-
-
-@frozen(kw_only=True)
-class LogTable:
-    """The log, on standard output."""
-
-    format: LogFormat = key(
-        Choice(LogFormat), LogFormat.TEXT, "The format of the log. Each event is one line of text or of JSON."
-    )
-    level: LogLevel = key(
-        Choice(LogLevel), LogLevel.INFO, "The lowest level that is logged, in the order of this list."
-    )
-
-
-@frozen(kw_only=True)
-class MetricsTable:
-    """Metrics and health checks."""
-
-    listen: Listener | None = optional_key(
-        Endpoint(),
-        "The endpoint for metrics, /live and /ready over HTTP. If it is not set, they are not served.",
-        example=parse_listener("tcp:9090:interface=127.0.0.1"),
-        reload=False,
-    )
-
-
-def _no_settings() -> Mapping[str, Mapping[str, object]]:
-    return MappingProxyType({})
-
-
-@frozen(kw_only=True)
-class PluginsTable:
-    """Plugins and their settings.
-
-    :ivar settings: the sub-table of each plugin by its name, as TOML has it.
-    """
-
-    disabled: tuple[str, ...] = key(
-        Many(Text()), (), "The names of plugins that are not loaded.", example=("EXAMPLE",), reload=False
-    )
-    settings: Mapping[str, Mapping[str, object]] = field(factory=_no_settings)

@@ -6,16 +6,14 @@ import attrs
 from attrs import Factory, field, frozen
 
 from mensagod.config.keys import Key, keys_of
+from mensagod.config.process_tables import LogTable, MetricsTable, PluginsTable
 from mensagod.config.tables import (
     ClusterTable,
     DatabaseTable,
     FederationTable,
     GlobalTable,
-    LogTable,
-    MetricsTable,
     NetworkTable,
     PerformanceTable,
-    PluginsTable,
     SecurityTable,
 )
 

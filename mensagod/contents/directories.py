@@ -1,14 +1,14 @@
 """Directories below a root that is held open.
 
 The root is opened once, and everything is found relative to it. So nothing is written to the mount point
-below a disk that was unmounted; a disk cannot be unmounted in the ordinary way while it is held. Only a root that is
-useless, because it was removed or its server forgot it, is opened again, and checked again.
+below a disk that was unmounted; a disk cannot be unmounted in the ordinary way while it is held. Only a root
+that is useless, because it was removed or its file server forgot it, is opened again, and checked again.
 
 Every directory is opened by its name in its parent, so that no symbolic link is followed below the root.
 
-A file is durable only if the names of all directories above it are. Another thread or process may have just made
-a directory and not synced its parent yet. So whoever makes files syncs the parent of every directory of which it
-has not done so before, and remembers the directory by its inode.
+A file is durable only if the names of all directories above it are. Another thread or process may have just
+made a directory and not synced its parent yet. So whoever makes files syncs the parent of every directory of
+which it has not done so before, and remembers the directory by its inode.
 """
 
 import errno

@@ -46,6 +46,11 @@ class FileStore:
         self._part_size = part_size
         self._id: UUID | None = None
 
+    @property
+    def place(self) -> str:
+        """Where the store is, for the operator."""
+        return self.root.path
+
     def write(self, key: ContentKey, offset: int = 0) -> FileWriter:
         """Begin a content, or resume one that was paused."""
         if offset:

@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from attrs import frozen
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from mensagod.contents.keys import ContentKey
 from mensagod.wire.raw_data import ISource
@@ -40,6 +40,8 @@ class Written:
 
 class IStoredContent(ISource):
     """A content that is open for reading; it can be read to its end even after it was removed."""
+
+    size: int = Attribute("In bytes.")
 
     def seek(offset: int) -> None:
         """Continue reading at ``offset``."""
@@ -77,6 +79,8 @@ class IContentWriter(Interface):
 
 class IContentStore(Interface):
     """Stores contents by their keys."""
+
+    place: str = Attribute("Where the store is, for the operator.")
 
     def write(key: ContentKey, offset: int = 0) -> IContentWriter:
         """Begin a content, or resume one that was paused.
@@ -118,8 +122,8 @@ class IContentStore(Interface):
     def propose_id(store: UUID) -> None:
         """Note the ID that a store without one is going to have; it replaces an earlier proposal.
 
-        The store has it as soon as it is required (:meth:`require_id`). Between these two the database learns of
-        it, so that a crash at any moment leaves a store that can be used.
+        The store has it as soon as it is required (:meth:`require_id`). Between these two the database learns
+        of it, so that a crash at any moment leaves a store that can be used.
 
         :raises FileExistsError: if the store has an ID.
         """

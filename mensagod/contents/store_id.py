@@ -78,8 +78,8 @@ def check_id(root: int, path: str, store: UUID) -> None:
         )
     if found != store:
         raise WrongStore(
-            f"{path}/{STORE_ID} contains the ID {found}, but the database belongs to the store {store}: mount the"
-            " right disk, correct global.top_dir, or restore the database that belongs to this store"
+            f"{path}/{STORE_ID} contains the ID {found}, but the database belongs to the store {store}: mount"
+            " the right disk, correct global.top_dir, or restore the database that belongs to this store"
         )
 
 

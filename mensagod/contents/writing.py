@@ -22,6 +22,12 @@ def new_hash() -> Any:
     return hashlib.blake2b(digest_size=HASH_SIZE)
 
 
+def hash_of(content: bytes) -> bytes:
+    """Give the hash of a content."""
+    digest: bytes = hashlib.blake2b(content, digest_size=HASH_SIZE).digest()
+    return digest
+
+
 @implementer(IContentWriter)
 @define(eq=False)
 class FileWriter:
@@ -66,10 +72,10 @@ class FileWriter:
 
     def pause(self) -> int:
         """Make the bytes so far durable; without any, remove the part that was begun."""
+        self._begin_step()
         if self.size == 0:
             self.abandon()
             return 0
-        self._begin_step()
         self._end_part()
         self._close()
         return self.size

@@ -16,6 +16,8 @@ from mensagod.storage.connections import Connection, Description, connect
 from mensagod.storage.rows import Row, Transaction, many, one
 
 _SHOWN = 3
+_FILLED = frozenset({"schema_versions", "queue_buckets"})
+"""Tables that have rows from the beginning."""
 
 
 @contextmanager
@@ -90,7 +92,7 @@ def refuse_data(connection: Connection, txn: Transaction) -> None:
 
 
 def _has_rows(connection: Connection, txn: Transaction, table: Row) -> bool:
-    if table.relname == "schema_versions":
+    if table.relname in _FILLED:
         return False
     query = sql.SQL("SELECT EXISTS (SELECT FROM {}) AS has_rows")
     txn.execute(query.format(sql.Identifier(table.nspname, table.relname)).as_string(connection))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import psycopg2
 from attrs import field, frozen
@@ -16,6 +17,7 @@ from mensagod.config import Config, load
 from mensagod.config.choices import Registration
 from mensagod.config.listeners import Listener
 from mensagod.config.toml import write_configuration
+from mensagod.contents.store_id import STORE_ID, id_line
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import SecretKey
@@ -32,8 +34,10 @@ from mensagod.organization.dns_records import Record, make_records, public_port
 from mensagod.organization.key_file import write_organization_key
 from mensagod.organization.keyring import protect
 from mensagod.process.accounts import AccountError, UnixAccount, service_account
+from mensagod.process.ownership import Ownership
 from mensagod.storage import schema, workspaces
 from mensagod.storage.connections import Connection
+from mensagod.storage.installation import add_store
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry, add_entry
 from mensagod.storage.keys import add_key
 from mensagod.storage.migrations import SchemaError, apply_next, read_steps
@@ -46,7 +50,7 @@ ADMINISTRATOR: Final = UserID.from_text("admin")
 ALIASES: Final = tuple(map(UserID.from_text, ("abuse", "support")))
 """The administrator's aliases in every domain."""
 
-_OUR_DIRECTORIES: Final = ("wsp", "out", "tmp", "keys")
+_OUR_DIRECTORIES: Final = ("content", "wsp", "out", "tmp", "keys")
 
 
 @frozen(kw_only=True)
@@ -174,7 +178,7 @@ def _found(choices: Choices, document: bytes, environ: Mapping[str, str], files:
 
 
 def _establish(choices: Choices, config: Config, connection: Connection, files: ReversibleFiles) -> Founded:
-    """Write all rows in one transaction, and the file ``organization.key`` just before the commit."""
+    """Write all rows in one transaction, and ``store-id`` and ``organization.key`` just before the commit."""
     master, keys = SecretKey.generate(), OrganizationKeys()
     admin = WAddress(choices.admin, config.global_.domain)
     contacts = dict.fromkeys(("Contact-Abuse", "Contact-Support"), str(admin))
@@ -191,9 +195,17 @@ def _establish(choices: Choices, config: Config, connection: Connection, files: 
         for pair in (keys.primary, keys.encryption):
             add_key(txn, protect(pair, master))
         _add_rows(txn, founded)
+        _make_store(txn, config, files)
         files.file(config.organization_key, write_organization_key(master))
     files.keep()
     return founded
+
+
+def _make_store(txn: Transaction, config: Config, files: ReversibleFiles) -> None:
+    """Give the content store and the database the same ID."""
+    store = uuid4()
+    add_store(txn, store)
+    files.file(config.global_.top_dir / STORE_ID, id_line(store), Ownership.private_to(files.account))
 
 
 def _migrate(txn: Transaction) -> None:

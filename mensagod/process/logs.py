@@ -10,7 +10,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
 from mensagod.config.choices import LogFormat
-from mensagod.config.tables import LogTable
+from mensagod.config.process_tables import LogTable
 
 CONTEXT = ("session", "request", "workspace", "device", "incident", "message")
 """The fields of an event that its line shows, if the event has them."""

@@ -22,7 +22,7 @@ def descend(config: Config, account: UnixAccount | None) -> None:
         drop_privileges(account)
     if os.geteuid() == 0:
         raise AccountError("mensagod never serves as root: name an account in global.user")
-    check_top_dir(config.global_.top_dir)
+    check_top_dir(config.global_.top_dir, is_embedded=config.database.embedded)
 
 
 def _preload() -> None:

@@ -12,6 +12,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
+from mensagod.contents.interfaces import WrongStore
 from mensagod.lifecycle.parts import Parts, stop_each
 from mensagod.organization.keyring import KeyringFault
 from mensagod.postgres.binaries import EmbeddedError
@@ -26,7 +27,7 @@ from mensagod.server.reloading import Reloading
 from mensagod.sessions.parts import Server
 from mensagod.storage.migrations import SchemaError
 
-FATAL = (AccountError, EmbeddedError, KeyringFault, SchemaError)
+FATAL = (AccountError, EmbeddedError, KeyringFault, SchemaError, WrongStore)
 """Exceptions that end the start; their text says why, and what to do."""
 
 

@@ -2,20 +2,29 @@
 
 Each file is applied and recorded in one transaction, under a lock. If two processes migrate at the same time,
 one applies the files; the other waits, and then finds nothing to do.
+
+A step may need work of the program before it is applied, more than fits into one transaction. Its
+*preparation* does that work in batches, each in a transaction under the same lock, so that several processes
+take turns, and interrupted work is continued. The step checks by a constraint that nothing is left.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
+import psycopg2.errors
 from attrs import frozen
 
 from mensagod.storage import schema
-from mensagod.storage.connections import Connection
-from mensagod.storage.rows import Row, Transaction, many, one
+from mensagod.storage.connections import Connection, constraint_name
+from mensagod.storage.rows import SYNCHRONOUS, Row, Transaction, many, one
+
+Preparation: TypeAlias = Callable[[Transaction], bool]
+"""An interaction that does a batch of what a step needs before it is applied; tells whether there was any."""
 
 _NAME = re.compile(r"([0-9]{4})_([a-z0-9_]+)\.sql")
 _LOCK: Final = 0x6D656E7361676F
@@ -73,6 +82,21 @@ class StepChanged(SchemaError):
             " install an unmodified mensagod"
         )
         self.step = step
+
+
+class StepUnprepared(SchemaError):
+    """The data of the database do not allow a step yet.
+
+    :ivar constraint: what the step would break.
+    """
+
+    def __init__(self, step: "Step", constraint: str | None):
+        super().__init__(
+            f"The schema step {step.file_name} cannot be applied yet ({constraint}): start the server once,"
+            " which brings over what is left of an earlier version"
+        )
+        self.step = step
+        self.constraint = constraint
 
 
 @frozen
@@ -136,11 +160,18 @@ def migrate(connection: Connection, directory: Path) -> list[Step]:
     return apply_all(connection, read_steps(directory))
 
 
-def apply_all(connection: Connection, steps: Sequence[Step]) -> list[Step]:
-    """Apply the missing ones of some steps, and return them; blocks while they run."""
+def apply_all(
+    connection: Connection,
+    steps: Sequence[Step],
+    preparations: Mapping[int, Preparation] = MappingProxyType({}),
+) -> list[Step]:
+    """Apply the missing ones of some steps, and return them; blocks while they run.
+
+    :param preparations: by the version of the step that needs it.
+    """
     applied = []
-    while (step := _in_transaction(connection, steps)) is not None:
-        applied.append(step)
+    while (turn := _in_transaction(connection, steps, preparations)) is not None:
+        applied += turn
     return applied
 
 
@@ -164,26 +195,51 @@ def refuse_encoding(txn: Transaction) -> None:
 
 
 def apply_next(txn: Transaction, steps: Sequence[Step]) -> Step | None:
-    """Apply the first missing step, as an interaction, and return it; ``None`` if none is missing."""
+    """Apply the first missing step, as an interaction, and return it; ``None`` if none is missing.
+
+    :raises StepUnprepared: if it needs a preparation.
+    """
+    step = _find_next(txn, steps)
+    if step is not None:
+        _apply(txn, step)
+    return step
+
+
+def _in_transaction(
+    connection: Connection, steps: Sequence[Step], preparations: Mapping[int, Preparation]
+) -> list[Step] | None:
+    """Prepare or apply the first missing step, and return what was applied; ``None`` if none is missing."""
+    with connection, connection.cursor() as cursor:
+        txn = Transaction(cursor, SYNCHRONOUS)
+        step = _find_next(txn, steps)
+        if step is None:
+            return None
+        prepare = preparations.get(step.version)
+        if prepare is not None and prepare(txn):
+            return []
+        _apply(txn, step)
+        return [step]
+
+
+def _find_next(txn: Transaction, steps: Sequence[Step]) -> Step | None:
+    """Give the first missing step, under the lock of migrations."""
     refuse_encoding(txn)
     # A lock of the transaction, because one of the session does not work through a pooler.
     txn.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
     missing = _missing(txn, steps)
-    if not missing:
-        return None
-    step = missing[0]
+    return missing[0] if missing else None
+
+
+def _apply(txn: Transaction, step: Step) -> None:
     txn.execute(_VERSIONS_TABLE)
-    txn.execute(step.sql)
+    try:
+        txn.execute(step.sql)
+    except psycopg2.errors.CheckViolation as error:
+        raise StepUnprepared(step, constraint_name(error)) from error
     txn.execute(
         "INSERT INTO schema_versions (version, name, checksum) VALUES (%s, %s, %s)",
         (step.version, step.name, step.checksum),
     )
-    return step
-
-
-def _in_transaction(connection: Connection, steps: Sequence[Step]) -> Step | None:
-    with connection, connection.cursor() as cursor:
-        return apply_next(Transaction(cursor), steps)
 
 
 def _missing(txn: Transaction, steps: Sequence[Step]) -> list[Step]:

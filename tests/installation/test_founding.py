@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
+from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.config import ConfigFaults, load
 from mensagod.config.listeners import parse_listener
+from mensagod.contents.file_store import FileStore
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.installation.certificates import public_key_hash
 from mensagod.installation.databases import open_database
@@ -25,6 +27,7 @@ from mensagod.organization.keyring import Keyring
 from mensagod.postgres.access import embedded_cluster
 from mensagod.process.accounts import service_account
 from mensagod.storage import keycards, keys, preregistrations
+from mensagod.storage.installation import find_store
 from mensagod.storage.rows import Row, Transaction, one
 from mensagod.values.identity import SERVER_WORKSPACE, Domain, UserID, WorkspaceID
 from tests.databases import administer
@@ -71,6 +74,18 @@ class FoundedTests(FoundingTestCase):
             self.assertEqual((stat.S_IMODE(state.st_mode), state.st_uid), (mode, owner), name)
         self.assertEqual(made.config, load(self.directory / "serverconfig.toml", environ))
         self.assertEqual(made.config.global_.top_dir, self.directory / "data")
+
+    def test_store(self) -> None:
+        """The content store and the database have the same ID, in a file that only the account can read."""
+        made = self.found()
+        store = execute(self.parameters, find_store)
+        file = made.config.global_.top_dir / "store-id"
+        self.assertEqual(file.read_text(), f"{store}\n")
+        owner = service_account("mensagod").uid if os.geteuid() == 0 else os.geteuid()
+        state = file.stat()
+        self.assertEqual((stat.S_IMODE(state.st_mode), state.st_uid), (0o600, owner))
+        assert store is not None
+        FileStore(FilePath(str(file.parent))).require_id(store)
 
     def test_new_directories(self) -> None:
         """Directories on the way to the configuration and to the files are made, and can be passed."""
@@ -136,7 +151,7 @@ class FoundedTests(FoundingTestCase):
         """A certificate that is there is used and stays as it is."""
         first = self.found(listen=(parse_listener("tls:2002"),))
         content = (self.directory / "tls.crt").read_bytes()
-        for name in ("serverconfig.toml", "organization.key"):
+        for name in ("serverconfig.toml", "organization.key", "data/store-id"):
             (self.directory / name).unlink()
         self.parameters = fresh_database(self)
         self.url = self.url.replace(self.url.split("/")[3].split("?")[0], self.parameters["dbname"])
@@ -148,7 +163,7 @@ class FoundedTests(FoundingTestCase):
         """A database with our tables, all empty, is taken."""
         self.found()
         execute(self.parameters, empty_all)
-        for name in ("serverconfig.toml", "organization.key"):
+        for name in ("serverconfig.toml", "organization.key", "data/store-id"):
             (self.directory / name).unlink()
         self.found()
         self.assertEqual(len(execute(self.parameters, select_names)), 3)
@@ -349,7 +364,9 @@ def select_names(txn: Transaction) -> list[Row]:
 
 
 def empty_all(txn: Transaction) -> None:
-    txn.execute("TRUNCATE events, event_counter, workspaces, organization_keys, keycard_entries CASCADE")
+    txn.execute(
+        "TRUNCATE events, event_counter, workspaces, organization_keys, keycard_entries, installation CASCADE"
+    )
 
 
 if os.geteuid() != 0:

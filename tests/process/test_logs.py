@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.config.choices import LogFormat
 from mensagod.config.choices import LogLevel as Level
-from mensagod.config.tables import LogTable
+from mensagod.config.process_tables import LogTable
 from mensagod.process.logs import LineObserver
 
 

@@ -14,12 +14,14 @@ from mensagod.storage.migrations import (
     SchemaTooNew,
     Step,
     StepChanged,
+    StepUnprepared,
     WrongEncoding,
     apply_all,
     migrate,
     pending,
     read_steps,
 )
+from mensagod.storage.rows import Transaction, one
 from tests.databases import DatabaseTestCase, administer
 from tests.storage.waiting import until_someone_waits
 
@@ -107,6 +109,54 @@ class MigrateTests(DatabaseTestCase):
         with self.connection, self.connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('half')")
             self.assertEqual(cursor.fetchone(), (None,))
+
+    def test_preparation(self) -> None:
+        """What a step needs before is done in batches, each of which stays, and then the step is applied."""
+        steps = self.steps_with_check()
+        left = [3, 2, 1]
+
+        def prepare(txn: Transaction) -> bool:
+            txn.execute("SELECT txid_current() AS id")
+            transactions.add(one(lambda row: int(row.id), txn))
+            if not left:
+                return False
+            txn.execute("DELETE FROM fruits WHERE name = %s", (str(left.pop()),))
+            if len(left) == 1 and not failures:
+                failures.append(left)
+                raise ZeroDivisionError
+            return True
+
+        transactions: set[int] = set()
+        failures: list[object] = []
+        self.assertRaises(ZeroDivisionError, apply_all, self.connection, steps, {3: prepare})
+        self.assertEqual(self.fruits(), ["2", "3"])
+        left.append(2)
+        self.assertEqual(_names(apply_all(self.connection, steps, {3: prepare})), ["0003_none.sql"])
+        self.assertEqual(self.fruits(), [])
+        self.assertEqual(len(transactions), 5)
+        self.assertEqual(apply_all(self.connection, steps, {3: prepare}), [])
+        self.assertEqual(len(transactions), 5)
+
+    def test_unprepared(self) -> None:
+        """A step whose check finds that it was not prepared is refused, with its name and the cure."""
+        steps = self.steps_with_check()
+        error = self.assertRaises(StepUnprepared, apply_all, self.connection, steps)
+        for word in ("0003_none.sql", "no_fruits", "start the server once"):
+            self.assertIn(word, str(error))
+        self.assertEqual(len(self.versions()), 2)
+
+    def steps_with_check(self) -> list[Step]:
+        """Give steps of which the last needs an empty table, and fill that."""
+        migrate(self.connection, self.directory)
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute("INSERT INTO fruits VALUES ('1'), ('2'), ('3')")
+        self.write("0003_none", "ALTER TABLE fruits ADD CONSTRAINT no_fruits CHECK (false)")
+        return read_steps(self.directory)
+
+    def fruits(self) -> list[str]:
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM fruits ORDER BY name")
+            return [row[0] for row in cursor.fetchall()]
 
     def test_encoding(self) -> None:
         """A database that cannot keep every text is refused, with the cure; so is one without an encoding."""
