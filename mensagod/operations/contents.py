@@ -10,8 +10,6 @@ from mensagod.storage import contents
 from mensagod.storage.contents import Content, Owned
 from mensagod.values.identity import WorkspaceID
 
-KIBIBYTE = 1024
-
 _log = Logger(namespace="mensagod.contents")
 
 
@@ -24,7 +22,7 @@ async def store_content(parts: Parts, workspace: WorkspaceID, data: bytes) -> Co
     """
     if await parts.room.free_percent() < parts.config.performance.min_free_percent:
         raise ServerUnavailable("The server has too little free disk")
-    if len(data) <= parts.config.performance.inline_limit * KIBIBYTE:
+    if len(data) <= parts.config.performance.inline_bytes:
         return Content.in_row(data)
     key = await parts.database.run(contents.begin_writing, workspace)
     try:

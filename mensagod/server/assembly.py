@@ -26,7 +26,7 @@ from mensagod.organization.watch import KeyWatch
 from mensagod.postgres.access import describe_database, embedded_cluster
 from mensagod.postgres.embedded import EmbeddedPostgres
 from mensagod.process.accounts import UnixAccount, acting_as
-from mensagod.server.preparing import Migration, check_domain
+from mensagod.server.preparing import Migration, check_domain, check_store
 from mensagod.sessions.live import LiveSessions
 from mensagod.sessions.parts import Server
 from mensagod.sessions.recovery import Recovery
@@ -36,6 +36,8 @@ from mensagod.sharing.hints import IHints, PollHints
 from mensagod.sharing.listening import ListeningConnection
 from mensagod.sharing.pg_hints import PgHints
 from mensagod.storage import events, failures, lookups, submissions
+from mensagod.storage.bringing_over import VERSION as BROUGHT_OVER
+from mensagod.storage.bringing_over import BringingOver
 from mensagod.storage.connections import Description
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import installed_steps
@@ -135,7 +137,8 @@ class Assembly:
         if self.embedded is not None:
             yield self.embedded
         yield ServicePart(self.database)
-        yield patient(Preparation(Migration(self.database, installed_steps()).run))
+        yield patient(Preparation(self._migration().run))
+        yield patient(Preparation(lambda: check_store(self.database, self.store)))
         yield patient(Preparation(self.keys.load))
         yield patient(Preparation(lambda: check_domain(self.database, self.server.domain)))
         yield patient(Heartbeat(self.reactor, self.database, self.sessions.process, recovery.lose_rows))
@@ -172,6 +175,10 @@ class Assembly:
             process=process,
             connect=lambda: ListeningConnection.open(description, process),
         )
+
+    def _migration(self) -> Migration:
+        bringing_over = BringingOver(self.store, self.server.config.performance.inline_bytes)
+        return Migration(self.database, installed_steps(), {BROUGHT_OVER: bringing_over})
 
     def _cleanup(self) -> Cleanup:
         return Cleanup(self.reactor, lambda: self.server.config, self.database, self.store, self.files)
