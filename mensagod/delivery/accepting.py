@@ -1,8 +1,8 @@
 """Accepting messages: those that are submitted at the same moment are accepted in one transaction.
 
 A transaction with its commit costs about the same for one message as for many. So while one is under way,
-messages that come meanwhile wait for the next, which takes all of them; only if many wait, a second one begins
-beside the first. A message that comes while no transaction is under way does not wait.
+messages that come meanwhile wait for the next, which takes all of them; only if many wait, a second one
+begins beside the first. A message that comes while no transaction is under way does not wait.
 
 The transaction waits for a locked mailbox only a moment. If that was in vain, the same messages are accepted
 without waiting, and those for locked mailboxes go into the queue, as does everything that cannot be delivered

@@ -1,10 +1,11 @@
 """Removal of contents that nothing needs (spec 06, *Files*).
 
-A content is erased ``performance.garbage_hours`` after the last row that needed it has gone, so that a database
-that is put back to a moment within that time finds all its contents. Three kinds come to that: contents that
-messages or files had; those whose writer died before they were accepted, which their rows in ``writings`` tell;
-and those that no row knows, because a crash of PostgreSQL took the row, or because the database was put back.
-The last kind is looked for day by day, some days later, when nothing can be on its way.
+A content is erased ``performance.garbage_hours`` after the last row that needed it has gone, so that a
+database that is put back to a moment within that time finds all its contents. Three kinds come to that:
+contents that messages or files had; those whose writer died before they were accepted, which their rows in
+``writings`` tell; and those that no row knows, because a crash of PostgreSQL took the row, or because the
+database was put back. The last kind is looked for day by day, some days later, when nothing can be on its
+way.
 """
 
 from collections.abc import Callable, Sequence

@@ -4,9 +4,9 @@ It delivers what could not be delivered when it was accepted. A transaction make
 message out of the queue, so that a crash at any moment neither loses nor doubles it; its content stays where
 it is.
 
-Messages that are due together are delivered in one transaction, because that costs little more than one. Still
-each has a result of its own: where the transaction fails, the messages for each mailbox are tried alone, and
-at last each message.
+Messages that are due together are delivered in one transaction, because that costs little more than one.
+Still each has a result of its own: where the transaction fails, the messages for each mailbox are tried
+alone, and at last each message.
 """
 
 from collections import defaultdict

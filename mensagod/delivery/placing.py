@@ -1,9 +1,9 @@
 """The interactions that make messages live in mailboxes (spec 05, *Local delivery*).
 
-:func:`accept` takes messages that clients have submitted: what can be delivered at once is, the others go into
-the queue. :func:`deliver` takes messages from the queue. Each takes several messages in one transaction, and
-gives a result for each of them by its ID. Its waits for locks are short, so that a mailbox that is locked for
-long holds up neither other people's messages nor a connection.
+:func:`accept` takes messages that clients have submitted: what can be delivered at once is, the others go
+into the queue. :func:`deliver` takes messages from the queue. Each takes several messages in one
+transaction, and gives a result for each of them by its ID. Its waits for locks are short, so that a mailbox
+that is locked for long holds up neither other people's messages nor a connection.
 """
 
 from collections import defaultdict
@@ -353,6 +353,5 @@ def _arrivals(contents: Iterable[tuple[Content, WorkspaceID]]) -> list[Arrival]:
 
 
 def _in_order(concerned: Iterable[WorkspaceID]) -> list[WorkspaceID]:
-    """Give workspaces in the order in which their mailboxes are locked, so that no two transactions wait for
-    each other."""
+    """Give workspaces in the order in which their mailboxes are locked, against deadlocks."""
     return sorted(concerned, key=lambda workspace: workspace.uuid)

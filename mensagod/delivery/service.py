@@ -13,12 +13,13 @@ memory. So only messages for lanes that have a free worker are taken from the qu
 which domains it takes as a set, and not by a function: the set becomes a condition of the query. As long as
 every lane has a free worker there is no such condition, and one query serves all lanes.
 
-Several processes share the queue by its buckets (:mod:`mensagod.storage.buckets`): each takes messages from its
-own only. Within the process, no two workers have messages for the same destination at the same time.
+Several processes share the queue by its buckets (:mod:`mensagod.storage.buckets`): each takes messages from
+its own only. Within the process, no two workers have messages for the same destination at the same time.
 
 A query gives up to :data:`MOST` messages; each lane puts its share into one worker. Queries are made
 
-* when somebody calls :meth:`DeliveryService.wake` because a message was queued in a bucket of this process: at
+* when somebody calls :meth:`DeliveryService.wake` because a message was queued in a bucket of this process:
+at
   once while no worker is busy, else at most every :data:`PAUSE_SECONDS`, so that under load more messages go
   together, which costs less for each;
 * when a worker ends, because its lane has room;
@@ -166,7 +167,7 @@ class DeliveryService(MultiService):
     async def _hasten(self) -> None:
         if hastened := await self._queue.hasten():
             self._log.warn(
-                "{number} messages were due in days, because the database's clock was ahead: they are due now",
+                "{number} messages were due only in days, because a clock was ahead: they are due now",
                 number=hastened,
             )
 

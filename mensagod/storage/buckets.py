@@ -15,9 +15,6 @@ from mensagod.storage.rows import Transaction, many, one
 LEASE_SECONDS: Final = 10
 """How long a worker counts as living after it said so."""
 
-_LIVING: Final = "until BETWEEN now() AND now() + 2 * %(lease)s * interval '1 second'"
-"""Whether a worker lives. A time that lies further ahead was written under another clock."""
-
 
 @frozen
 class Share:
@@ -34,11 +31,17 @@ def take_share(txn: Transaction, process: UUID) -> Share:
     """Show that a process lives, and give its share; what others have too many of they give back likewise."""
     named: dict[str, object] = {"process": process, "lease": LEASE_SECONDS}
     txn.execute(
-        "INSERT INTO queue_workers (process, until) VALUES (%(process)s, now() + %(lease)s * interval '1 second')"
+        "INSERT INTO queue_workers (process, until)"
+        " VALUES (%(process)s, now() + %(lease)s * interval '1 second')"
         " ON CONFLICT (process) DO UPDATE SET until = excluded.until",
         named,
     )
-    txn.execute("DELETE FROM queue_workers WHERE NOT (" + _LIVING + ")", named)
+    # A time that lies further ahead was written under another clock.
+    txn.execute(
+        "DELETE FROM queue_workers"
+        " WHERE until NOT BETWEEN now() AND now() + 2 * %(lease)s * interval '1 second'",
+        named,
+    )
     txn.execute("SELECT count(*) AS workers FROM queue_workers", named)
     workers = one(lambda row: int(row.workers), txn)
     mine = _list_mine(txn, process)

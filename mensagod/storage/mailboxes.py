@@ -49,6 +49,16 @@ def lock(txn: Transaction, workspace: WorkspaceID) -> Mailbox | None:
     return maybe(Mailbox.from_row, txn)
 
 
+_COUNT_QUEUED = (
+    "UPDATE mailboxes SET queued = queued + %(size)s WHERE workspace = %(workspace)s"
+    " AND (quota = 0 OR used + queued + %(size)s <= quota)"
+)
+_UNLESS_LOCKED = (
+    " AND workspace ="
+    " (SELECT workspace FROM mailboxes WHERE workspace = %(workspace)s FOR UPDATE SKIP LOCKED)"
+)
+
+
 def count_queued(txn: Transaction, workspace: WorkspaceID, size: int, *, wait: bool) -> bool:
     """Count bytes that a workspace has in the queue from now on, and lock its mailbox.
 
@@ -59,14 +69,9 @@ def count_queued(txn: Transaction, workspace: WorkspaceID, size: int, *, wait: b
         transaction has locked it and ``wait`` is false.
     """
     txn.execute(
-        "UPDATE mailboxes SET queued = queued + %(size)s WHERE workspace = %(workspace)s"
-        " AND (quota = 0 OR used + queued + %(size)s <= quota)" + ("" if wait else _UNLESS_LOCKED),
-        {"workspace": workspace.uuid, "size": size},
+        _COUNT_QUEUED if wait else _COUNT_QUEUED + _UNLESS_LOCKED, {"workspace": workspace.uuid, "size": size}
     )
     return changed(txn)
-
-
-_UNLESS_LOCKED = " AND workspace = (SELECT workspace FROM mailboxes WHERE workspace = %(workspace)s FOR UPDATE SKIP LOCKED)"
 
 
 def count_dequeued(txn: Transaction, workspace: WorkspaceID, size: int) -> None:

@@ -28,12 +28,12 @@ EACH: Final = 32
 """How many due messages of one bucket are given at once, so that none keeps those of others waiting."""
 
 FARTHEST_HOURS: Final = 48
-"""A message that its sender has not scheduled is never due later than this; ``federation.retry_intervals`` are
-shorter."""
+"""A message that its sender has not scheduled is never due later than this; ``federation.retry_intervals``
+are shorter."""
 
 
 class Overtaken(Exception):
-    """Another worker has recorded the result of a later try, or delivered the message. Nothing was changed."""
+    """Another worker has recorded a later try, or delivered the message. Nothing was changed."""
 
 
 @frozen
