@@ -165,7 +165,8 @@ class MailTestCase(CommandTestCase):
         """Usage is the sum of the files, and what waits the sum of the messages in the queue."""
         wrong = await self.rows(
             "SELECT workspace, used, mailboxes.files, queued FROM mailboxes"
-            " WHERE (used, files) IS DISTINCT FROM (SELECT (coalesce(sum(size), 0)::bigint, count(*)) FROM files"
+            " WHERE (used, files) IS DISTINCT FROM"
+            " (SELECT (coalesce(sum(size), 0)::bigint, count(*)) FROM files"
             " WHERE files.workspace = mailboxes.workspace)"
             " OR queued <> (SELECT coalesce(sum(size), 0) FROM queue WHERE sender = mailboxes.workspace)"
         )
