@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from attrs import evolve
 from twisted.python.filepath import FilePath
 
 from mensagod.contents.file_store import FileStore
@@ -77,13 +78,10 @@ class PlacedTestCase(MailTestCase):
         return [results[message.id] for message in messages]
 
     async def enqueue(self, *messages: Submission) -> list[Queued]:
-        """Have messages in the queue, whose recipients could have had them at once."""
-        held = self.hold({message.recipient.id for message in messages if message.recipient})
-        results = await self.accept(*messages, wait=False)
-        held.rollback()
-        for result in results:
+        """Have messages in the queue that are due, because their send time has come."""
+        past = datetime.now(UTC) - timedelta(minutes=1)
+        for result in await self.accept(*[evolve(message, send_time=past) for message in messages]):
             self.assertIsInstance(result, Accepted)
-            self.assertIsNotNone(result.bucket)
         due = await self.due()
         return [due[message.id] for message in messages]
 
