@@ -7,6 +7,7 @@ begins beside the first. A message that comes while no transaction is under way 
 The transaction waits for a locked mailbox only a moment. If that was in vain, the same messages are accepted
 without waiting, and those for locked mailboxes go into the queue, as does everything that cannot be delivered
 at once. For a while then no transaction waits, so that a mailbox that stays locked does not slow others down.
+If something else is locked, each message is accepted alone.
 """
 
 import math
@@ -127,7 +128,7 @@ class Acceptor:
         if isinstance(error, Locked) and wait:
             self._waited_in_vain = self.clock.seconds()
             await self._accept(batch, wait=False)
-        elif len(batch) > 1 and not isinstance(error, ServerUnavailable):
+        elif len(batch) > 1 and (isinstance(error, Locked) or not isinstance(error, ServerUnavailable)):
             # At least one message is at fault; alone, the others pass.
             for waiting in batch:
                 await self._accept([waiting], wait=wait)

@@ -1,9 +1,9 @@
 """The interactions that make messages live in mailboxes (spec 05, *Local delivery*).
 
 :func:`accept` takes messages that clients have submitted: what can be delivered at once is, the others go
-into the queue. :func:`deliver` takes messages from the queue. Each takes several messages in one
-transaction, and gives a result for each of them by its ID. Its waits for locks are short, so that a mailbox
-that is locked for long holds up neither other people's messages nor a connection.
+into the queue. :func:`deliver` takes messages from the queue. Each takes several messages in one transaction,
+and gives a result for each of them by its ID. Its waits for locks are short, so that a mailbox that is locked
+for long holds up neither other people's messages nor a connection.
 """
 
 from collections import defaultdict
@@ -142,11 +142,11 @@ def accept(
     :raises mensagod.storage.attempts.Locked: if ``wait`` was in vain; nothing was accepted then.
     """
     txn.limit_lock_waits()
-    messages = sorted(messages, key=lambda message: message.submitted)
-    prospects = submissions.add(txn, [message.new for message in messages])
     batch = _Acceptance({message.id: message for message in messages})
+    prospects = submissions.add(txn, [message.new for message in messages])
     recipients = {}
-    for message, prospect in zip(messages, prospects, strict=True):
+    for message in messages:
+        prospect = prospects[message.submitted]
         recipients[message.id] = prospect.recipient
         if prospect.known is not None:
             batch.end(message, Accepted(prospect.known))
@@ -163,7 +163,7 @@ def accept(
 
 def _end_too_many(txn: Transaction, batch: _Acceptance, rate: int) -> None:
     """Count the messages of each device, and sort out those of devices that have reached the limit."""
-    first = {(message.sender, message.device): message for message in batch.going.values()}
+    first = {(message.sender, message.device): message for message in reversed(batch.going.values())}
     if not first:
         return
     counted = {first[device].id for device in sends.note_sends(txn, first, rate)}
@@ -228,16 +228,26 @@ def _queue_rest(
         by_sender[message.sender].append((message, message.to_queue(target)))
     for sender in _in_order(by_sender):
         leaving = by_sender[sender]
-        size = sum(message.content.size for message, _ in leaving)
-        is_counted = mailboxes.count_queued(txn, sender, size, wait=wait)
-        if is_counted:
-            queue.add(txn, [queued for _, queued in leaving])
+        counted = _count(txn, sender, [queued for _, queued in leaving], wait=wait)
+        queue.add(txn, counted)
         for message, queued in leaving:
-            if is_counted:
+            if queued in counted:
                 batch.end(message, Accepted(message.name, bucket=queued.bucket))
             else:
                 # Other messages may have taken the room since it was looked at.
                 batch.end(message, QuotaExceeded() if wait else SenderHeld("Try again in a moment"))
+
+
+def _count(
+    txn: Transaction, sender: WorkspaceID, leaving: Sequence[NewMessage], *, wait: bool
+) -> Sequence[NewMessage]:
+    """Count messages in their sender's mailbox; give those that were counted, because they have room."""
+    size = sum(message.content.size for message in leaving)
+    if mailboxes.count_queued(txn, sender, size, wait=wait):
+        return leaving
+    if len(leaving) == 1:
+        return []
+    return [message for message in leaving if _count(txn, sender, [message], wait=wait)]
 
 
 def _undo_refused(

@@ -64,11 +64,10 @@ class Prospect:
         return cls(known, row.fits is not False, recipient)
 
 
-def add(txn: Transaction, new: Sequence[NewSubmission]) -> list[Prospect]:
-    """Remember submissions, of which no two may be the same message, and find their recipients.
-
-    They are sorted by :attr:`NewSubmission.submitted`, so that no two transactions wait for each other.
-    """
+def add(txn: Transaction, new: Sequence[NewSubmission]) -> dict[Submitted, Prospect]:
+    """Remember submissions, of which no two may be the same message, and find their recipients."""
+    # In one order, so that no two transactions wait for each other.
+    new = sorted(new, key=lambda submission: submission.submitted)
     addresses = [submission.recipient for submission in new]
     ids = [None if address is None else address.id for address in addresses]
     txn.execute(
@@ -84,7 +83,8 @@ def add(txn: Transaction, new: Sequence[NewSubmission]) -> list[Prospect]:
             [str(one) if isinstance(one, UserID) else None for one in ids],
         ),
     )
-    return many(Prospect.from_row, txn)
+    prospects = many(Prospect.from_row, txn)
+    return {submission.submitted: found for submission, found in zip(new, prospects, strict=True)}
 
 
 def remove(txn: Transaction, submitted: Sequence[Submitted]) -> None:

@@ -1,6 +1,6 @@
 """A queue and a route in memory, whose time is a clock of the test."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 from uuid import UUID, uuid4
@@ -13,35 +13,54 @@ from zope.interface import implementer
 from mensagod.delivery.interfaces import IQueue, IRoute
 from mensagod.delivery.results import Delivered, Result
 from mensagod.errors import ServerUnavailable
-from mensagod.storage.queue import LEASE_SECONDS, WRITING_SECONDS, Cause, LeaseLost, Queued
+from mensagod.storage.buckets import LEASE_SECONDS, Share
+from mensagod.storage.contents import Content
+from mensagod.storage.queue import (
+    BUCKETS,
+    EACH,
+    FARTHEST_HOURS,
+    Cause,
+    Overtaken,
+    Queued,
+    bucket_of,
+)
 from mensagod.values.domains import ALL_DOMAINS, DomainSet
-from mensagod.values.identity import SERVER_WORKSPACE, Domain, WorkspaceID
-from mensagod.values.paths import FileName, ServerPath
+from mensagod.values.identity import Domain, WorkspaceID
+from mensagod.values.paths import FileName
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 OURS = Domain.from_text("example.com")
 ELSEWHERE = Domain.from_text("example.org")
-LONGEST_LEASE = 60
 
 
 @define
 class Row:
     """A message of the fake queue.
 
-    :ivar message: as it was claimed last.
-    :ivar lease_until: in seconds of the clock, as ``due``; ``None`` if nobody has it.
+    :ivar message: as it is listed when it is due.
+    :ivar due: in seconds of the clock.
+    :ivar is_scheduled: whether its sender has asked for that time.
     """
 
     message: Queued
-    state: str
     due: float
-    lease_until: float | None = None
+    is_scheduled: bool
+    state: str = "queued"
     cause: Cause | None = None
 
-    def is_held(self, now: float) -> bool:
-        return self.lease_until is not None and now <= self.lease_until <= now + LONGEST_LEASE
+
+@define
+class Sharing:
+    """What the processes at one queue have in common.
+
+    :ivar workers: until when each process counts as living, in seconds of the clock.
+    :ivar owners: the process of each bucket that has one.
+    """
+
+    workers: dict[UUID, float] = field(factory=dict)
+    owners: dict[int, UUID] = field(factory=dict)
 
 
 @implementer(IQueue)
@@ -49,118 +68,143 @@ class Row:
 class FakeQueue:
     """What :class:`mensagod.delivery.database_queue.DatabaseQueue` promises, without a database.
 
-    :ivar workspaces: those that are known, besides the server's own.
     :ivar fault: what every method raises, if the test wants that.
-    :ivar claims: the domains of each claim.
+    :ivar write_fault: what every method raises that changes a message, if the test wants that.
+    :ivar queries: the domains of each query for due messages.
     """
 
     clock: Clock
     rows: dict[UUID, Row] = field(factory=dict)
-    workspaces: set[WorkspaceID] = field(factory=set)
+    sharing: Sharing = field(factory=Sharing)
+    process: UUID = field(factory=uuid4)
     fault: Exception | None = None
-    claims: list[DomainSet] = field(factory=list)
+    write_fault: Exception | None = None
+    queries: list[DomainSet] = field(factory=list)
 
-    def put(self, domain: Domain = OURS, *, due_in: float = 0.0) -> UUID:
-        """Have an accepted message."""
-        return self._add(domain, "queued", self.clock.seconds() + due_in)
+    def another(self) -> "FakeQueue":
+        """Give the same queue as another process has it."""
+        return FakeQueue(self.clock, self.rows, self.sharing)
 
-    def put_pending(self, lease_seconds: float) -> UUID:
-        """Have a message that is being written."""
+    def put(
+        self, domain: Domain = OURS, *, due_in: float = 0.0, to: str | None = None, scheduled: bool = False
+    ) -> UUID:
+        """Have an accepted message.
+
+        :param to: its destination; a workspace of its own unless given, or the domain if that is not ours.
+        """
         now = self.clock.seconds()
-        return self._add(OURS, "pending", now, now + lease_seconds)
-
-    def _add(self, domain: Domain, state: str, due: float, lease_until: float | None = None) -> UUID:
-        now = self.clock.seconds()
-        sender = WorkspaceID.random()
-        self.workspaces.add(sender)
-        accepted = datetime.fromtimestamp(now, UTC)
-        name = FileName.make(int(now), 5)
-        message = Queued(uuid4(), uuid4(), sender, OURS, domain, name, 0, accepted, None, None)
-        self.rows[message.id] = Row(message, state, due, lease_until)
+        target = WorkspaceID.random() if domain == OURS and to is None else None
+        destination = to or str(target or domain)
+        content = Content.in_row(b"hello")
+        message = Queued(
+            bucket=bucket_of(destination),
+            id=uuid4(),
+            destination=destination,
+            target=target,
+            sender=WorkspaceID.random(),
+            sender_domain=OURS,
+            domain=domain,
+            name=FileName.make(int(now), content.size),
+            attempts=0,
+            accepted=datetime.fromtimestamp(now + (max(0.0, due_in) if scheduled else 0.0), UTC),
+            content=content,
+        )
+        self.rows[message.id] = Row(message, now + due_in, scheduled)
         return message.id
 
     def finish(self, message: Queued) -> bool:
-        """Remove a message that is delivered, as a route does; tell whether its lease still held."""
-        if self._held(message) is None:
+        """Remove a message that is delivered, as a route does; tell whether nobody was faster."""
+        if self._find(message) is None:
             return False
         del self.rows[message.id]
         return True
 
-    def end_leases(self) -> None:
-        """Let all leases have ended, as if their workers had not renewed them."""
-        for row in self.rows.values():
-            if row.lease_until is not None:
-                row.lease_until = self.clock.seconds() - 1
-
-    async def claim(self, most: int, domains: DomainSet) -> Sequence[Queued]:
-        self.claims.append(domains)
+    async def take_share(self) -> Share:
         self._check()
         now = self.clock.seconds()
-        due = [
-            row
-            for row in sorted(self.rows.values(), key=lambda row: row.due)
-            if row.state == "queued" and row.due <= now and not row.is_held(now)
-            if row.message.domain in domains
-        ]
-        return [self._claim(row, LEASE_SECONDS, attempts=1) for row in due[:most]]
+        workers, owners = self.sharing.workers, self.sharing.owners
+        workers[self.process] = now + LEASE_SECONDS
+        for process, until in tuple(workers.items()):
+            if not now <= until <= now + 2 * LEASE_SECONDS:
+                del workers[process]
+        most = -(-BUCKETS // len(workers))
+        for bucket in self._mine()[most:]:
+            del owners[bucket]
+        free = [bucket for bucket in range(BUCKETS) if owners.get(bucket) not in workers]
+        for bucket in free[: max(0, most - len(self._mine()))]:
+            owners[bucket] = self.process
+        return Share(frozenset(self._mine()), len(workers))
 
-    async def renew(self, leases: Sequence[UUID]) -> None:
+    async def give_back(self) -> None:
         self._check()
-        for row in self.rows.values():
-            if row.state == "queued" and row.lease_until is not None and row.message.lease in leases:
-                row.lease_until = self.clock.seconds() + LEASE_SECONDS
+        for bucket in self._mine():
+            del self.sharing.owners[bucket]
+        self.sharing.workers.pop(self.process, None)
+
+    async def list_due(
+        self,
+        buckets: Collection[int],
+        most: int,
+        domains: DomainSet = ALL_DOMAINS,
+        busy: Collection[str] = (),
+    ) -> Sequence[Queued]:
+        self.queries.append(domains)
+        self._check()
+        now = self.clock.seconds()
+        found: list[Queued] = []
+        taken = dict.fromkeys(buckets, 0)
+        for row in sorted(self.rows.values(), key=lambda row: row.due):
+            message = row.message
+            if row.state != "queued" or row.due > now or taken.get(message.bucket, EACH) >= EACH:
+                continue
+            if message.domain in domains and message.destination not in busy:
+                taken[message.bucket] += 1
+                found.append(message)
+        return found[:most]
 
     async def postpone(self, message: Queued, cause: Cause, seconds: float) -> None:
-        row = self._required(message)
-        row.due, row.lease_until, row.cause = self.clock.seconds() + seconds, None, cause
+        self._record(message, "queued", cause).due = self.clock.seconds() + seconds
 
     async def fail(self, message: Queued, cause: Cause) -> None:
-        row = self._required(message)
-        row.state, row.lease_until, row.cause = "failed", None, cause
+        self._record(message, "failed", cause).due = self.clock.seconds()
 
-    async def claim_abandoned(self) -> Sequence[Queued]:
+    async def hasten(self) -> int:
         self._check()
         now = self.clock.seconds()
-        abandoned = [
+        farthest = now + FARTHEST_HOURS * 3600
+        far = [
             row
             for row in self.rows.values()
-            if row.state == "pending" and row.lease_until is not None and row.lease_until < now
+            if row.state == "queued" and not row.is_scheduled and row.due > farthest
         ]
-        return [self._claim(row, WRITING_SECONDS) for row in abandoned]
+        for row in far:
+            row.due = now
+            accepted = min(row.message.accepted, datetime.fromtimestamp(now, UTC))
+            row.message = evolve(row.message, accepted=accepted)
+        return len(far)
 
-    async def withdraw(self, message: Queued) -> None:
-        self._check()
-        row = self._held(message)
-        if row is not None and row.state == "pending":
-            del self.rows[message.id]
-
-    async def list_forgotten(self, files: Sequence[ServerPath]) -> Sequence[ServerPath]:
-        self._check()
-        named = {row.message.path for row in self.rows.values()}
-        known = {*self.workspaces, SERVER_WORKSPACE}
-        return [file for file in files if file not in named and file.workspace in known]
+    def _mine(self) -> list[int]:
+        return sorted(bucket for bucket, owner in self.sharing.owners.items() if owner == self.process)
 
     def _check(self) -> None:
         if self.fault is not None:
             raise self.fault
 
-    def _claim(self, row: Row, seconds: float, attempts: int = 0) -> Queued:
-        row.lease_until = self.clock.seconds() + seconds
-        row.message = evolve(row.message, lease=uuid4(), attempts=row.message.attempts + attempts)
-        return row.message
-
-    def _held(self, message: Queued) -> Row | None:
-        """Give the row of a message whose lease nobody else has got since."""
+    def _find(self, message: Queued) -> Row | None:
+        """Give the row of a message of which no other try was recorded since."""
         row = self.rows.get(message.id)
-        if row is None or row.lease_until is None or row.message.lease != message.lease:
-            return None
-        return row
+        is_same = row is not None and row.state == "queued" and row.message.attempts == message.attempts
+        return row if is_same else None
 
-    def _required(self, message: Queued) -> Row:
+    def _record(self, message: Queued, state: str, cause: Cause) -> Row:
         self._check()
-        row = self._held(message)
+        if self.write_fault is not None:
+            raise self.write_fault
+        row = self._find(message)
         if row is None:
-            raise LeaseLost
+            raise Overtaken
+        row.message = evolve(row.message, attempts=row.message.attempts + 1)
+        row.state, row.cause, row.is_scheduled = state, cause, False
         return row
 
 
@@ -199,7 +243,7 @@ class FakeRoute:
         if self.result is not None:
             return self.result(message)
         if not self.queue.finish(message):
-            return LeaseLost()
+            return Overtaken()
         self.delivered.append(message.id)
         return Delivered()
 

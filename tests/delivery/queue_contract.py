@@ -3,20 +3,23 @@
 A test module takes this module in, not the class, which is no test by itself.
 """
 
-from uuid import UUID, uuid4
+from collections.abc import Collection
+from uuid import UUID
 
 from attrs import evolve, frozen
 from twisted.trial.unittest import TestCase
 
 from mensagod.delivery.interfaces import IQueue
 from mensagod.status import Status
-from mensagod.storage.queue import LEASE_SECONDS, WRITING_SECONDS, Cause, LeaseLost, Queued
+from mensagod.storage.buckets import LEASE_SECONDS
+from mensagod.storage.queue import BUCKETS, EACH, FARTHEST_HOURS, Cause, Overtaken, Queued, bucket_of
 from mensagod.values.domains import ALL_DOMAINS, NO_DOMAINS, DomainSet
-from mensagod.values.identity import SERVER_WORKSPACE, Domain, WorkspaceID
-from mensagod.values.paths import FileName, ServerPath
+from mensagod.values.identity import Domain
 from tests.delivery.fakes import ELSEWHERE, OURS
 
 CAUSE = Cause(Status.DESTINATION_CURRENTLY_UNAVAILABLE, "for a test")
+ALL_BUCKETS = frozenset(range(BUCKETS))
+HOUR = 3600.0
 
 
 @frozen
@@ -30,7 +33,6 @@ class Seen:
     state: str
     due_in: int
     attempts: int
-    has_lease: bool
     cause: tuple[int, str] | None
 
 
@@ -39,12 +41,14 @@ class QueueContract(TestCase):
 
     queue: IQueue
 
-    async def put(self, domain: Domain = OURS, due_in: float = 0.0) -> UUID:
-        """Have an accepted message."""
+    def another(self) -> IQueue:
+        """Give the same queue as another process has it."""
         raise NotImplementedError
 
-    async def put_pending(self, lease_seconds: float) -> UUID:
-        """Have a message whose writer has so many seconds left."""
+    async def put(
+        self, domain: Domain = OURS, due_in: float = 0.0, to: str | None = None, *, scheduled: bool = False
+    ) -> UUID:
+        """Have an accepted message."""
         raise NotImplementedError
 
     async def pass_time(self, seconds: float) -> None:
@@ -56,40 +60,45 @@ class QueueContract(TestCase):
         raise NotImplementedError
 
     async def finish(self, message: Queued) -> bool:
-        """Remove a delivered message as a route does; tell whether its lease still held."""
+        """Remove a delivered message as a route does; tell whether nobody was faster."""
         raise NotImplementedError
 
-    async def known_workspace(self) -> WorkspaceID:
-        """Have a workspace that the queue's database knows."""
-        raise NotImplementedError
+    async def due(
+        self,
+        domains: DomainSet = ALL_DOMAINS,
+        most: int = 99,
+        buckets: Collection[int] = ALL_BUCKETS,
+        busy: Collection[str] = (),
+    ) -> dict[UUID, Queued]:
+        return {message.id: message for message in await self.queue.list_due(buckets, most, domains, busy)}
 
-    async def claim(self, domains: DomainSet = ALL_DOMAINS, most: int = 9) -> dict[UUID, Queued]:
-        return {message.id: message for message in await self.queue.claim(most, domains)}
-
-    async def claim_one(self) -> Queued:
-        (message,) = await self.queue.claim(9, ALL_DOMAINS)
+    async def due_one(self) -> Queued:
+        (message,) = await self.queue.list_due(ALL_BUCKETS, 9, ALL_DOMAINS, ())
         return message
 
-    async def test_claims_what_is_due(self) -> None:
-        """A message is claimed when its time has come, and not before."""
+
+class DueContract(QueueContract):
+    """Which messages are due."""
+
+    async def test_due(self) -> None:
+        """A message is given when its time has come, and not before; and again until it is dealt with."""
         due, later = await self.put(), await self.put(due_in=100)
-        self.assertEqual(set(await self.claim()), {due})
+        self.assertEqual(set(await self.due()), {due})
         await self.pass_time(99)
-        self.assertEqual(set(await self.claim()), {due})
+        self.assertEqual(set(await self.due()), {due})
         await self.pass_time(2)
-        self.assertEqual(set(await self.claim()), {later})
+        self.assertEqual(set(await self.due()), {due, later})
 
     async def test_longest_due_first(self) -> None:
-        """Of more messages than are asked for those are claimed that have been due for longest."""
+        """Of more messages than are asked for those are given that have been due for longest."""
         last, first, second = [await self.put(due_in=due_in) for due_in in (-1, -3, -2)]
-        self.assertEqual(set(await self.claim(most=2)), {first, second})
-        self.assertEqual(set(await self.claim(most=2)), {last})
-        self.assertEqual(await self.claim(most=2), {})
+        self.assertEqual(list(await self.due(most=2)), [first, second])
+        self.assertEqual(list(await self.due()), [first, second, last])
 
-    async def test_claims_by_domain(self) -> None:
-        """Messages are claimed for the domains that are asked for, be they named or left out."""
+    async def test_by_domain(self) -> None:
+        """Messages are given for the domains that are asked for, be they named or left out."""
         ours, abroad = await self.put(OURS), await self.put(ELSEWHERE)
-        for domains, claimed in (
+        for domains, given in (
             (NO_DOMAINS, set()),
             (DomainSet.of([ELSEWHERE]), {abroad}),
             (DomainSet.of([OURS]), {ours}),
@@ -99,145 +108,222 @@ class QueueContract(TestCase):
             (DomainSet.of([OURS, ELSEWHERE]), {ours, abroad}),
             (ALL_DOMAINS, {ours, abroad}),
         ):
-            self.assertEqual(set(await self.claim(domains)), claimed, domains)
-            await self.pass_time(LEASE_SECONDS + 1)
+            self.assertEqual(set(await self.due(domains)), given, domains)
 
-    async def test_claims_exclude_each_other(self) -> None:
-        """What one worker has no other gets until the lease has ended; then it has a new lease."""
-        await self.put()
-        first = await self.claim_one()
-        self.assertEqual(await self.claim(), {})
-        await self.pass_time(LEASE_SECONDS - 1)
-        self.assertEqual(await self.claim(), {})
-        await self.pass_time(2)
-        second = await self.claim_one()
-        self.assertEqual(evolve(second, lease=first.lease, attempts=1, accepted=first.accepted), first)
-        self.assertEqual(second.attempts, 2)
-        self.assertNotEqual(second.lease, first.lease)
+    async def test_by_bucket(self) -> None:
+        """Messages are given from the buckets that are asked for, and from no other."""
+        message = await self.put(ELSEWHERE)
+        bucket = bucket_of(str(ELSEWHERE))
+        self.assertEqual(set(await self.due(buckets={bucket})), {message})
+        self.assertEqual(await self.due(buckets=ALL_BUCKETS - {bucket}), {})
+        self.assertEqual(await self.due(buckets=()), {})
 
-    async def test_clock_set_back(self) -> None:
-        """A lease from before the clock was set back, which would last for an hour, has ended."""
-        await self.put(due_in=-7200)
-        await self.claim_one()
-        await self.pass_time(-3600)
-        self.assertEqual((await self.claim_one()).attempts, 2)
-        self.assertEqual(await self.claim(), {})
+    async def test_busy_destinations(self) -> None:
+        """Destinations that a worker is busy with are left out, those in the same bucket are not."""
+        first, second = _neighbours()
+        messages = [await self.put(to=to) for to in (first, second)]
+        self.assertEqual(set(await self.due(busy=[first])), {messages[1]})
+        self.assertEqual(await self.due(busy=[first, second]), {})
+        self.assertEqual(set(await self.due(busy=["example.net"])), set(messages))
 
-    async def test_renewal(self) -> None:
-        """A renewed lease holds on; a lost one stays lost."""
-        await self.put()
-        first = await self.claim_one()
-        for _ in range(3):
-            await self.pass_time(LEASE_SECONDS - 1)
-            await self.queue.renew([first.lease, uuid4()])
-            self.assertEqual(await self.claim(), {})
-        await self.pass_time(LEASE_SECONDS + 1)
-        await self.claim_one()
-        await self.pass_time(LEASE_SECONDS + 1)
-        await self.queue.renew([first.lease])
-        self.assertEqual((await self.claim_one()).attempts, 3)
+    async def test_never_all_of_one_domain(self) -> None:
+        """However many messages wait for one domain, and for how long, others are given as well."""
+        for _ in range(2 * EACH + 1):
+            await self.put(ELSEWHERE, due_in=-9)
+        other = await self.put(due_in=-1)
+        given = await self.due(most=2 * EACH)
+        self.assertIn(other, given)
+        self.assertEqual(len(given), EACH + 1)
 
-    async def test_late_renewal(self) -> None:
-        """A lease that has ended is renewed as long as nobody else has claimed the message."""
-        await self.put()
-        message = await self.claim_one()
-        await self.pass_time(LEASE_SECONDS + 1)
-        await self.queue.renew([message.lease])
-        self.assertEqual(await self.claim(), {})
+
+class RecordContract(QueueContract):
+    """Results of tries."""
 
     async def test_postponed(self) -> None:
-        """A message that is given back is due after that time; the cause is kept."""
+        """A message that is postponed is due after that time; the cause is kept."""
         await self.put()
-        message = await self.claim_one()
+        message = await self.due_one()
         await self.queue.postpone(message, CAUSE, 60.0)
-        self.assertEqual(await self.look(message.id), Seen("queued", 60, 1, False, (501, "for a test")))
+        self.assertEqual(await self.look(message.id), Seen("queued", 60, 1, (501, "for a test")))
         await self.pass_time(59)
-        self.assertEqual(await self.claim(), {})
+        self.assertEqual(await self.due(), {})
         await self.pass_time(2)
-        self.assertEqual((await self.claim_one()).attempts, 2)
+        again = await self.due_one()
+        self.assertEqual(evolve(again, attempts=0, accepted=message.accepted), message)
+        self.assertEqual(again.attempts, 1)
 
     async def test_failed(self) -> None:
-        """A message that is given up stays, with the cause, and is never claimed again."""
+        """A message that is given up stays, with the cause, and is never due again."""
         await self.put()
-        message = await self.claim_one()
+        message = await self.due_one()
         await self.queue.fail(message, CAUSE)
-        seen = await self.look(message.id)
-        assert seen is not None
-        self.assertEqual((seen.state, seen.has_lease, seen.cause), ("failed", False, (501, "for a test")))
+        self.assertEqual(await self.look(message.id), Seen("failed", 0, 1, (501, "for a test")))
         await self.pass_time(10**6)
-        self.assertEqual(await self.claim(), {})
-        self.assertEqual(await self.queue.claim_abandoned(), [])
-
-    async def test_finished(self) -> None:
-        """A message that is delivered is gone."""
-        await self.put()
-        message = await self.claim_one()
-        self.assertTrue(await self.finish(message))
-        self.assertIsNone(await self.look(message.id))
-
-    async def test_lost_lease_changes_nothing(self) -> None:
-        """A worker that lost its lease changes nothing, and is told so."""
-        await self.put()
-        late = await self.claim_one()
-        await self.pass_time(LEASE_SECONDS + 1)
-        await self.claim_one()
-        before = await self.look(late.id)
-        with self.assertRaises(LeaseLost):
-            await self.queue.postpone(late, CAUSE, 1.0)
-        with self.assertRaises(LeaseLost):
-            await self.queue.fail(late, CAUSE)
-        await self.queue.withdraw(late)
-        self.assertFalse(await self.finish(late))
-        self.assertEqual(await self.look(late.id), before)
-
-    async def test_given_back_twice(self) -> None:
-        """A message that was given back is in nobody's hands."""
-        await self.put()
-        message = await self.claim_one()
-        await self.queue.postpone(message, CAUSE, 0.0)
-        with self.assertRaises(LeaseLost):
-            await self.queue.fail(message, CAUSE)
+        self.assertEqual(await self.due(), {})
         self.assertFalse(await self.finish(message))
 
-    async def test_abandoned(self) -> None:
-        """A message whose writer has had its time is given for removal, to one only, and never claimed."""
-        message = await self.put_pending(100)
-        await self.pass_time(99)
-        self.assertEqual((await self.queue.claim_abandoned(), await self.claim()), ([], {}))
-        await self.pass_time(2)
-        self.assertEqual(await self.claim(), {})
-        (abandoned,) = await self.queue.claim_abandoned()
-        self.assertEqual(abandoned.id, message)
-        self.assertEqual(await self.queue.claim_abandoned(), [])
-        await self.queue.withdraw(abandoned)
-        self.assertIsNone(await self.look(message))
-
-    async def test_abandoned_again(self) -> None:
-        """If whoever was to remove a message dies, too, another gets it; the first is too late then."""
-        message = await self.put_pending(-1)
-        (first,) = await self.queue.claim_abandoned()
-        await self.queue.renew([first.lease])
-        await self.pass_time(WRITING_SECONDS + 1)
-        (second,) = await self.queue.claim_abandoned()
-        await self.queue.withdraw(first)
-        self.assertIsNotNone(await self.look(message))
-        await self.queue.withdraw(second)
-        self.assertIsNone(await self.look(message))
-
-    async def test_accepted_is_not_withdrawn(self) -> None:
-        """An accepted message is not withdrawn, whatever lease is named."""
-        message = await self.put()
-        await self.queue.withdraw(await self.claim_one())
-        self.assertIsNotNone(await self.look(message))
-
-    async def test_forgotten(self) -> None:
-        """Files that no message names are given, but none of a workspace that is unknown."""
+    async def test_finished(self) -> None:
+        """A message that is delivered is gone; nothing can be recorded of it."""
         await self.put()
-        named = (await self.claim_one()).path
-        own, strange, server = (
-            ServerPath.outgoing(workspace).child(FileName.make(1, 5))
-            for workspace in (await self.known_workspace(), WorkspaceID.random(), SERVER_WORKSPACE)
-        )
-        forgotten = await self.queue.list_forgotten([named, own, strange, server])
-        self.assertEqual(set(forgotten), {own, server})
-        self.assertEqual(await self.queue.list_forgotten([]), [])
+        message = await self.due_one()
+        self.assertTrue(await self.finish(message))
+        self.assertIsNone(await self.look(message.id))
+        self.assertFalse(await self.finish(message))
+        with self.assertRaises(Overtaken):
+            await self.queue.postpone(message, CAUSE, 1.0)
+        self.assertIsNone(await self.look(message.id))
+
+    async def test_late_worker_changes_nothing(self) -> None:
+        """A worker that was late changes nothing that another has recorded, and is told so."""
+        await self.put()
+        late = await self.due_one()
+        await self.queue.postpone(late, CAUSE, 0.0)
+        before = await self.look(late.id)
+        with self.assertRaises(Overtaken):
+            await self.queue.postpone(late, CAUSE, 1.0)
+        with self.assertRaises(Overtaken):
+            await self.queue.fail(late, CAUSE)
+        self.assertFalse(await self.finish(late))
+        self.assertEqual(await self.look(late.id), before)
+        self.assertTrue(await self.finish(await self.due_one()))
+
+    async def test_given_up_once(self) -> None:
+        """A message that was given up is not postponed by a worker that was late."""
+        await self.put()
+        late = await self.due_one()
+        await self.queue.fail(late, CAUSE)
+        for message in (late, evolve(late, attempts=1)):
+            with self.assertRaises(Overtaken):
+                await self.queue.postpone(message, CAUSE, 1.0)
+        seen = await self.look(late.id)
+        assert seen is not None
+        self.assertEqual(seen.state, "failed")
+
+    async def test_hastened(self) -> None:
+        """What lies further ahead than any retry, because a clock was ahead, is due now."""
+        far = await self.put(due_in=(FARTHEST_HOURS + 1) * HOUR)
+        near = await self.put(due_in=(FARTHEST_HOURS - 1) * HOUR)
+        scheduled = await self.put(due_in=(FARTHEST_HOURS + 1) * HOUR, scheduled=True)
+        self.assertEqual(await self.queue.hasten(), 1)
+        self.assertEqual(set(await self.due()), {far})
+        self.assertEqual(await self.queue.hasten(), 0)
+        for message, hours in ((near, FARTHEST_HOURS - 1), (scheduled, FARTHEST_HOURS + 1)):
+            seen = await self.look(message)
+            assert seen is not None
+            self.assertEqual(round(seen.due_in / HOUR), hours)
+
+    async def test_clock_set_back(self) -> None:
+        """A message that was accepted under a clock that was ahead ages from the time that is found out."""
+        await self.put()
+        await self.pass_time(-10 * 365 * 24 * HOUR)
+        self.assertEqual(await self.due(), {})
+        self.assertEqual(await self.queue.hasten(), 1)
+        ahead = await self.due_one()
+        now = await self.put()
+        self.assertLessEqual(ahead.accepted, (await self.due())[now].accepted)
+
+    async def test_postponed_is_not_scheduled(self) -> None:
+        """After a try a message waits for a retry, whatever time its sender has asked for."""
+        await self.put(due_in=-1, scheduled=True)
+        message = await self.due_one()
+        await self.queue.postpone(message, CAUSE, (FARTHEST_HOURS + 1) * HOUR)
+        self.assertEqual(await self.queue.hasten(), 1)
+
+
+class SharingContract(QueueContract):
+    """How processes share the buckets out."""
+
+    async def rounds(self, *queues: IQueue) -> list[frozenset[int]]:
+        """Have each process take its share twice, one after the other; at each moment they are disjoint."""
+        shares: dict[int, frozenset[int]] = {}
+        for _ in range(2):
+            for number, one in enumerate(queues):
+                shares[number] = (await one.take_share()).buckets
+                self.assert_disjoint(*shares.values())
+        return list(shares.values())
+
+    def assert_disjoint(self, *shares: frozenset[int]) -> None:
+        self.assertEqual(len(frozenset[int]().union(*shares)), sum(map(len, shares)))
+
+    async def test_alone(self) -> None:
+        """One process works on everything."""
+        share = await self.queue.take_share()
+        self.assertEqual((share.buckets, share.workers), (ALL_BUCKETS, 1))
+
+    async def test_even(self) -> None:
+        """Two, three and four processes have even shares, and each bucket is somebody's."""
+        queues = [self.queue]
+        for _ in range(3):
+            queues.append(self.another())
+            shares = await self.rounds(*queues)
+            self.assertEqual(frozenset[int]().union(*shares), ALL_BUCKETS)
+            sizes = [len(share) for share in shares]
+            self.assertLessEqual(max(sizes) - min(sizes), len(queues))
+
+    async def test_newcomer(self) -> None:
+        """A newcomer gets what the others give back, and nothing before that."""
+        await self.queue.take_share()
+        newcomer = self.another()
+        share = await newcomer.take_share()
+        self.assertEqual((share.buckets, share.workers), (frozenset(), 2))
+        mine = await self.queue.take_share()
+        self.assertEqual((len(mine.buckets), mine.workers), (BUCKETS // 2, 2))
+        self.assertEqual((await newcomer.take_share()).buckets, ALL_BUCKETS - mine.buckets)
+
+    async def test_keeps_its_buckets(self) -> None:
+        """A process keeps its buckets from one time to the next, so that nothing changes hands in vain."""
+        other = self.another()
+        before = await self.rounds(self.queue, other)
+        await self.pass_time(LEASE_SECONDS - 1)
+        self.assertEqual(await self.rounds(self.queue, other), before)
+
+    async def test_stop(self) -> None:
+        """What a process gives back when it stops the others have at once."""
+        other = self.another()
+        await self.rounds(self.queue, other)
+        await other.give_back()
+        share = await self.queue.take_share()
+        self.assertEqual((share.buckets, share.workers), (ALL_BUCKETS, 1))
+        await other.give_back()
+
+    async def test_death(self) -> None:
+        """The share of a dead process is the others' as soon as its lease is over, and not before."""
+        dead = self.another()
+        before, _ = await self.rounds(self.queue, dead)
+        await self.pass_time(LEASE_SECONDS - 1)
+        self.assertEqual((await self.queue.take_share()).buckets, before)
+        await self.pass_time(2)
+        share = await self.queue.take_share()
+        self.assertEqual((share.buckets, share.workers), (ALL_BUCKETS, 1))
+
+    async def test_held_up(self) -> None:
+        """A process that was held up for long gets a share as a newcomer does."""
+        late = self.another()
+        await self.rounds(self.queue, late)
+        await self.pass_time(LEASE_SECONDS + 1)
+        await self.queue.take_share()
+        self.assertEqual((await late.take_share()).buckets, frozenset())
+        mine, others = await self.rounds(self.queue, late)
+        self.assertEqual(mine | others, ALL_BUCKETS)
+
+    async def test_clock_set_back(self) -> None:
+        """A process whose lease lies far ahead counts as dead until it shows that it lives."""
+        other = self.another()
+        await self.rounds(self.queue, other)
+        await self.pass_time(-HOUR)
+        share = await self.queue.take_share()
+        self.assertEqual((share.buckets, share.workers), (ALL_BUCKETS, 1))
+        mine, others = await self.rounds(self.queue, other)
+        self.assertEqual((len(mine), len(others)), (BUCKETS // 2, BUCKETS // 2))
+
+
+def _neighbours() -> tuple[str, str]:
+    """Find two destinations in one bucket."""
+    seen: dict[int, str] = {}
+    number = 0
+    while True:
+        name = f"{number}.example.org"
+        if (bucket := bucket_of(name)) in seen:
+            return seen[bucket], name
+        seen[bucket] = name
+        number += 1

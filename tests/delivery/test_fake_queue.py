@@ -8,44 +8,56 @@ from zope.interface.verify import verifyObject
 from mensagod.delivery.interfaces import IQueue, IRoute
 from mensagod.storage.queue import Queued
 from mensagod.values.domains import ALL_DOMAINS
-from mensagod.values.identity import Domain, WorkspaceID
+from mensagod.values.identity import Domain
 from tests.delivery import queue_contract
 from tests.delivery.fakes import AWAY, OURS, FakeQueue, FakeRoute
 
 
-class FakeQueueTests(queue_contract.QueueContract):
-    """The contract for the fake."""
+class FakeQueueTestCase(queue_contract.QueueContract):
+    """The fake."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.clock.advance(10**9)
+        self.clock.advance(2 * 10**9)
         self.queue = self.fake = FakeQueue(self.clock)
 
-    async def put(self, domain: Domain = OURS, due_in: float = 0.0) -> UUID:
-        return self.fake.put(domain, due_in=due_in)
+    def another(self) -> FakeQueue:
+        return self.fake.another()
 
-    async def put_pending(self, lease_seconds: float) -> UUID:
-        return self.fake.put_pending(lease_seconds)
+    async def put(
+        self, domain: Domain = OURS, due_in: float = 0.0, to: str | None = None, *, scheduled: bool = False
+    ) -> UUID:
+        return self.fake.put(domain, due_in=due_in, to=to, scheduled=scheduled)
 
     async def pass_time(self, seconds: float) -> None:
-        self.clock.advance(seconds)
+        self.clock.rightNow += seconds
 
     async def look(self, message: UUID) -> queue_contract.Seen | None:
         row = self.fake.rows.get(message)
         if row is None:
             return None
-        due_in = round(row.due - self.clock.seconds())
-        has_lease = row.lease_until is not None
         cause = None if row.cause is None else (int(row.cause.status), row.cause.reason)
-        return queue_contract.Seen(row.state, due_in, row.message.attempts, has_lease, cause)
+        due_in = round(row.due - self.clock.seconds())
+        return queue_contract.Seen(row.state, due_in, row.message.attempts, cause)
 
     async def finish(self, message: Queued) -> bool:
         return self.fake.finish(message)
 
-    async def known_workspace(self) -> WorkspaceID:
-        workspace = WorkspaceID.random()
-        self.fake.workspaces.add(workspace)
-        return workspace
+
+class DueTests(FakeQueueTestCase, queue_contract.DueContract):
+    """The contract for due messages."""
+
+
+class RecordTests(FakeQueueTestCase, queue_contract.RecordContract):
+    """The contract for results."""
+
+
+class SharingTests(FakeQueueTestCase, queue_contract.SharingContract):
+    """The contract for shares."""
+
+
+class FakeTests(FakeQueueTestCase):
+    """What tests rely on besides."""
 
     def test_interfaces(self) -> None:
         """The fakes have the methods that they stand in for."""
@@ -55,16 +67,15 @@ class FakeQueueTests(queue_contract.QueueContract):
     async def test_away(self) -> None:
         """A queue that is away refuses everything."""
         self.fake.put()
-        message = await self.claim_one()
+        message = await self.due_one()
         self.fake.fault = AWAY
         for refused in (
-            self.queue.claim(1, ALL_DOMAINS),
-            self.queue.renew([]),
+            self.queue.take_share(),
+            self.queue.give_back(),
+            self.queue.list_due([], 1, ALL_DOMAINS, ()),
             self.queue.postpone(message, queue_contract.CAUSE, 1.0),
             self.queue.fail(message, queue_contract.CAUSE),
-            self.queue.claim_abandoned(),
-            self.queue.withdraw(message),
-            self.queue.list_forgotten([]),
+            self.queue.hasten(),
         ):
             with self.assertRaises(type(AWAY)):
                 await refused

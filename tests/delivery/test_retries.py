@@ -1,11 +1,11 @@
-"""Retries, leases and mailboxes that are held, over days in milliseconds (spec 05, *The queue*)."""
+"""Retries, late workers and mailboxes that are held, over days in milliseconds (spec 05, *The queue*)."""
 
-from datetime import timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
 from attrs import evolve
 
-from mensagod.delivery.lanes import HELD_SECONDS, STOP_SECONDS
+from mensagod.delivery.lanes import AWAY_SECONDS, HELD_SECONDS
 from mensagod.delivery.recording import Recorder
 from mensagod.delivery.results import (
     Delivered,
@@ -16,11 +16,11 @@ from mensagod.delivery.results import (
     Result,
     Unreachable,
 )
-from mensagod.delivery.service import PAUSE_SECONDS, POLL_SECONDS, RENEW_SECONDS
+from mensagod.delivery.service import POLL_SECONDS
 from mensagod.status import Status
-from mensagod.storage.queue import LEASE_SECONDS, Cause, LeaseLost, Queued
-from tests.delivery.fakes import AWAY, FakeRoute
-from tests.delivery.working import WorkingTestCase
+from mensagod.storage.queue import Cause, Overtaken, Queued
+from tests.delivery.fakes import AWAY, FakeRoute, Row
+from tests.delivery.working import STEP_SECONDS, WorkingTestCase
 
 HOUR = 3600.0
 
@@ -35,20 +35,24 @@ class RetryTests(WorkingTestCase):
         self.start()
         return message
 
+    def try_again(self, row: Row) -> None:
+        """Go to the first look at which a message is due, and no further."""
+        attempts = row.message.attempts
+        row.due = self.clock.seconds()
+        self.until(lambda: row.message.attempts > attempts, STEP_SECONDS)
+
     def test_intervals(self) -> None:
         """The intervals are those of the configuration, jittered by a tenth, the last repeating."""
         message = self.fail_with(Unreachable("for a test"))
         row = self.row(message)
         waits = set()
         for attempts, wait in enumerate((60, 300, 900, 1800, 3600, 3600, 3600), 1):
-            self.assertEqual((row.message.attempts, row.state, row.lease_until), (attempts, "queued", None))
+            self.assertEqual((row.message.attempts, row.state), (attempts, "queued"))
             jittered = row.due - self.clock.seconds()
             self.assertGreaterEqual(jittered, wait * 0.9)
             self.assertLessEqual(jittered, wait * 1.1)
             waits.add(jittered / wait)
-            # To the first look at which it is due, and no further.
-            row.due = self.clock.seconds() + POLL_SECONDS
-            self.clock.advance(POLL_SECONDS)
+            self.try_again(row)
         self.assertGreater(len(waits), 1)
 
     def test_cause(self) -> None:
@@ -74,23 +78,24 @@ class RetryTests(WorkingTestCase):
             message = self.fail_with(error)
             row = self.row(message)
             limit = self.config.federation.max_queue_age * HOUR
-            row.due = self.clock.seconds() + limit
-            self.clock.advance(limit)
+            accepted = self.clock.seconds() + 2 * POLL_SECONDS - limit
+            row.message = evolve(row.message, accepted=datetime.fromtimestamp(accepted, UTC))
+            self.try_again(row)
             self.assertEqual((row.message.attempts, row.state), (2, "queued"))
-            row.due = self.clock.seconds() + POLL_SECONDS
-            self.clock.advance(POLL_SECONDS)
+            self.pass_time(2 * POLL_SECONDS)
+            self.try_again(row)
             self.assertEqual((row.message.attempts, row.state), (3, "failed"))
             self.assertEqual(row.cause, Cause(status, "for a test"))
 
     def test_held_message_ages_from_its_time(self) -> None:
         """A message that its sender held back is not given up for having waited."""
         self.route.result = lambda message: Unreachable("for a test")
-        days = timedelta(days=30)
-        message = self.queue.put(due_in=days.total_seconds())
-        row = self.row(message)
-        row.message = evolve(row.message, accepted=row.message.accepted + days)
+        days = 30 * 24 * HOUR
+        message = self.queue.put(due_in=days, scheduled=True)
         self.start()
-        self.clock.advance(days.total_seconds())
+        self.clock.advance(days)
+        self.clock.advance(POLL_SECONDS)
+        row = self.row(message)
         self.assertEqual((row.message.attempts, row.state), (1, "queued"))
 
     def test_delivered_at_last(self) -> None:
@@ -149,123 +154,83 @@ class RetryTests(WorkingTestCase):
         self.assertEqual(self.log[-1], f"message {good} delivered")
 
 
-class LeaseTests(WorkingTestCase):
-    """Who has a message, and for how long."""
+class LateTests(WorkingTestCase):
+    """Workers that were late, and results that could not be recorded."""
 
-    def test_bounds(self) -> None:
-        """What a dead process had goes on within 15 seconds, and leases outlive a missed renewal."""
-        self.assertLess(LEASE_SECONDS + POLL_SECONDS, 15)
-        self.assertLessEqual(LEASE_SECONDS, 10)
-        self.assertLess(2 * RENEW_SECONDS, LEASE_SECONDS)
-
-    def test_renews(self) -> None:
-        """A worker keeps its messages for as long as it takes."""
+    def test_overtaken(self) -> None:
+        """A worker that was late changes nothing; whoever was faster has delivered the message."""
         self.route.is_slow = True
         message = self.queue.put()
         self.start()
-        for _ in range(10 * LEASE_SECONDS):
-            self.clock.advance(1)
-        self.assertEqual(self.row(message).message.attempts, 1)
-        self.route.go_on()
-        self.assertEqual(self.route.delivered, [message])
-
-    def test_renews_only_what_is_worked_on(self) -> None:
-        """What nobody works on is not renewed: what a dead process had is taken within 15 seconds."""
-        message = self.queue.put()
-        dead = FakeRoute(self.queue, is_slow=True)
-        service = self.start(dead)
-        stopped = service.stopService()
-        self.clock.advance(STOP_SECONDS)
-        self.assertTrue(stopped.called)
-        self.assertEqual(self.row(message).message.attempts, 1)
-        self.start()
-        self.clock.advance(POLL_SECONDS)
-        self.assertEqual(self.route.delivered, [message])
-
-    def test_taken_over(self) -> None:
-        """A worker that lost its message changes nothing; the one that has it now delivers it."""
-        self.route.is_slow = True
-        message = self.queue.put()
-        self.start()
-        self.queue.end_leases()
-        other = FakeRoute(self.queue)
-        self.start(other)
-        self.assertEqual(other.delivered, [message])
+        self.queue.sharing.workers.clear()
+        other = self.queue.another()
+        faster = FakeRoute(other)
+        service = self.make(faster, queue=other)
+        service.startService()
+        self.addCleanup(self.stop, service)
+        self.assertEqual(faster.delivered, [message])
         self.route.go_on()
         self.assertEqual(self.route.delivered, [])
-        self.assertIn(f"another process took over message {message}", self.log)
-
-    def test_taken_over_by_the_same_process(self) -> None:
-        """A process that was held up and claims its own message again delivers it once."""
-        self.route.is_slow = True
-        message = self.queue.put()
-        service = self.start()
-        self.queue.end_leases()
-        service.wake()
-        self.clock.advance(PAUSE_SECONDS)
-        self.assertEqual(self.route.batches, [[message], [message]])
-        self.route.go_on()
-        self.assertEqual(self.route.delivered, [])
-        self.route.go_on()
-        self.assertEqual(self.route.delivered, [message])
-        self.assertEqual(service.lanes[0].workers, 0)
+        self.assertEqual(self.log[-1], f"another process has worked on message {message}")
 
     def test_late_failure(self) -> None:
-        """A failure of a worker that lost its message is not recorded over what the other one does."""
+        """A failure of a worker that was late is not recorded over what another one has recorded."""
         self.route.is_slow = True
         self.route.result = lambda message: NoSuchRecipient("nobody")
         message = self.queue.put()
         self.start()
-        self.queue.end_leases()
-        self.start(FakeRoute(self.queue, is_slow=True))
-        before = evolve(self.row(message))
+        row = self.row(message)
+        row.message = evolve(row.message, attempts=1)
+        row.due += 100
+        before = evolve(row)
         self.route.go_on()
         self.assertEqual(self.row(message), before)
-        self.assertEqual(self.log[-1], f"another process took over message {message}")
+        self.assertEqual(self.log[-1], f"another process has worked on message {message}")
 
-    def test_reported_loss(self) -> None:
-        """A route that finds a lease lost has nothing recorded."""
-        self.route.result = lambda message: LeaseLost()
+    def test_reported_by_the_route(self) -> None:
+        """A route that finds that another worker was faster has nothing recorded."""
+        self.route.is_slow = True
+        self.route.result = lambda message: Overtaken()
         message = self.queue.put()
         self.start()
+        self.route.go_on()
         self.assertIsNone(self.row(message).cause)
-        self.assertEqual(self.log, [f"another process took over message {message}"])
+        self.assertEqual(self.log, [f"another process has worked on message {message}"])
 
     def test_route_away(self) -> None:
-        """A route that can do nothing now leaves the message until its lease has ended."""
+        """A route that can do nothing now has the message again after a pause."""
         self.route.result = lambda message: AWAY
         message = self.queue.put()
         self.start()
         self.assertEqual(self.log, [f"message {message} waits for the database"])
+        self.clock.pump([AWAY_SECONDS / 4] * 3)
+        self.assertEqual(self.route.batches, [[message]])
         self.route.result = None
-        self.clock.pump([1] * LEASE_SECONDS)
-        self.assertEqual(self.route.delivered, [])
-        self.clock.pump([1] * POLL_SECONDS)
+        self.clock.pump([AWAY_SECONDS / 4] * 2)
         self.assertEqual(self.route.delivered, [message])
 
     def test_not_recorded(self) -> None:
-        """A result that could not be recorded is logged; the message is tried again after its lease."""
+        """A result that could not be recorded is logged; the message is tried again after a pause."""
         for fault, line in (
             (AWAY, "message {} waits for the database"),
             (LookupError(), "the result for message {} is not recorded"),
         ):
-            self.route.is_slow = True
             self.route.result = lambda message: Unreachable("for a test")
+            self.queue.write_fault = fault
             message = self.queue.put()
             service = self.start()
-            self.queue.fault = fault
-            self.route.go_on()
-            self.queue.fault = None
-            self.assertEqual(self.log[-1], line.format(message))
-            self.clock.pump([1] * (LEASE_SECONDS + POLL_SECONDS))
-            self.assertEqual(self.row(message).message.attempts, 2)
+            self.clock.pump([AWAY_SECONDS / 4] * 3)
+            self.assertEqual(self.log[1:], [line.format(message)])
+            self.queue.write_fault = None
+            self.clock.pump([AWAY_SECONDS / 4] * 2)
+            self.assertEqual(self.row(message).message.attempts, 1)
             self.stop(service)
             self.queue.rows.clear()
-            self.route.waiting.clear()
+            self.log.clear()
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
 
     def test_worker_that_fails(self) -> None:
-        """A fault in a worker itself is logged; its message goes on when the lease has ended."""
+        """A fault in a worker itself is logged; its message is tried again after a pause."""
 
         async def fail(*_: object) -> None:
             raise LookupError
@@ -274,25 +239,38 @@ class LeaseTests(WorkingTestCase):
         self.patch(Recorder, "record", fail)
         self.route.result = lambda message: Unreachable("for a test")
         message = self.queue.put()
-        self.start()
+        service = self.start()
+        self.clock.pump([AWAY_SECONDS / 4] * 3)
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
         self.patch(Recorder, "record", record)
         self.route.result = None
-        self.clock.pump([1] * (LEASE_SECONDS + POLL_SECONDS))
+        self.clock.pump([AWAY_SECONDS / 4] * 2)
         self.assertEqual(self.route.delivered, [message])
+        self.assertEqual(service.lanes[0].workers, 0)
+
+    def test_stops_without_a_pause(self) -> None:
+        """A service that stops makes no pause for what could not be done."""
+        self.route.is_slow = True
+        self.route.result = lambda message: AWAY
+        self.queue.put()
+        service = self.start()
+        stopped = service.stopService()
+        self.route.go_on()
+        self.assertTrue(stopped.called)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class HeldTests(WorkingTestCase):
     """Mailboxes that others have locked."""
 
     def hold(self) -> UUID:
-        self.route.result = MailboxHeld
+        self.route.result = lambda message: MailboxHeld()
         message = self.queue.put()
         self.start()
         return message
 
     def test_tried_again(self) -> None:
-        """A message whose mailbox is held is tried again in a moment, under the same lease."""
+        """A message whose mailbox is held is tried again in a moment."""
         message = self.hold()
         self.route.result = None
         self.clock.advance(1.5 * HELD_SECONDS[0])
@@ -302,9 +280,7 @@ class HeldTests(WorkingTestCase):
     def test_others_go_on(self) -> None:
         """Results of the others are recorded meanwhile."""
         held, bad = self.queue.put(), self.queue.put()
-        self.route.result = lambda message: (
-            MailboxHeld(message) if message.id == held else Unreachable("for a test")
-        )
+        self.route.result = lambda message: MailboxHeld() if message.id == held else Unreachable("for a test")
         self.start()
         self.assertIsNotNone(self.row(bad).cause)
         self.assertEqual(self.route.batches, [[held, bad]])
@@ -312,27 +288,12 @@ class HeldTests(WorkingTestCase):
         self.assertEqual(self.route.batches, [[held, bad], [held]])
 
     def test_left(self) -> None:
-        """After some tries the message is left until its lease has ended."""
+        """After some tries its worker ends, and another one begins anew; the message is untouched."""
         message = self.hold()
         self.clock.pump([1.5 * seconds for seconds in HELD_SECONDS])
-        self.assertEqual(len(self.route.batches), 1 + len(HELD_SECONDS))
+        self.assertEqual(self.route.batches, [[message]] * (1 + len(HELD_SECONDS) + 1))
         self.assertEqual(self.log, [f"message {message} waits for its mailbox"])
-        self.assertEqual(self.row(message).message.attempts, 1)
+        self.assertEqual((self.row(message).message.attempts, self.row(message).cause), (0, None))
         self.route.result = None
-        self.until(lambda: not self.queue.rows)
-        self.assertLess(self.clock.seconds(), LEASE_SECONDS + POLL_SECONDS + 5)
-
-    def test_as_it_is_now(self) -> None:
-        """What is tried again is the message as the route has changed it."""
-        self.route.result = lambda message: MailboxHeld(evolve(message, attempts=77))
-        self.queue.put()
-        self.start()
-        seen: list[int] = []
-
-        def look(message: Queued) -> Result:
-            seen.append(message.attempts)
-            return Unreachable("for a test")
-
-        self.route.result = look
         self.clock.advance(1.5 * HELD_SECONDS[0])
-        self.assertEqual(seen, [77])
+        self.assertEqual(self.route.delivered, [message])

@@ -1,22 +1,32 @@
-"""Working the queue: when messages are claimed, lanes, the end (spec 05, *The queue*)."""
+"""Working the queue: when due messages are looked for, lanes, the end (spec 05, *The queue*)."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from mensagod.delivery import service as delivery
 from mensagod.delivery.lanes import STOP_SECONDS
-from mensagod.delivery.results import (
-    MailboxHeld,
+from mensagod.delivery.results import MailboxHeld, Unreachable
+from mensagod.delivery.service import (
+    PAUSE_SECONDS,
+    POLL_SECONDS,
+    DeliveryService,
 )
-from mensagod.delivery.service import PAUSE_SECONDS, POLL_SECONDS, DeliveryService
 from mensagod.delivery.unserved import UnservedDomains
 from mensagod.status import Status
+from mensagod.storage.queue import EACH
 from mensagod.values.domains import ALL_DOMAINS, DomainSet
+from mensagod.values.identity import Domain
 from tests.delivery.fakes import AWAY, ELSEWHERE, OURS, FakeRoute
 from tests.delivery.working import WorkingTestCase
 
 
-class ClaimTests(WorkingTestCase):
-    """When messages are claimed, and how many."""
+def abroad(count: int) -> list[Domain]:
+    """Give other domains."""
+    return [Domain.from_text(f"{number}.example.org") for number in range(count)]
+
+
+class QueryTests(WorkingTestCase):
+    """When due messages are looked for, and how many."""
 
     def test_at_the_start(self) -> None:
         """What is due is delivered at the start."""
@@ -26,33 +36,35 @@ class ClaimTests(WorkingTestCase):
         self.assertEqual(self.queue.rows, {})
 
     def test_woken(self) -> None:
-        """What is handed in is delivered at once."""
+        """What is queued is delivered at once."""
         service = self.start()
         message = self.queue.put()
-        service.wake()
+        self.wake(service, message)
         self.clock.advance(0)
         self.assertEqual(self.route.delivered, [message])
 
     def test_polls(self) -> None:
         """What becomes due by itself is delivered at the next look."""
         self.start()
+        self.clock.advance(0)
         message = self.queue.put(due_in=1)
-        self.clock.advance(POLL_SECONDS - 1)
+        self.pass_time(POLL_SECONDS - 0.5)
         self.assertEqual(self.route.delivered, [])
-        self.clock.advance(1)
+        self.pass_time(0.5)
         self.assertEqual(self.route.delivered, [message])
 
     def test_gathers(self) -> None:
-        """While a worker is busy, what is handed in is gathered for a short time."""
+        """While a worker is busy, what is queued is gathered for a short time."""
         service = self.start()
+        self.clock.advance(0)
         self.route.is_slow = True
         batches = [[self.queue.put()]]
-        service.wake()
+        self.wake(service, batches[0][0])
         self.clock.advance(0)
         batches.append([])
         for _ in range(3):
             batches[1].append(self.queue.put())
-            service.wake()
+            self.wake(service, batches[1][-1])
             self.clock.advance(PAUSE_SECONDS / 4)
             self.assertEqual(self.route.batches, batches[:1])
         self.clock.advance(PAUSE_SECONDS / 4)
@@ -61,65 +73,77 @@ class ClaimTests(WorkingTestCase):
     def test_ends_early(self) -> None:
         """A worker that ends has the next begin at once."""
         service = self.start()
+        self.clock.advance(0)
         self.route.is_slow = True
         first = self.queue.put()
-        service.wake()
+        self.wake(service, first)
         self.clock.advance(0)
         second = self.queue.put()
-        service.wake()
+        self.wake(service, second)
         self.route.go_on()
         self.clock.advance(0)
         self.assertEqual(self.route.batches, [[first], [second]])
 
-    def test_asked_while_claiming(self) -> None:
-        """A message that is accepted while a claim is under way is not left to the next look."""
+    def test_asked_while_querying(self) -> None:
+        """A message that is queued while a query is under way is not left to the next look."""
         service = self.start()
-        claim = self.queue.claim
+        self.clock.advance(0)
+        list_due = self.queue.list_due
         late: list[UUID] = []
 
-        async def claim_slowly(most: int, domains: DomainSet) -> object:
-            claimed = await claim(most, domains)
+        async def list_slowly(
+            buckets: Collection[int], most: int, domains: DomainSet, busy: Collection[str]
+        ) -> object:
+            due = await list_due(buckets, most, domains, busy)
             if not late:
                 late.append(self.queue.put())
-                service.wake()
+                self.wake(service, late[0])
                 self.clock.advance(0)
-            return claimed
+            return due
 
-        self.patch(self.queue, "claim", claim_slowly)
-        service.wake()
+        self.patch(self.queue, "list_due", list_slowly)
+        service.wake(0)
         self.clock.advance(0)
         self.clock.advance(0)
         self.assertEqual(self.route.delivered, late)
 
     def test_many(self) -> None:
-        """However many messages wait, all are delivered, each worker having one claim's worth."""
-        self.patch(delivery, "CLAIM_LIMIT", 3)
+        """However many messages wait, all are delivered, each worker having one query's worth."""
+        self.patch(delivery, "MOST", 3)
         messages = [self.queue.put() for _ in range(20)]
         self.start()
         self.until(lambda: not self.queue.rows, 0)
         self.assertEqual(self.route.delivered, messages)
         self.assertEqual({len(batch) for batch in self.route.batches}, {3, 2})
 
-    def test_one_claim_for_all_lanes(self) -> None:
-        """A message costs two claims in all, however many lanes there are."""
+    def test_one_query_for_all_lanes(self) -> None:
+        """A message costs two queries in all, however many lanes there are."""
         ours = FakeRoute(self.queue, DomainSet.of([OURS]))
         service = self.start(ours, FakeRoute(self.queue), UnservedDomains())
-        self.queue.claims.clear()
-        self.queue.put()
-        service.wake()
+        self.clock.advance(0)
+        self.queue.queries.clear()
+        self.wake(service, self.queue.put())
         self.clock.advance(0)
         self.clock.advance(0)
         self.assertEqual(len(ours.delivered), 1)
-        self.assertEqual(self.queue.claims, [ALL_DOMAINS] * 2)
+        self.assertEqual(self.queue.queries, [ALL_DOMAINS] * 2)
+
+    def test_idle(self) -> None:
+        """A process that is alone asks every few seconds only."""
+        self.start()
+        self.clock.advance(0)
+        self.queue.queries.clear()
+        self.pass_time(10 * POLL_SECONDS)
+        self.assertEqual(len(self.queue.queries), 10)
 
     def test_stopped(self) -> None:
-        """A service that is stopped claims nothing, and leaves no timer behind."""
+        """A service that is stopped takes nothing, and leaves no timer behind."""
         service = self.start()
-        service.wake()
+        self.wake(service, self.queue.put(due_in=1))
         stopped = service.stopService()
         self.assertTrue(stopped.called)
         self.queue.put()
-        service.wake()
+        service.wake(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.route.batches, [])
 
@@ -128,26 +152,85 @@ class ClaimTests(WorkingTestCase):
         message = self.queue.put()
         self.queue.fault = AWAY
         self.start()
-        self.clock.pump([POLL_SECONDS] * 3)
+        self.pass_time(3 * POLL_SECONDS)
         self.assertEqual(self.log, [])
         self.queue.fault = None
-        self.clock.advance(POLL_SECONDS)
+        self.pass_time(POLL_SECONDS)
         self.assertEqual(self.route.delivered, [message])
 
     def test_fault(self) -> None:
-        """Claims that fail are logged once, and made again; after a success the next fault is logged."""
-        self.queue.fault = LookupError()
+        """Queries that fail are logged once, and made again; after a success the next fault is logged."""
         self.start()
-        self.clock.pump([POLL_SECONDS] * 3)
-        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
-        self.assertEqual(self.log, ["due messages cannot be claimed"])
-        self.queue.fault = None
+        self.clock.advance(0)
+        for _ in range(2):
+            self.queue.put()
+            self.patch(self.queue, "list_due", self.fail_to_list)
+            self.pass_time(2 * POLL_SECONDS)
+            self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+            self.assertEqual(self.log.pop(), "due messages cannot be looked for")
+            self.patch(self.queue, "list_due", self.list_due)
+            self.pass_time(POLL_SECONDS)
+            self.assertEqual(self.queue.rows, {})
+            self.clock.advance(0)
+
+    def test_fault_when_woken(self) -> None:
+        """A query that fails when a message was queued is logged, and does not end the others."""
+        service = self.start()
+        self.clock.advance(0)
         message = self.queue.put()
-        self.clock.advance(POLL_SECONDS)
-        self.assertEqual(self.route.delivered, [message])
-        self.queue.fault = LookupError()
-        self.clock.advance(POLL_SECONDS)
+        self.patch(self.queue, "list_due", self.fail_to_list)
+        self.wake(service, message)
+        self.clock.advance(0)
         self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+        self.patch(self.queue, "list_due", self.list_due)
+        self.wake(service, message)
+        self.clock.advance(0)
+        self.assertEqual(self.route.delivered, [message])
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.list_due = self.queue.list_due
+
+    async def fail_to_list(self, *_: object) -> object:
+        raise LookupError
+
+
+class BusyTests(WorkingTestCase):
+    """Destinations that a worker is busy with."""
+
+    def test_one_worker(self) -> None:
+        """Messages for one destination have one worker at a time; those for others do not wait for it."""
+        self.route.is_slow = True
+        first = self.queue.put(ELSEWHERE)
+        service = self.start()
+        second, other = self.queue.put(ELSEWHERE), self.queue.put()
+        self.wake(service, second)
+        self.clock.advance(PAUSE_SECONDS)
+        self.assertEqual(self.route.batches, [[first], [other]])
+        self.route.go_on()
+        self.clock.advance(PAUSE_SECONDS)
+        self.assertEqual(self.route.batches, [[first], [other], [second]])
+
+    def test_held_mailbox_only(self) -> None:
+        """While a worker waits for a mailbox, it is busy with that one only."""
+        held = self.queue.put(ELSEWHERE)
+        other = self.queue.put()
+        destination = self.row(other).message.destination
+        self.route.result = lambda message: MailboxHeld() if message.id == held else Unreachable("for a test")
+        service = self.start()
+        self.assertEqual(service.lanes[0].destinations, [str(ELSEWHERE)])
+        later = self.queue.put(to=destination)
+        self.clock.advance(PAUSE_SECONDS)
+        self.assertIn([later], self.route.batches)
+        self.assertEqual(self.route.batches.count([held, other]), 1)
+
+    def test_never_all_of_one_domain(self) -> None:
+        """A mass of messages for one domain does not keep the first message for another one waiting."""
+        self.route.is_slow = True
+        mass = [self.queue.put(ELSEWHERE, due_in=-9) for _ in range(3 * EACH)]
+        other = self.queue.put()
+        self.start()
+        self.assertEqual(self.route.batches, [[*mass[:EACH], other]])
 
 
 class LaneTests(WorkingTestCase):
@@ -169,28 +252,27 @@ class LaneTests(WorkingTestCase):
         """What no route takes stays in the queue, untouched."""
         message = self.queue.put(ELSEWHERE)
         self.start(self.ours)
-        self.assertEqual((self.row(message).message.attempts, self.row(message).lease_until), (0, None))
+        self.assertEqual((self.row(message).message.attempts, self.row(message).cause), (0, None))
 
     def test_slow_route(self) -> None:
         """A route whose workers are all busy takes no messages, and keeps no other from them."""
         self.limit(2)
-        self.patch(delivery, "CLAIM_LIMIT", 1)
+        self.patch(delivery, "MOST", 1)
         self.others.is_slow = True
-        abroad = [self.queue.put(ELSEWHERE) for _ in range(5)]
+        far = [self.queue.put(domain) for domain in abroad(5)]
         here = self.queue.put(OURS)
         service = self.start(self.ours, self.others)
         self.clock.advance(0)
         self.assertEqual(self.ours.delivered, [here])
-        self.assertEqual(self.others.batches, [[abroad[0]], [abroad[1]]])
+        self.assertEqual(self.others.batches, [[far[0]], [far[1]]])
         self.assertEqual([lane.workers for lane in service.lanes], [0, 2])
-        self.assertEqual([self.row(message).message.attempts for message in abroad], [1, 1, 0, 0, 0])
         later = self.queue.put(OURS)
-        service.wake()
+        self.wake(service, later)
         self.clock.advance(PAUSE_SECONDS)
         self.assertEqual(self.ours.delivered, [here, later])
         self.others.go_on()
         self.clock.advance(PAUSE_SECONDS)
-        self.assertEqual(self.others.batches, [[abroad[0]], [abroad[1]], [abroad[2]]])
+        self.assertEqual(self.others.batches, [[far[0]], [far[1]], [far[2]]])
 
     def test_all_busy(self) -> None:
         """While no lane has a free worker the queue is not asked."""
@@ -200,9 +282,9 @@ class LaneTests(WorkingTestCase):
             self.queue.put(domain)
         self.start(self.ours, self.others)
         self.queue.put()
-        self.queue.claims.clear()
+        self.queue.queries.clear()
         self.clock.advance(POLL_SECONDS)
-        self.assertEqual(self.queue.claims, [])
+        self.assertEqual(self.queue.queries, [])
 
     def test_full_lane_costs_little(self) -> None:
         """While one lane is full, the others are served at the pace of the pause, whatever is handed in."""
@@ -210,17 +292,17 @@ class LaneTests(WorkingTestCase):
         self.ours.is_slow = True
         self.queue.put()
         service = self.start(self.ours, self.others)
-        self.queue.claims.clear()
+        self.clock.advance(PAUSE_SECONDS)
+        self.queue.queries.clear()
         for _ in range(10):
-            self.queue.put()
-            service.wake()
+            self.wake(service, self.queue.put())
             self.clock.advance(PAUSE_SECONDS / 4)
-        self.assertEqual(self.queue.claims, [~DomainSet.of([OURS])] * 2)
+        self.assertEqual(self.queue.queries, [~DomainSet.of([OURS])] * 2)
 
     def test_one_worker(self) -> None:
-        """With one worker everything is delivered, one claim after the other."""
+        """With one worker everything is delivered, one query after the other."""
         self.limit(1)
-        self.patch(delivery, "CLAIM_LIMIT", 1)
+        self.patch(delivery, "MOST", 1)
         self.route.is_slow = True
         messages = [self.queue.put() for _ in range(3)]
         self.start()
@@ -262,7 +344,7 @@ class StopTests(WorkingTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_not_for_ever(self) -> None:
-        """What does not end in ten seconds is left to whoever takes it over."""
+        """What does not end in ten seconds stays in the queue."""
         _, service = self.begun()
         stopped = service.stopService()
         self.clock.advance(STOP_SECONDS)
@@ -273,7 +355,7 @@ class StopTests(WorkingTestCase):
     def test_waits_for_no_mailbox(self) -> None:
         """A mailbox that is held is left to another process."""
         message, service = self.begun()
-        self.route.result = MailboxHeld
+        self.route.result = lambda message: MailboxHeld()
         stopped = service.stopService()
         self.route.go_on()
         self.assertTrue(stopped.called)
@@ -286,4 +368,5 @@ class StopTests(WorkingTestCase):
         service.stopService()
         message = self.queue.put()
         service.startService()
+        self.clock.advance(0)
         self.assertEqual(self.route.delivered, [message])

@@ -18,6 +18,9 @@ from mensagod.delivery.service import DeliveryService
 from tests.delivery.fakes import FakeQueue, FakeRoute, Row
 from tests.serving import make_config
 
+STEP_SECONDS = 0.125
+"""A number that adds up without rounding, and divides the intervals of the service."""
+
 
 class WorkingTestCase(SynchronousTestCase):
     """A service over the queue and the routes of the test.
@@ -40,11 +43,15 @@ class WorkingTestCase(SynchronousTestCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
 
-    def make(self, *routes: IRoute) -> DeliveryService:
+    def make(self, *routes: IRoute, queue: FakeQueue | None = None) -> DeliveryService:
+        """Make the service of a process.
+
+        :param queue: as that process has it; the queue of the test unless given.
+        """
         return DeliveryService(
             reactor=self.clock,
             config=self.configuration,
-            queue=self.queue,
+            queue=queue or self.queue,
             routes=routes or (self.route,),
         )
 
@@ -62,6 +69,16 @@ class WorkingTestCase(SynchronousTestCase):
         if service.running:
             service.stopService()
             self.clock.advance(STOP_SECONDS)
+
+    def wake(self, service: DeliveryService, message: UUID) -> None:
+        """Tell a service that a message was queued."""
+        service.wake(self.row(message).message.bucket)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in small steps, so that everything happens at its own time."""
+        end = self.clock.seconds() + seconds
+        while (left := end - self.clock.seconds()) > 0:
+            self.clock.advance(min(left, STEP_SECONDS))
 
     def limit(self, workers: int) -> None:
         """Have so many workers in each lane."""
