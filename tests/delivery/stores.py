@@ -1,20 +1,20 @@
-"""A mailbox store whose steps a test can watch, hold up or break."""
+"""A content store whose steps a test can watch, hold up or break."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
+from datetime import date
 from threading import Event
+from uuid import UUID
 
 from attrs import define, field
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from mensagod.storage.interfaces import IMailboxStore
-from mensagod.storage.store import MailboxStore
-from mensagod.storage.stored_file import StoredFile
-from mensagod.values.paths import ServerPath
+from mensagod.contents.interfaces import IContentStore, IContentWriter, IStoredContent
+from mensagod.contents.keys import ContentKey
 
 
-def nothing(path: ServerPath) -> None:
+def nothing(key: ContentKey) -> None:
     """Let the step be done."""
 
 
@@ -24,7 +24,7 @@ class Gate:
     def __init__(self) -> None:
         self._held, self._opened = Event(), Event()
 
-    def __call__(self, path: ServerPath) -> None:
+    def __call__(self, *_: object) -> None:
         if not self._held.is_set():
             self._held.set()
             self._opened.wait(30)
@@ -39,43 +39,49 @@ class Gate:
         self._opened.set()
 
 
-@implementer(IMailboxStore)
+@implementer(IContentStore)
 @define
 class WatchedStore:
-    """The real store; before each step a function of the test is called, in the step's thread."""
+    """The real store; before some steps a function of the test is called, in the step's thread.
 
-    store: MailboxStore
-    before_write: Callable[[ServerPath], None] = nothing
-    before_move: Callable[[ServerPath], None] = nothing
-    before_open: Callable[[ServerPath], None] = nothing
+    :ivar free: the free space in percent.
+    """
+
+    store: IContentStore
+    before_write: Callable[[ContentKey], None] = nothing
+    before_open: Callable[[ContentKey], None] = nothing
+    before_remove: Callable[[ContentKey], None] = nothing
     free: float = field(default=100.0)
 
-    def write(self, path: ServerPath, content: bytes) -> None:
-        self.before_write(path)
-        self.store.write(path, content)
+    def write(self, key: ContentKey, offset: int = 0) -> IContentWriter:
+        self.before_write(key)
+        return self.store.write(key, offset)
 
-    def move(self, moves: Sequence[tuple[ServerPath, ServerPath]]) -> list[OSError | None]:
-        return [self._move(*move) for move in moves]
+    def open(self, key: ContentKey, size: int) -> IStoredContent:
+        self.before_open(key)
+        return self.store.open(key, size)
 
-    def _move(self, source: ServerPath, destination: ServerPath) -> OSError | None:
-        try:
-            self.before_move(source)
-        except OSError as error:
-            return error
-        return self.store.move([(source, destination)])[0]
+    def head(self, key: ContentKey) -> int | None:
+        return self.store.head(key)
 
-    def remove(self, path: ServerPath) -> None:
-        self.store.remove(path)
+    def remove(self, key: ContentKey) -> None:
+        self.before_remove(key)
+        self.store.remove(key)
 
-    def open(self, path: ServerPath) -> StoredFile:
-        self.before_open(path)
-        return self.store.open(path)
+    def list_days(self) -> Sequence[date]:
+        return self.store.list_days()
 
-    def read_head(self, path: ServerPath, size: int) -> bytes:
-        return self.store.read_head(path, size)
-
-    def old_outgoing(self, seconds: float, most: int) -> Generator[list[ServerPath], None, None]:
-        return self.store.old_outgoing(seconds, most)
+    def list_day(self, day: date, after: UUID | None, most: int) -> Sequence[UUID]:
+        return self.store.list_day(day, after, most)
 
     def free_percent(self) -> float:
         return self.free
+
+    def read_id(self) -> UUID | None:
+        return self.store.read_id()
+
+    def propose_id(self, store: UUID) -> None:
+        self.store.propose_id(store)
+
+    def require_id(self, store: UUID) -> None:
+        self.store.require_id(store)
