@@ -19,7 +19,7 @@ FLOORS = (
     ("errors",),
     ("crypto", "lifecycle", "threads", "values", "wire"),
     ("config", "requests"),
-    ("keycards", "process"),
+    ("contents", "keycards", "process"),
     ("storage",),
     ("postgres", "sharing"),
     ("organization",),
