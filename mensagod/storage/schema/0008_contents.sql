@@ -170,6 +170,8 @@ CREATE TABLE queue (
 ALTER TABLE queue ALTER COLUMN data SET STORAGE EXTERNAL;
 CREATE INDEX queue_due ON queue (bucket, due) INCLUDE (destination) WHERE state = 'queued';
 CREATE INDEX queue_sender ON queue (sender, name);
+-- For those who list what they have sent since a time.
+CREATE INDEX queue_time ON queue (sender, time);
 CREATE INDEX queue_content ON queue (content) WHERE day IS NOT NULL;
 -- For rows that were made under a clock that was ahead.
 CREATE INDEX queue_ahead ON queue (due) WHERE state = 'queued' AND send_time IS NULL;
