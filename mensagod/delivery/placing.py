@@ -139,10 +139,10 @@ def accept(
     txn.limit_lock_waits()
     batch = _Acceptance({message.id: message for message in messages})
     _end_known(txn, batch)
-    if rate:
-        _end_too_many(txn, batch, rate)
     _end_late(txn, batch)
     _end_full(txn, batch)
+    if rate:
+        _end_too_many(txn, batch, rate)
     remaining = _deliver_now(txn, batch, wait=wait)
     _queue_rest(txn, batch, remaining, wait=wait)
     _undo_refused(txn, messages, batch.results)
@@ -244,16 +244,31 @@ def _queue_rest(
         by_sender[message.sender].append((message, message.to_queue(target)))
     for sender in _in_order(by_sender):
         leaving = by_sender[sender]
-        growth = Change(queued=sum(message.content.size for message, _ in leaving))
-        is_counted = mailboxes.change(txn, sender, growth, wait=wait) is not None
-        if is_counted:
-            queue.add(txn, [queued for _, queued in leaving])
+        if _queue(txn, batch, sender, leaving, wait=wait):
+            continue
+        # There may be room for some of them.
         for message, queued in leaving:
-            if is_counted:
-                batch.end(message, Accepted(message.name, bucket=queued.bucket))
-            else:
+            if not _queue(txn, batch, sender, [(message, queued)], wait=wait):
                 # Other messages may have taken the room since it was looked at.
                 batch.end(message, QuotaExceeded() if wait else SenderHeld("Try again in a moment"))
+
+
+def _queue(
+    txn: Transaction,
+    batch: _Acceptance,
+    sender: WorkspaceID,
+    leaving: Sequence[tuple[Submission, NewMessage]],
+    *,
+    wait: bool,
+) -> bool:
+    """Queue messages of one sender, if all of them can be counted in its mailbox; tell whether they are."""
+    growth = Change(queued=sum(message.content.size for message, _ in leaving))
+    if mailboxes.change(txn, sender, growth, wait=wait) is None:
+        return False
+    queue.add(txn, [queued for _, queued in leaving])
+    for message, queued in leaving:
+        batch.end(message, Accepted(message.name, bucket=queued.bucket))
+    return True
 
 
 def _undo_refused(
@@ -384,5 +399,6 @@ def _number(target: WorkspaceID, arriving: Sequence[Content], last: int) -> list
 
 def _in_order(concerned: Iterable[WorkspaceID]) -> list[WorkspaceID]:
     """Give workspaces in the order in which their mailboxes are locked, so that no two transactions wait for
-    each other."""
+    each other.
+    """
     return sorted(concerned, key=lambda workspace: workspace.uuid)
