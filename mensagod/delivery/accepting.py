@@ -1,12 +1,12 @@
 """Accepting messages: those that are submitted at the same moment are accepted in one transaction.
 
-A transaction with its commit costs about the same for one message as for many. So while transactions are under
-way, messages that come meanwhile wait for the next one, which takes all of them. A message that comes while
-there is room does not wait.
+A transaction with its commit costs about the same for one message as for many. So while transactions are
+under way, messages that come meanwhile wait for the next one, which takes all of them. A message that comes
+while there is room does not wait.
 
 The transaction waits for a locked mailbox only a moment. If that was in vain, the same messages are accepted
-without waiting, and those for locked mailboxes go into the queue. So does everything that cannot be delivered at
-once.
+without waiting, and those for locked mailboxes go into the queue. So does everything that cannot be delivered
+at once. If something else is locked, each message is accepted alone.
 """
 
 from collections import deque
@@ -114,7 +114,7 @@ class Acceptor:
         """Accept messages in another way, because a transaction for all of them has failed."""
         if isinstance(error, Locked) and wait:
             await self._accept(batch, wait=False)
-        elif len(batch) > 1 and not isinstance(error, ServerUnavailable):
+        elif len(batch) > 1 and (isinstance(error, Locked) or not isinstance(error, ServerUnavailable)):
             # At least one message is at fault; alone, the others pass.
             for waiting in batch:
                 await self._accept([waiting], wait=wait)

@@ -14,7 +14,6 @@ from twisted.python.failure import Failure
 from mensagod.delivery.interfaces import IRoute
 from mensagod.delivery.recording import Recorder
 from mensagod.delivery.results import MailboxHeld, Result
-from mensagod.errors import ServerUnavailable
 from mensagod.storage.queue import Queued
 
 HELD_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
@@ -24,7 +23,7 @@ After the last one it leaves their messages in the queue, where they stay due, s
 """
 
 AWAY_SECONDS = 1
-"""How long a worker waits before it ends when something that it needs is not available."""
+"""How long a worker waits before it ends when messages stay due that it could not deal with."""
 
 STOP_SECONDS = 10
 """How long busy workers have when the lane stops."""
@@ -97,9 +96,15 @@ class Lane(Service):
         if late.active():
             late.cancel()
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure) -> Deferred[None]:
         """Log what only a fault of ours can cause; the messages stay in the queue."""
         self._log.failure("a delivery worker failed", failure)
+        return Deferred.fromCoroutine(self._pause())
+
+    async def _pause(self) -> None:
+        """Wait, because messages are still due: without a pause they would be tried again at once."""
+        if self.running:
+            await deferLater(self._clock, AWAY_SECONDS)
 
     async def _work(self, worker: "_Worker", messages: Sequence[Queued]) -> None:
         """Deliver messages; try those again whose mailboxes are held."""
@@ -118,14 +123,14 @@ class Lane(Service):
         """Deliver messages and record the results; give those whose mailboxes are held."""
         results = await self._deliver(messages)
         held = []
+        is_done = True
         for message, result in zip(messages, results, strict=True):
             if isinstance(result, MailboxHeld):
                 held.append(message)
-            else:
-                await self._recorder.record(message, result)
-        if self.running and any(isinstance(result, ServerUnavailable) for result in results):
-            # They are still due: without a pause they would be tried again at once.
-            await deferLater(self._clock, AWAY_SECONDS)
+            elif not await self._recorder.record(message, result):
+                is_done = False
+        if not is_done:
+            await self._pause()
         return held
 
     async def _deliver(self, messages: Sequence[Queued]) -> list[Result]:

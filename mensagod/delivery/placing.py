@@ -1,9 +1,9 @@
 """The interactions that make messages live in mailboxes (spec 05, *Local delivery*).
 
-:func:`accept` takes messages that clients have submitted: what can be delivered at once is, the others go into
-the queue. :func:`deliver` takes messages from the queue. Each takes several messages in one transaction, and
-gives a result for each of them by its ID. Its waits for locks are short, so that a mailbox that is locked for
-long holds up neither other people's messages nor a connection.
+:func:`accept` takes messages that clients have submitted: what can be delivered at once is, the others go
+into the queue. :func:`deliver` takes messages from the queue. Each takes several messages in one transaction,
+and gives a result for each of them by its ID. Its waits for locks are short, so that a mailbox that is locked
+for long holds up neither other people's messages nor a connection.
 """
 
 from collections import defaultdict
@@ -159,7 +159,7 @@ def _end_known(txn: Transaction, batch: _Acceptance) -> None:
 
 def _end_too_many(txn: Transaction, batch: _Acceptance, rate: int) -> None:
     """Count the messages of each device, and sort out those of devices that have reached the limit."""
-    first = {(message.sender, message.device): message for message in batch.going.values()}
+    first = {(message.sender, message.device): message for message in reversed(batch.going.values())}
     if not first:
         return
     counted = {first[device].id for device in sends.note_sends(txn, first, rate)}
@@ -244,31 +244,26 @@ def _queue_rest(
         by_sender[message.sender].append((message, message.to_queue(target)))
     for sender in _in_order(by_sender):
         leaving = by_sender[sender]
-        if _queue(txn, batch, sender, leaving, wait=wait):
-            continue
-        # There may be room for some of them.
+        counted = _count(txn, sender, [queued for _, queued in leaving], wait=wait)
+        queue.add(txn, counted)
         for message, queued in leaving:
-            if not _queue(txn, batch, sender, [(message, queued)], wait=wait):
+            if queued in counted:
+                batch.end(message, Accepted(message.name, bucket=queued.bucket))
+            else:
                 # Other messages may have taken the room since it was looked at.
                 batch.end(message, QuotaExceeded() if wait else SenderHeld("Try again in a moment"))
 
 
-def _queue(
-    txn: Transaction,
-    batch: _Acceptance,
-    sender: WorkspaceID,
-    leaving: Sequence[tuple[Submission, NewMessage]],
-    *,
-    wait: bool,
-) -> bool:
-    """Queue messages of one sender, if all of them can be counted in its mailbox; tell whether they are."""
-    growth = Change(queued=sum(message.content.size for message, _ in leaving))
-    if mailboxes.change(txn, sender, growth, wait=wait) is None:
-        return False
-    queue.add(txn, [queued for _, queued in leaving])
-    for message, queued in leaving:
-        batch.end(message, Accepted(message.name, bucket=queued.bucket))
-    return True
+def _count(
+    txn: Transaction, sender: WorkspaceID, leaving: Sequence[NewMessage], *, wait: bool
+) -> Sequence[NewMessage]:
+    """Count messages in their sender's mailbox; give those that were counted, because they have room."""
+    growth = Change(queued=sum(message.content.size for message in leaving))
+    if mailboxes.change(txn, sender, growth, wait=wait) is not None:
+        return leaving
+    if len(leaving) == 1:
+        return []
+    return [message for message in leaving if _count(txn, sender, [message], wait=wait)]
 
 
 def _undo_refused(

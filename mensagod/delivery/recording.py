@@ -32,19 +32,23 @@ class Recorder:
 
     _log = Logger(namespace="mensagod.delivery")
 
-    async def record(self, message: Queued, result: Delivered | Exception) -> None:
+    async def record(self, message: Queued, result: Delivered | Exception) -> bool:
         """Record the result of a try.
 
-        If that fails, the message stays due, and is tried again.
+        :returns: whether the message is dealt with; if not, it stays due, and is tried again.
         """
         try:
             await self._record(message, result)
         except Overtaken:
             self._log.warn("another process has worked on message {message}", message=str(message.id))
+            return True
         except ServerUnavailable:
             self._log.warn("message {message} waits for the database", message=str(message.id))
         except Exception:
             self._log.failure("the result for message {message} is not recorded", message=str(message.id))
+        else:
+            return True
+        return False
 
     async def _record(self, message: Queued, result: Delivered | Exception) -> None:
         match result:

@@ -13,14 +13,14 @@ memory. So only messages for lanes that have a free worker are taken from the qu
 which domains it takes as a set, and not by a function: the set becomes a condition of the query. As long as
 every lane has a free worker there is no such condition, and one query serves all lanes.
 
-Several processes share the queue by its buckets (:mod:`mensagod.storage.buckets`): each takes messages from its
-own only. Within the process, no two workers have messages for the same destination at the same time.
+Several processes share the queue by its buckets (:mod:`mensagod.storage.buckets`): each takes messages from
+its own only. Within the process, no two workers have messages for the same destination at the same time.
 
 A query gives up to :data:`MOST` messages; each lane puts its share into one worker. Queries are made
 
-* when somebody calls :meth:`DeliveryService.wake` because a message was queued in a bucket of this process: at
-  once while no worker is busy, else at most every :data:`PAUSE_SECONDS`, so that under load more messages go
-  together, which costs less for each;
+* when somebody calls :meth:`DeliveryService.wake` because a message was queued in a bucket of this process:
+  at once while no worker is busy, else at most every :data:`PAUSE_SECONDS`, so that under load more messages
+  go together, which costs less for each;
 * when a worker ends, because its lane has room;
 * every :data:`POLL_SECONDS`, for messages that became due by themselves, such as retries; and every
   :data:`SHARED_POLL_SECONDS` if there are several processes, for what others have queued in these buckets.
@@ -93,13 +93,15 @@ class DeliveryService(MultiService):
         self._queue = queue
         recorder = Recorder(reactor, config, queue)
         self.lanes = tuple(Lane(reactor, route, recorder, self._worker_ended) for route in routes)
-        self._queries = Periodic(
-            reactor, SHARED_POLL_SECONDS, self._poll, "due messages cannot be looked for"
-        )
-        sharing = Periodic(reactor, RENEW_SECONDS, self._take_share, "the queue cannot be shared out")
-        hastening = Periodic(reactor, HASTEN_SECONDS, self._hasten, "due times cannot be checked")
-        for part in (*self.lanes, sharing, self._queries, hastening):
-            part.setServiceParent(self)
+        for lane in self.lanes:
+            lane.setServiceParent(self)
+        for seconds, work, complaint in (
+            (RENEW_SECONDS, self._take_share, "the queue cannot be shared out"),
+            (POLL_SECONDS, self._query_all, "due messages cannot be looked for"),
+            (SHARED_POLL_SECONDS, self._poll_shared, "due messages of others cannot be looked for"),
+            (HASTEN_SECONDS, self._hasten, "due times cannot be checked"),
+        ):
+            Periodic(reactor, seconds, work, complaint).setServiceParent(self)
         self._share = _NOTHING
         self._shared = 0.0
         self._querying = False
@@ -166,14 +168,14 @@ class DeliveryService(MultiService):
     async def _hasten(self) -> None:
         if hastened := await self._queue.hasten():
             self._log.warn(
-                "{number} messages were due in days, because the database's clock was ahead: they are due now",
+                "{number} messages were due in days, because the database's clock was ahead:"
+                " they are due now",
                 number=hastened,
             )
 
-    async def _poll(self) -> None:
-        """Query if it is time to."""
-        interval = POLL_SECONDS if self._share.workers == 1 else SHARED_POLL_SECONDS
-        if self._clock.seconds() - self._queried >= interval:
+    async def _poll_shared(self) -> None:
+        """Query for what other processes have queued."""
+        if self._share.workers > 1 and self._clock.seconds() - self._queried >= SHARED_POLL_SECONDS:
             await self._query_all()
 
     async def _query_all(self) -> None:

@@ -15,9 +15,6 @@ from mensagod.storage.rows import Transaction, many, one
 LEASE_SECONDS: Final = 10
 """How long a worker counts as living after it said so."""
 
-_LIVING: Final = "until BETWEEN now() AND now() + 2 * %(lease)s * interval '1 second'"
-"""Whether a worker lives. A time that lies further ahead was written under another clock."""
-
 
 @frozen
 class Share:
@@ -34,28 +31,34 @@ def take_share(txn: Transaction, process: UUID) -> Share:
     """Show that a process lives, and give its share; what others have too many of they give back likewise."""
     named: dict[str, object] = {"process": process, "lease": LEASE_SECONDS}
     txn.execute(
-        "INSERT INTO queue_workers (process, until) VALUES (%(process)s, now() + %(lease)s * interval '1 second')"
+        "INSERT INTO queue_workers (process, until)"
+        " VALUES (%(process)s, now() + %(lease)s * interval '1 second')"
         " ON CONFLICT (process) DO UPDATE SET until = excluded.until",
         named,
     )
-    txn.execute("DELETE FROM queue_workers WHERE NOT (" + _LIVING + ")", named)
+    # A time that lies further ahead was written under another clock.
+    txn.execute(
+        "DELETE FROM queue_workers"
+        " WHERE until NOT BETWEEN now() AND now() + 2 * %(lease)s * interval '1 second'",
+        named,
+    )
     txn.execute("SELECT count(*) AS workers FROM queue_workers", named)
     workers = one(lambda row: int(row.workers), txn)
     mine = _list_mine(txn, process)
     most = -(-BUCKETS // workers)
     if len(mine) > most:
-        _hand_over(txn, mine[most:], process, None)
+        _hand_over(txn, [(bucket, process) for bucket in mine[most:]], None)
         return Share(frozenset(mine[:most]), workers)
     free = _list_free(txn, most - len(mine)) if len(mine) < most else []
     if not free:
         return Share(frozenset(mine), workers)
-    _hand_over(txn, free, None, process)
+    _hand_over(txn, free, process)
     return Share(frozenset(_list_mine(txn, process)), workers)
 
 
 def give_back(txn: Transaction, process: UUID) -> None:
     """Give the share of a process back, because it stops."""
-    _hand_over(txn, _list_mine(txn, process), process, None)
+    _hand_over(txn, [(bucket, process) for bucket in _list_mine(txn, process)], None)
     txn.execute("DELETE FROM queue_workers WHERE process = %s", (process,))
 
 
@@ -64,27 +67,26 @@ def _list_mine(txn: Transaction, process: UUID) -> list[int]:
     return many(lambda row: int(row.bucket), txn)
 
 
-def _list_free(txn: Transaction, most: int) -> list[int]:
-    """Give buckets that nobody works on."""
+def _list_free(txn: Transaction, most: int) -> list[tuple[int, UUID | None]]:
+    """Give buckets that nobody works on, each with the dead process that has it."""
     txn.execute(
-        "SELECT bucket FROM queue_buckets WHERE process IS NULL"
+        "SELECT bucket, process FROM queue_buckets WHERE process IS NULL"
         " OR NOT EXISTS (SELECT FROM queue_workers WHERE queue_workers.process = queue_buckets.process)"
         " ORDER BY bucket LIMIT %s",
         (most,),
     )
-    return many(lambda row: int(row.bucket), txn)
+    return many(lambda row: (int(row.bucket), row.process), txn)
 
 
-def _hand_over(txn: Transaction, buckets: list[int], old: UUID | None, new: UUID | None) -> None:
+def _hand_over(txn: Transaction, buckets: list[tuple[int, UUID | None]], new: UUID | None) -> None:
     """Give buckets to a process, or to nobody.
 
-    :param old: the process that has them, else they are left alone; ``None`` if none that lives must have
-        them.
+    :param buckets: each with the process that has it; if another one has it meanwhile it is left alone.
     """
-    for bucket in buckets:
+    for bucket, old in buckets:
+        # Nothing but the row itself is asked: after a wait for another process, the rest of the statement
+        # would still see the other tables as they were before.
         txn.execute(
-            "UPDATE queue_buckets SET process = %(new)s WHERE bucket = %(bucket)s"
-            " AND (process IS NULL OR process = %(old)s"
-            " OR NOT EXISTS (SELECT FROM queue_workers WHERE queue_workers.process = queue_buckets.process))",
-            {"new": new, "old": old, "bucket": bucket},
+            "UPDATE queue_buckets SET process = %s WHERE bucket = %s AND process IS NOT DISTINCT FROM %s",
+            (new, bucket, old),
         )
