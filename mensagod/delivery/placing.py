@@ -152,9 +152,9 @@ def accept(
             batch.end(message, Accepted(prospect.known))
         elif not prospect.fits:
             batch.end(message, QuotaExceeded())
+    _end_late(txn, batch)
     if rate:
         _end_too_many(txn, batch, rate)
-    _end_late(txn, batch)
     remaining = _deliver_now(txn, batch, recipients, wait=wait)
     _queue_rest(txn, batch, remaining, wait=wait)
     _undo_refused(txn, messages, batch.results)

@@ -15,6 +15,7 @@ from mensagod.sessions.who import Member
 from mensagod.storage import sessions, updates
 from mensagod.storage.database import Database
 from mensagod.storage.events import Ending
+from mensagod.storage.sessions import SessionKey
 from mensagod.values.identity import WorkspaceID
 
 REMEMBERED: Final = 1000
@@ -52,7 +53,7 @@ class LiveSessions:
     _sessions: defaultdict[WorkspaceID, dict[LiveSession, Member]] = field(
         factory=lambda: defaultdict(dict), init=False
     )
-    _kept_rows: set[UUID] = field(factory=set, init=False)
+    _kept_rows: set[SessionKey] = field(factory=set, init=False)
     _endings: deque[tuple[int, Ending]] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
 
     _log = Logger(namespace="mensagod.sessions")
@@ -82,7 +83,7 @@ class LiveSessions:
         """Forget a session, here and in the database; its member is still known."""
         if session.member is not None:
             self._discard(session, session.member)
-            self.remove_rows([session.member.session])
+            self.remove_rows([session.member.row])
 
     def end(self, number: int, ending: Ending) -> None:
         """End the sessions that an event ended, and that are older than it."""
@@ -135,7 +136,7 @@ class LiveSessions:
         member.seen = max(member.seen, last)
         return news
 
-    def remove_rows(self, rows: Collection[UUID]) -> None:
+    def remove_rows(self, rows: Collection[SessionKey]) -> None:
         """Have the database forget sessions that are no more: soon, or once it is there again."""
         removal: Deferred[None] = self.database.run(sessions.remove_sessions, rows)
         removal.addErrback(self._keep_rows, rows)
@@ -166,7 +167,7 @@ class LiveSessions:
         if not self._sessions[member.workspace]:
             del self._sessions[member.workspace]
 
-    def _keep_rows(self, failure: Failure, rows: Collection[UUID]) -> None:
+    def _keep_rows(self, failure: Failure, rows: Collection[SessionKey]) -> None:
         """Remember rows that could not be removed."""
         self._kept_rows.update(rows)
         if not failure.check(ServerUnavailable):

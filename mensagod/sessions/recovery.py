@@ -103,7 +103,7 @@ class Recovery:
             rightful = await database.run(sessions.restore_sessions, self.live.process, rows)
         else:
             rightful = await database.read(sessions.rightful_sessions, rows)
-        left = [member.session for session, member in present if (session, member) not in self.live]
+        left = [member.row for session, member in present if (session, member) not in self.live]
         if left:
             # A session that left meanwhile may have removed its row before it was restored here.
             self.live.remove_rows(left)

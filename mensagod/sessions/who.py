@@ -7,6 +7,7 @@ from attrs import define, frozen
 
 from mensagod.config import Config
 from mensagod.sessions.login import Login
+from mensagod.storage.sessions import SessionKey
 from mensagod.values.identity import DeviceID, Domain, WorkspaceID
 from mensagod.values.paths import ServerPath
 
@@ -63,6 +64,11 @@ class Member:
     stale: bool = False
     looked: float = 0.0
     last_event: int = 0
+
+    @property
+    def row(self) -> SessionKey:
+        """The key of the session's row in the database."""
+        return (self.workspace, self.session)
 
     def must_look(self, now: float) -> bool:
         """Tell whether to look for changes: there was a hint, or none for so long that one may be lost."""

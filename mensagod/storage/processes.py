@@ -23,13 +23,15 @@ def enroll(txn: Transaction, process: UUID, name: str) -> bool:
         "SELECT FROM processes WHERE id = %(process)s AND seen >= now() - %(dead)s * interval '1 second')",
         {"process": process, "dead": DEAD_SECONDS},
     )
+    if txn.rowcount:
+        _remove_orphans(txn)
     # A row that a login added has an empty name, and does not count as known.
     txn.execute("UPDATE processes SET seen = now() WHERE id = %s AND name = %s", (process, name))
     if changed(txn):
         return True
     txn.execute(
         "INSERT INTO processes (id, name) VALUES (%s, %s)"
-        " ON CONFLICT (id) DO UPDATE SET seen = now(), name = excluded.name",
+        " ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, name = excluded.name",
         (process, name),
     )
     return False
@@ -37,4 +39,16 @@ def enroll(txn: Transaction, process: UUID, name: str) -> bool:
 
 def dismiss(txn: Transaction, process: UUID) -> None:
     """Delete the row of a process that ends, and those of its sessions."""
+    txn.execute("DELETE FROM sessions WHERE process = %s", (process,))
     txn.execute("DELETE FROM processes WHERE id = %s", (process,))
+
+
+def _remove_orphans(txn: Transaction) -> None:
+    """Delete the sessions of processes that have no rows.
+
+    A login that is under way at that moment adds the row of its process again, or its session is deleted when
+    the next process dies.
+    """
+    txn.execute(
+        "DELETE FROM sessions WHERE NOT EXISTS (SELECT FROM processes WHERE processes.id = sessions.process)"
+    )

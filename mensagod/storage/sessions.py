@@ -1,6 +1,7 @@
 """The rows of logged-in sessions. A session ends when its row is deleted (spec 06, *Running many*)."""
 
 from collections.abc import Collection, Sequence
+from typing import TypeAlias
 from uuid import UUID
 
 from attrs import frozen
@@ -10,6 +11,9 @@ from mensagod.storage.devices import Presented
 from mensagod.storage.events import Ending
 from mensagod.storage.rows import Transaction, many
 from mensagod.values.identity import DeviceID, WorkspaceID
+
+SessionKey: TypeAlias = tuple[WorkspaceID, UUID]
+"""The key of a session's row: its workspace and its ID."""
 
 
 @frozen
@@ -46,9 +50,13 @@ def other_sessions(txn: Transaction, session: UUID, workspace: WorkspaceID, devi
     return many(lambda row: row.address, txn)
 
 
-def remove_sessions(txn: Transaction, sessions: Collection[UUID]) -> None:
+def remove_sessions(txn: Transaction, sessions: Collection[SessionKey]) -> None:
     """Delete the rows of sessions whose connections have ended."""
-    txn.execute("DELETE FROM sessions WHERE id = ANY (%s)", (list(sessions),))
+    txn.execute(
+        "DELETE FROM sessions USING unnest(%s::uuid[], %s::uuid[]) AS ended (workspace, id)"
+        " WHERE sessions.workspace = ended.workspace AND sessions.id = ended.id",
+        ([workspace.uuid for workspace, _ in sessions], [session for _, session in sessions]),
+    )
 
 
 def end_sessions(
@@ -117,7 +125,7 @@ def _find_rows(txn: Transaction, sessions: Sequence[PresentSession]) -> dict[UUI
         " AND workspaces.status IN ('active', 'approved')"
         " JOIN devices ON devices.workspace = present.workspace AND devices.id = present.device"
         " AND devices.status IN ('registered', 'approved')"
-        " LEFT JOIN sessions ON sessions.id = present.id",
+        " LEFT JOIN sessions ON sessions.workspace = present.workspace AND sessions.id = present.id",
         _columns(sessions),
     )
     return dict(many(lambda row: (row.id, row.has_row), txn))

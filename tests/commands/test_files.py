@@ -1,22 +1,28 @@
 """SELECT, LIST, EXISTS, DOWNLOAD and who may do what (spec 04, *Files*)."""
 
 import os
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from attrs import evolve
 
 from mensagod.client.connection import ClientConnection
 from mensagod.client.files import download, list_files, select
+from mensagod.contents.keys import ContentKey
 from mensagod.operations import files as operations
 from mensagod.status import Status
-from mensagod.storage import files
+from mensagod.storage import contents, files, mailboxes, queue
+from mensagod.storage.contents import Content, Owned
 from mensagod.storage.files import Arrival
-from mensagod.storage.store import MailboxStore
+from mensagod.storage.mailboxes import Change
+from mensagod.storage.queue import NewMessage
+from mensagod.storage.rows import Transaction
+from mensagod.values.identity import Domain
 from mensagod.values.paths import FileName, ServerPath
 from tests.commands.cases import CommandTestCase
 from tests.delivery.stores import WatchedStore
-from tests.serving import ADMIN, Person
+from tests.serving import ADMIN, DOMAIN, Person
 
 ACTIONS = ("SELECT", "LIST", "EXISTS", "DOWNLOAD")
 NOBODY = "99999999-9999-4999-8999-999999999999"
@@ -48,12 +54,36 @@ class FilesTestCase(CommandTestCase):
 
     async def put(self, person: Person, content: bytes = b"content", time: int = 1000) -> ServerPath:
         """Put a file into somebody's ``new``."""
-        name = FileName.make(time, len(content))
-        path = ServerPath.new_messages(person.workspace).child(name)
-        self.service.server.store.write(path, content)
-        device = person.device
-        await self.database.run(files.add_delivered, [Arrival(person.workspace, name)], device)
-        return path
+        row = Content.in_row(content)
+        return await self.add(person, row, time)
+
+    async def put_stored(self, person: Person, content: bytes = b"content", time: int = 1000) -> ServerPath:
+        """Put a file whose content is in the store into somebody's ``new``."""
+        key = await self.database.run(contents.begin_writing, person.workspace)
+        await self.database.run(contents.end_writings, [Owned(person.workspace, key)])
+        writer = self.service.server.store.write(key)
+        writer.write(content)
+        written = writer.finish()
+        return await self.add(person, Content(key.id, written.size, written.hash, key.day), time)
+
+    async def add(self, person: Person, content: Content, time: int) -> ServerPath:
+        name = FileName.make(time, content.size)
+
+        def deliver(txn: Transaction) -> None:
+            change = Change(bytes=content.size, files=1, updates=1)
+            number = mailboxes.change(txn, person.workspace, change, wait=True)
+            assert number is not None
+            files.add_delivered(txn, [Arrival(person.workspace, name, content, number)], person.device)
+
+        await self.database.run(deliver)
+        return ServerPath.new_messages(person.workspace).child(name)
+
+    async def key_of(self, path: ServerPath) -> ContentKey:
+        """Give the key of the content of a file that is in the store."""
+        content = await self.database.read(files.find_content, path)
+        assert content is not None
+        assert content.key is not None
+        return content.key
 
 
 class FieldTests(FilesTestCase):
@@ -176,11 +206,9 @@ class DirectoryTests(FilesTestCase):
         await self.assert_answer(self.client_, "LIST", {}, Status.NOT_FOUND)
 
     async def test_exists(self) -> None:
-        """Files and directories are there or not, in the database, whatever the disk holds."""
+        """Files and directories are there or not."""
         path = await self.put(self.alice)
         own = path.directory
-        stray = own.child(FileName.make(1, 1))
-        self.service.server.store.write(stray, b"x")
         for there in (
             path,
             own,
@@ -189,12 +217,8 @@ class DirectoryTests(FilesTestCase):
         ):
             await self.assert_answer(self.client_, "EXISTS", {"Path": there}, Status.OK)
         moved = f"/ wsp {self.alice.workspace} {path.name}"
-        for gone in (stray, moved, f"/ wsp {self.alice.workspace} {NOBODY}"):
+        for gone in (own.child(FileName.make(1, 1)), moved, f"/ wsp {self.alice.workspace} {NOBODY}"):
             await self.assert_answer(self.client_, "EXISTS", {"Path": gone}, Status.NOT_FOUND)
-        await self.change("UPDATE files SET state = 'pending'")
-        for action in ("EXISTS", "DOWNLOAD"):
-            await self.assert_answer(self.client_, action, {"Path": path}, Status.NOT_FOUND)
-        self.assertEqual(await list_files(self.client_, own), [])
 
     async def test_list(self) -> None:
         """Names come sorted, those of a time and later only if it is given."""
@@ -226,13 +250,8 @@ class DirectoryTests(FilesTestCase):
         """Of many more names than fit no more are fetched than show that."""
         paths = [await self.put(self.alice, time=1000) for _ in range(9)]
         out = ServerPath.outgoing(self.alice.workspace)
-        await self.change(
-            "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due)"
-            " SELECT gen_random_uuid(), %s, %s, 'example.com', 'example.org', '1.1.' || gen_random_uuid(), 1,"
-            " 'queued', 'infinity' FROM generate_series(1, 9)",
-            self.alice.workspace.uuid,
-            UUID(int=1),
-        )
+        for _ in range(9):
+            await self.add_outgoing(1)
         fetched: list[int] = []
         self.patch(operations, "MAX_LISTING", 100)
         read = self.service.assembly.database.read
@@ -248,27 +267,35 @@ class DirectoryTests(FilesTestCase):
             await self.assert_answer(self.client_, "LIST", {"Path": directory}, Status.LIMIT_REACHED)
         self.assertEqual(fetched, [4, 4])
 
+    async def add_outgoing(self, time: int, state: str = "queued") -> str:
+        """Add a message of Alice's to the queue; give its name."""
+        name = FileName.make(time, 1)
+        elsewhere = Domain.from_text("example.org")
+        message = NewMessage(
+            uuid4(),
+            None,
+            self.alice.workspace,
+            self.alice.device,
+            DOMAIN,
+            elsewhere,
+            name,
+            Content.in_row(b"x"),
+            datetime(2100, 1, 1, tzinfo=UTC),
+        )
+        await self.database.run(queue.add, [message])
+        await self.change("UPDATE queue SET state = %s WHERE id = %s", state, message.id)
+        return name.text
+
     async def test_outgoing(self) -> None:
-        """What waits for delivery is listed below out; what is only being written is not."""
+        """What waits for delivery, or for its report, is listed below out."""
         path = f"/ out {self.alice.workspace}"
         answer = await self.assert_answer(self.client_, "LIST", {"Path": path}, Status.OK)
         self.assertEqual(answer.data, {"FileCount": "0"})
-        for time, state in ((30, "queued"), (20, "failed"), (40, "pending")):
-            await self.change(
-                "INSERT INTO queue (id, sender, device, sender_domain, domain, name, size, state, due,"
-                " lease, lease_until)"
-                " VALUES (%s, %s, %s, 'example.com', 'example.org', %s, 1, %s, 'infinity', %s, now())",
-                uuid4(),
-                self.alice.workspace.uuid,
-                UUID(int=1),
-                f"{time}.1.{NOBODY}",
-                state,
-                uuid4(),
-            )
+        queued, failed = await self.add_outgoing(30), await self.add_outgoing(20, "failed")
         names = [str(name) for name in await list_files(self.client_, ServerPath.from_text(path))]
-        self.assertEqual(names, [f"20.1.{NOBODY}", f"30.1.{NOBODY}"])
+        self.assertEqual(names, [failed, queued])
         names = [str(name) for name in await list_files(self.client_, ServerPath.from_text(path), 21)]
-        self.assertEqual(names, [f"30.1.{NOBODY}"])
+        self.assertEqual(names, [queued])
         await self.assert_answer(self.client_, "LIST", {"Path": f"{path} {NOBODY}"}, Status.NOT_FOUND)
 
 
@@ -278,22 +305,22 @@ class DownloadTests(FilesTestCase):
     async def test_whole_and_rest(self) -> None:
         """From any offset up to the end comes exactly what is there."""
         content = os.urandom(300_000)
-        path = await self.put(self.alice, content)
-        for offset in (0, 1, 131_072, 299_999, 300_000):
-            self.assertEqual(await download(self.client_, path, offset), content[offset:])
+        for path in (await self.put(self.alice, content), await self.put_stored(self.alice, content)):
+            for offset in (0, 1, 131_072, 299_999, 300_000):
+                self.assertEqual(await download(self.client_, path, offset), content[offset:])
         await self.assert_answer(self.client_, "IDLE", {}, Status.OK)
 
     async def test_empty_file(self) -> None:
         """A file of no bytes is fetched in the same steps."""
-        path = await self.put(self.alice, b"")
-        self.assertEqual(await download(self.client_, path), b"")
+        for path in (await self.put(self.alice, b""), await self.put_stored(self.alice, b"")):
+            self.assertEqual(await download(self.client_, path), b"")
         await self.assert_answer(self.client_, "IDLE", {}, Status.OK)
 
     async def test_offset_beyond_the_end(self) -> None:
         """There is nothing behind the end."""
-        path = await self.put(self.alice, b"1234")
-        fields = {"Path": path, "Offset": "5"}
-        await self.assert_answer(self.client_, "DOWNLOAD", fields, Status.BAD_REQUEST)
+        for path in (await self.put(self.alice, b"1234"), await self.put_stored(self.alice, b"1234")):
+            fields = {"Path": path, "Offset": "5"}
+            await self.assert_answer(self.client_, "DOWNLOAD", fields, Status.BAD_REQUEST)
         await self.assert_answer(self.client_, "IDLE", {}, Status.OK)
 
     async def test_late_second_step(self) -> None:
@@ -329,8 +356,13 @@ class DownloadTests(FilesTestCase):
             self.assertEqual(bytes(received), b"234")
 
     async def test_deleted_between_the_steps(self) -> None:
-        """What was offered is served to its end."""
-        path = await self.put(self.alice, b"1234")
+        """What was offered is served to its end, also when its content is erased."""
+        for path in (await self.put(self.alice, b"1234"), await self.put_stored(self.alice, b"1234")):
+            await self.download_while_deleting(path)
+
+    async def download_while_deleting(self, path: ServerPath) -> None:
+        content = await self.database.read(files.find_content, path)
+        assert content is not None
         received = bytearray()
 
         class Sink:
@@ -339,39 +371,40 @@ class DownloadTests(FilesTestCase):
 
         async with self.client_.turn() as turn:
             await turn.request("DOWNLOAD", {"Path": path}, Status.CONTINUE)
-            await self.change("DELETE FROM files")
-            self.service.server.store.remove(path)
+            await self.change("DELETE FROM files WHERE name = %s", path.name)
+            await self.change("DELETE FROM contents WHERE key = %s", content.id)
+            if content.key is not None:
+                self.service.server.store.remove(content.key)
             await turn.receive("DOWNLOAD", {"Path": path, "Size": "4"}, 4, Sink())
         self.assertEqual(bytes(received), b"1234")
         await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.NOT_FOUND)
 
     async def test_lost_content(self) -> None:
         """A file whose content has gone from the disk is there all the same: that is a fault of ours."""
-        path = await self.put(self.alice)
-        self.service.server.store.remove(path)
+        path = await self.put_stored(self.alice)
+        self.service.server.store.remove(await self.key_of(path))
         await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.INTERNAL_SERVER_ERROR)
         self.assertEqual(len(self.flushLoggedErrors(FileNotFoundError)), 1)
         await self.assert_answer(self.client_, "EXISTS", {"Path": path}, Status.OK)
 
     async def test_deleted_before_it_is_opened(self) -> None:
         """A file that somebody deletes just now is not found."""
-        path = await self.put(self.alice)
+        path = await self.put_stored(self.alice)
         server = self.service.server
-        assert isinstance(server.store, MailboxStore)
         server.store = store = WatchedStore(server.store)
         connection = self.connect()
 
-        def delete(path: ServerPath) -> None:
+        def delete(key: ContentKey) -> None:
             with connection, connection.cursor() as cursor:
                 cursor.execute("DELETE FROM files")
-            store.remove(path)
+            store.remove(key)
 
         store.before_open = delete
         await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.NOT_FOUND)
 
     async def test_given_up(self) -> None:
         """A download that was offered and not taken leaves no file open."""
-        path = await self.put(self.alice)
+        path = await self.put_stored(self.alice)
         for _ in range(3):
             await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.CONTINUE)
             await self.assert_answer(self.client_, "DOWNLOAD", {"Path": path}, Status.BAD_REQUEST)
@@ -386,11 +419,9 @@ class PlantedLinkTests(FilesTestCase):
 
     async def test_link(self) -> None:
         """A planted symbolic link is not followed: the server's other files stay its own."""
-        name = FileName.make(1, 7)
-        path = ServerPath.new_messages(self.alice.workspace).child(name)
-        self.service.server.store.write(path, b"content")
-        await self.database.run(files.add_delivered, [Arrival(self.alice.workspace, name)], self.alice.device)
-        on_disk = self.directory / "data" / "/".join(path.elements)
+        size = (self.directory / "organization.key").stat().st_size
+        path = await self.put_stored(self.alice, b"x" * size)
+        (on_disk,) = (self.directory / "data" / "content").rglob("*.0")
         on_disk.unlink()
         on_disk.symlink_to(self.directory / "organization.key")
         answer = await self.assert_answer(

@@ -3,18 +3,17 @@
 from datetime import UTC, datetime, timedelta
 
 from attrs import evolve
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from mensagod.client.connection import ClientConnection
 from mensagod.client.files import download, list_files
-from mensagod.delivery.cleanup import Cleanup
-from mensagod.delivery.database_queue import DatabaseQueue
+from mensagod.contents.keys import ContentKey
+from mensagod.delivery import accepting
 from mensagod.delivery.tags import MessageType
 from mensagod.operations.limits import Limits
 from mensagod.status import Status
-from mensagod.storage import queue
+from mensagod.storage import contents, submissions
 from mensagod.storage.rows import Transaction, one
 from mensagod.values.identity import Domain, WAddress
 from mensagod.values.paths import ServerPath
@@ -22,6 +21,7 @@ from mensagod.wire.messages import Response
 from tests.delivery.letters import STRANGER
 from tests.delivery.mail import MailTestCase
 from tests.serving import DOMAIN
+from tests.waiting import until
 
 HANDED_IN = "SELECT cardinality(times) FROM device_sends"
 ELSEWHERE = Domain.from_text("example.org")
@@ -54,13 +54,14 @@ class SendTestCase(MailTestCase):
         """A refused message leaves nothing behind."""
         answer = await self.hand_in(text, domain)
         self.assertEqual(answer.status, status, str(answer))
-        self.assertEqual(await self.value("SELECT count(*) FROM queue"), 0)
-        self.assertEqual(self.on_disk("out"), [])
+        for table in ("queue", "writings", "submissions"):
+            self.assertEqual(await self.value(f"SELECT count(*) FROM {table}"), 0, table)
+        await self.assert_consistent()
         return answer.info
 
     async def assert_stored(self, count: int) -> None:
         self.assertEqual(await self.value("SELECT count(*) FROM queue WHERE state = 'queued'"), count)
-        self.assertEqual(len(self.on_disk("out")), count)
+        await self.assert_consistent()
 
 
 class CheckTests(SendTestCase):
@@ -146,55 +147,78 @@ class AcceptanceTests(SendTestCase):
     """What 200 promises."""
 
     async def test_haste(self) -> None:
-        """The reservation alone does not wait for the disk: what comes next on its connection does again."""
+        """The note that a content is written does not wait for the disk; the next transaction does."""
 
-        def setting(txn: Transaction, before: str) -> str:
-            txn.execute(before + "SELECT current_setting('synchronous_commit') AS setting")
+        def setting(txn: Transaction, begins: bool) -> str:
+            if begins:
+                contents.begin_writing(txn, self.alice.workspace)
+            txn.execute("SELECT current_setting('synchronous_commit') AS setting")
             return one(lambda row: str(row.setting), txn)
 
         database = await self.make_service()
-        self.assertEqual(await database.write(setting, ""), "on")
-        self.assertEqual(await database.write(setting, queue._NO_SYNC), "off")
-        self.assertEqual(await database.write(setting, ""), "on")
+        settings = [await database.run(setting, begins) for begins in (False, True, False)]
+        self.assertEqual(settings, ["on", "off", "on"])
 
     async def test_durable(self) -> None:
-        """At 200 the message is in the queue, its content as it came on the disk under the name given."""
-        text = self.abroad().replace("\r\n", "\n")
-        answer = await self.hand_in(f"preamble\n{text}")
+        """At 200 the message is in the queue, its content as it came."""
+        text = f"preamble\n{self.abroad()}".replace("\r\n", "\n")
+        answer = await self.hand_in(text)
         self.assertEqual(answer.status, Status.OK)
-        name = answer.data["FileName"]
-        stored = self.directory / "data" / "out" / str(self.alice.workspace) / name
-        self.assertEqual(stored.read_bytes(), f"preamble\n{text}".encode())
         (row,) = await self.rows("SELECT * FROM queue")
         self.assertEqual(
-            (row.sender, row.device, row.sender_domain, row.domain, row.name, row.size),
+            (row.sender, row.device, row.sender_domain, row.domain, row.name, row.time, row.size, row.data),
             (
                 self.alice.workspace.uuid,
                 self.alice.device.uuid,
                 "example.com",
                 "example.org",
-                name,
-                stored.stat().st_size,
+                answer.data["FileName"],
+                int(answer.data["FileName"].split(".")[0]),
+                len(text.encode()),
+                text.encode(),
             ),
         )
+        self.assertEqual((row.destination, row.target, row.send_time), ("example.org", None, None))
         out = ServerPath.outgoing(self.alice.workspace)
-        self.assertEqual([str(name) for name in await list_files(self.client_, out)], [name])
+        self.assertEqual([str(name) for name in await list_files(self.client_, out)], [row.name])
+        await self.assert_stored(1)
+
+    async def test_larger(self) -> None:
+        """A content that is larger than the configuration says is on the disk at 200."""
+        names = [
+            (await self.hand_in(self.abroad(payload=b"x" * size))).data["FileName"] for size in (4000, 8000)
+        ]
+        sizes = {int(name.split(".")[1]) for name in names}
+        rows = await self.rows("SELECT content, size FROM queue WHERE day IS NOT NULL")
+        self.assertEqual([row.size for row in rows], [max(sizes)])
+        self.assertEqual(self.on_disk(), [str(row.content) for row in rows])
+        await self.assert_stored(2)
+        self.limit_inline(0)
+        await self.hand_in(self.abroad())
+        self.assertEqual(len(self.on_disk()), 2)
+        self.limit_inline(64)
+        await self.hand_in(self.abroad(payload=b"x" * 8000))
+        self.assertEqual(len(self.on_disk()), 2)
+        await self.assert_stored(4)
 
     async def test_older_name(self) -> None:
         """SENDFAST is the same."""
         fields = {"Message": self.abroad(), "Domain": "example.org"}
         answer = await self.assert_answer(self.client_, "SENDFAST", fields, Status.OK)
-        self.assertEqual(self.on_disk("out"), [answer.data["FileName"]])
+        self.assertEqual(await self.value("SELECT name FROM queue"), answer.data["FileName"])
 
     async def test_send_time(self) -> None:
         """A message with a time is held until then, and handed over without it."""
         later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=7)
         name = await self.send(send_time=later)
-        (row,) = await self.rows("SELECT due, accepted, attempts, state FROM queue")
-        self.assertEqual((row.due, row.accepted, row.attempts, row.state), (later, later, 0, "queued"))
-        self.assertEqual(self.on_disk("out"), [name.text])
+        (row,) = await self.rows("SELECT * FROM queue")
+        self.assertEqual((row.due, row.accepted, row.send_time), (later, later, later))
+        self.assertEqual((row.attempts, row.state, row.target), (0, "queued", self.bob.workspace.uuid))
+        out = ServerPath.outgoing(self.alice.workspace)
+        self.assertEqual(await list_files(self.client_, out), [name])
+        self.assertEqual(await self.delivered(self.bob.workspace), [])
         await self.change("UPDATE queue SET due = now()")
-        self.service.assembly.delivery.wake()
+        self.service.assembly.delivery.wake(row.bucket)
         self.assertIsNone(await self.outcome(name))
         (delivered,) = await self.delivered(self.bob.workspace)
         client = await self.enter(self.bob)
@@ -210,6 +234,63 @@ class AcceptanceTests(SendTestCase):
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
 
 
+class DeliveredTests(SendTestCase):
+    """Messages to somebody here, who can have them now."""
+
+    async def test_at_once(self) -> None:
+        """At 200 the message is in the mailbox, and was never in the queue; its file name is nobody's."""
+        text = self.letter()
+        answer = await self.hand_in(text, DOMAIN)
+        (name,) = await self.delivered(self.bob.workspace)
+        self.assertNotEqual(answer.data["FileName"], name)
+        self.assertEqual(await self.value("SELECT count(*) FROM queue"), 0)
+        out = ServerPath.outgoing(self.alice.workspace)
+        self.assertEqual(await list_files(self.client_, out), [])
+        client = await self.enter(self.bob)
+        path = ServerPath.new_messages(self.bob.workspace).child(name)
+        self.assertEqual(await download(client, path), text.encode())
+        await self.assert_consistent()
+
+    async def test_larger(self) -> None:
+        """So is a larger one, whose content is in the store once."""
+        text = self.letter(payload=b"x" * 20_000)
+        await self.hand_in(text, DOMAIN)
+        row = await self.content_of(self.bob.workspace)
+        self.assertEqual((row.data, row.size), (None, len(text.encode())))
+        self.assertEqual(self.on_disk(), [str(row.key)])
+        client = await self.enter(self.bob)
+        (name,) = await self.delivered(self.bob.workspace)
+        path = ServerPath.new_messages(self.bob.workspace).child(name)
+        self.assertEqual(await download(client, path), text.encode())
+        await self.assert_consistent()
+
+    async def test_heard_of(self) -> None:
+        """The recipient's session hears of it with its next answer."""
+        client = await self.enter(self.bob)
+        await self.hand_in(self.letter(), DOMAIN)
+        answer = await self.assert_answer(client, "IDLE", {}, Status.OK)
+        self.assertEqual(answer.data, {"UpdateCount": "1"})
+
+    async def test_to_oneself(self) -> None:
+        """A message to oneself is a message as any other."""
+        await self.hand_in(self.letter(self.alice), DOMAIN)
+        self.assertEqual(len(await self.delivered(self.alice.workspace)), 1)
+        await self.assert_consistent()
+
+    async def test_many_at_once(self) -> None:
+        """Each of many that come at once is delivered once."""
+        clients = [self.client_, *[await self.enter(self.alice) for _ in range(7)]]
+        asked = [
+            Deferred.fromCoroutine(self.hand_in(self.letter(to), DOMAIN, client))
+            for _ in range(4)
+            for client, to in zip(clients, [self.bob, self.alice] * 4, strict=True)
+        ]
+        self.assertEqual({(await one).status for one in asked}, {Status.OK})
+        for person in (self.alice, self.bob):
+            self.assertEqual(len(await self.delivered(person.workspace)), 16)
+        await self.assert_consistent()
+
+
 class LimitTests(SendTestCase):
     """Quota, rate and disk."""
 
@@ -218,8 +299,10 @@ class LimitTests(SendTestCase):
         text = self.abroad()
         size = len(text.encode())
         alice = self.alice.workspace.uuid
-        change = "UPDATE mailboxes SET quota = %s, used = 100 WHERE workspace = %s"
-        await self.change(change, size + 99, alice)
+        await self.hand_in(self.letter(self.alice), DOMAIN)
+        await self.change("UPDATE submissions SET at = '-infinity'")
+        await self.database.run(submissions.forget_old)
+        await self.change("UPDATE mailboxes SET quota = used + %s WHERE workspace = %s", size - 1, alice)
         await self.assert_refused(text, Status.QUOTA_INSUFFICIENT)
         await self.change("UPDATE mailboxes SET quota = quota + 1 WHERE workspace = %s", alice)
         answer = await self.hand_in(self.abroad())
@@ -228,13 +311,22 @@ class LimitTests(SendTestCase):
         self.assertEqual(answer.status, Status.QUOTA_INSUFFICIENT)
         self.assertEqual(answer.info, "Workspace quota exceeded")
         await self.assert_stored(1)
-        # Bob's message on its way to Alice is counted before it is there.
-        await self.change(
-            "UPDATE queue SET sender = %s, target = %s, target_name = name", self.bob.workspace.uuid, alice
-        )
-        self.assertEqual((await self.hand_in(self.abroad())).status, Status.QUOTA_INSUFFICIENT)
-        await self.change("UPDATE queue SET target = NULL, target_name = NULL")
+        await self.change("DELETE FROM queue")
+        await self.change("UPDATE mailboxes SET queued = 0")
         self.assertEqual((await self.hand_in(self.abroad())).status, Status.OK)
+
+    async def test_quota_of_a_local_message(self) -> None:
+        """A message that would be delivered at once needs room with its sender all the same."""
+        text = self.letter()
+        await self.change(
+            "UPDATE mailboxes SET quota = %s WHERE workspace = %s",
+            *(len(text.encode()) - 1, self.alice.workspace.uuid),
+        )
+        await self.assert_refused(text, Status.QUOTA_INSUFFICIENT, DOMAIN)
+        await self.change("UPDATE mailboxes SET quota = quota + 1 WHERE quota > 0")
+        for _ in range(2):
+            self.assertEqual((await self.hand_in(self.letter(), DOMAIN)).status, Status.OK)
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 2)
 
     async def test_quota_of_messages_at_once(self) -> None:
         """However many come at once, no more are taken than there is room for."""
@@ -249,6 +341,24 @@ class LimitTests(SendTestCase):
         asked += [client.request("SEND", message()).addErrback(lambda _: None) for client in others]
         accepted = [answer for answer in [await one for one in asked] if answer is not None]
         self.assertEqual(len(accepted), 3)
+        await self.assert_stored(3)
+
+    async def test_quota_of_messages_together(self) -> None:
+        """Of messages that are accepted in one transaction as many are taken as there is room for."""
+        clients = [self.client_, *[await self.enter(self.alice) for _ in range(3)]]
+        texts = [self.abroad() for _ in clients]
+        await self.change("UPDATE mailboxes SET quota = %s", 3 * len(texts[0].encode()))
+        acceptor = self.service.assembly.acceptor
+        self.patch(accepting, "AT_ONCE", 0)
+        asked = [
+            Deferred.fromCoroutine(self.hand_in(text, client=client))
+            for text, client in zip(texts, clients, strict=True)
+        ]
+        await until(lambda: len(acceptor._waiting) == len(texts))
+        accepting.AT_ONCE = 1  # type: ignore[misc]  what is patched
+        acceptor._begin()
+        statuses = sorted([(await one).status for one in asked])
+        self.assertEqual(statuses, [Status.OK] * 3 + [Status.QUOTA_INSUFFICIENT])
         await self.assert_stored(3)
 
     async def test_rate(self) -> None:
@@ -316,48 +426,35 @@ class LimitTests(SendTestCase):
 
     async def test_broken_disk(self) -> None:
         """What cannot be written is not accepted, and nothing of it stays."""
+        self.limit_inline(0)
         lines = self.captured_log()
 
-        def fail(path: ServerPath) -> None:
+        def fail(key: ContentKey) -> None:
             raise OSError(28, "No space left on device")
 
         self.watch_store().before_write = fail
         await self.assert_refused(self.abroad(), Status.SERVER_UNAVAILABLE)
+        self.assertEqual(self.on_disk(), [])
         self.assertTrue([line for line in lines if "No space left" in line])
 
-    async def test_taken_for_abandoned(self) -> None:
-        """What took so long to write that another process cleaned up is not accepted, and leaves no file."""
+    async def test_refused_after_it_was_written(self) -> None:
+        """What was written and is refused by a limit is garbage, which is erased later."""
+        self.limit_inline(0)
+        await self.change("UPDATE mailboxes SET quota = 1")
+        await self.assert_refused(self.abroad(), Status.QUOTA_INSUFFICIENT)
+        (row,) = await self.rows("SELECT workspace, key FROM garbage")
+        self.assertEqual((row.workspace, [str(row.key)]), (self.alice.workspace.uuid, self.on_disk()))
+
+    async def test_taken_for_dead(self) -> None:
+        """What took so long to write that its writer counted as dead is not accepted, and becomes garbage."""
+        self.limit_inline(0)
         connection = self.connect()
 
-        def interfere(path: ServerPath) -> None:
+        def interfere(key: ContentKey) -> None:
             with connection, connection.cursor() as cursor:
-                cursor.execute("DELETE FROM queue")
+                cursor.execute("DELETE FROM writings")
 
         self.watch_store().before_write = interfere
         await self.assert_refused(self.abroad(), Status.SERVER_UNAVAILABLE)
-
-    async def test_clean_up(self) -> None:
-        """What a process that died was writing is removed, row and file."""
-        answer = await self.hand_in(self.abroad())
-        await self.outcome_of_all()
-        await self.change(
-            "UPDATE queue SET state = 'pending', lease = id, lease_until = now() - interval '1 second'"
-        )
-        self.assertEqual(self.on_disk("out"), [answer.data["FileName"]])
-        server = self.service.server
-        await Cleanup(reactor, DatabaseQueue(server.database), server.store, server.files).clean()
-        await self.assert_stored(0)
-        self.assertEqual(await self.value("SELECT count(*) FROM queue"), 0)
-
-    async def outcome_of_all(self) -> None:
-        await self.until("SELECT NOT EXISTS (SELECT 1 FROM queue WHERE code IS NULL OR lease IS NOT NULL)")
-
-    async def test_lease_of_the_writer(self) -> None:
-        """While its writer may still live nobody takes a message away."""
-        self.assertEqual(await self.database.run(queue.claim_abandoned), [])
-        await self.hand_in(self.abroad())
-        await self.outcome_of_all()
-        await self.change(
-            "UPDATE queue SET state = 'pending', lease = id, lease_until = now() + interval '1 second'"
-        )
-        self.assertEqual(await self.database.run(queue.claim_abandoned), [])
+        self.assertEqual(len(self.on_disk()), 1)
+        await self.assert_answer(self.client_, "IDLE", {}, Status.OK)

@@ -4,6 +4,7 @@ from typing import Any
 
 from twisted.internet.defer import gatherResults
 
+from mensagod.delivery import placing
 from mensagod.errors import ServerUnavailable
 from mensagod.status import Status
 from mensagod.storage import submissions
@@ -28,13 +29,22 @@ class TwiceTests(SendTestCase):
         self.assertEqual(first, second)
         await self.assert_stored(1)
 
+    async def test_written_again(self) -> None:
+        """What is written to the store again for nothing is garbage."""
+        self.limit_inline(0)
+        await self.names(self.abroad(), ELSEWHERE, 1)
+        await self.names(self.letter(), DOMAIN, 1)
+        self.assertEqual(await self.value("SELECT count(*) FROM garbage"), 0)
+        text = self.abroad()
+        await self.names(text, ELSEWHERE, 3)
+        self.assertEqual(await self.value("SELECT count(*) FROM garbage"), 2)
+        await self.assert_stored(2)
+
     async def test_after_delivery(self) -> None:
-        """Also when it was delivered meanwhile: the recipient has it once."""
+        """Also when it was delivered: the recipient has it once."""
         text = self.letter()
         (first,) = await self.names(text, DOMAIN, 1)
-        await self.until("SELECT count(*) = 0 FROM queue")
         self.assertEqual(await self.names(text, DOMAIN, 2), [first, first])
-        await self.until("SELECT count(*) = 0 FROM queue")
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         await self.assert_consistent()
 
@@ -92,19 +102,30 @@ class TwiceTests(SendTestCase):
         self.assertEqual(name, await self.value("SELECT name FROM queue"))
         await self.assert_stored(1)
 
-    async def with_lost_answer(self, text: str) -> Response:
-        """Hand a message in of whose last statement the database's answer gets lost."""
-        database = self.service.assembly.database
-        write = database.write
+    async def test_unknown_commit_of_a_local_message(self) -> None:
+        """So it is with a message that was delivered, in the row or in the store: once."""
+        for kibibytes in (8, 0):
+            self.limit_inline(kibibytes)
+            text = self.letter()
+            answer = await self.with_lost_answer(text, DOMAIN)
+            self.assertEqual(answer.status, Status.SERVER_UNAVAILABLE)
+            await self.names(text, DOMAIN, 2)
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 2)
+        await self.assert_consistent()
 
-        async def lossy(interaction: Any, *args: Any) -> Any:
-            result = await write(interaction, *args)
-            if interaction.__name__ == "accept":
+    async def with_lost_answer(self, text: str, domain: object = ELSEWHERE) -> Response:
+        """Hand a message in of whose commit the database's answer gets lost."""
+        database = self.service.assembly.database
+        run = database.run
+
+        async def lossy(interaction: Any, *args: Any, **kwargs: Any) -> Any:
+            result = await run(interaction, *args, **kwargs)
+            if interaction is placing.accept:
                 raise CommitUnknown
             return result
 
-        self.patch(database, "write", lossy)
-        answer = await self.hand_in(text, ELSEWHERE)
-        self.patch(database, "write", write)
+        self.patch(database, "run", lossy)
+        answer = await self.hand_in(text, domain)
+        self.patch(database, "run", run)
         self.assertTrue(issubclass(CommitUnknown, ServerUnavailable))
         return answer

@@ -81,8 +81,8 @@ class RowTable:
     async def _fail(self) -> None:
         raise ServerUnavailable
 
-    def _remove(self, sessions: Collection[UUID]) -> None:
-        self.rows.difference_update(sessions)
+    def _remove(self, sessions: Collection[rows.SessionKey]) -> None:
+        self.rows.difference_update(session for _, session in sessions)
 
     def _restore(self, process: UUID, present: Sequence[PresentSession]) -> frozenset[UUID]:
         self.asked.append(len(present))

@@ -15,8 +15,9 @@ from mensagod.sharing import pg_hints
 from mensagod.sharing.hints import IHints, PollHints
 from mensagod.sharing.listening import ListeningConnection
 from mensagod.sharing.pg_hints import PgHints
-from mensagod.storage import hints, updates
+from mensagod.storage import hints, mailboxes, updates
 from mensagod.storage.connections import Connection
+from mensagod.storage.mailboxes import Change
 from mensagod.storage.rows import Transaction
 from mensagod.storage.updates import NewUpdate
 from mensagod.threads.pool import IReactor, WorkerPool
@@ -52,7 +53,11 @@ def enter(txn: Transaction, process: UUID, workspaces: Sequence[WorkspaceID]) ->
 
 def change(txn: Transaction, workspaces: Sequence[WorkspaceID]) -> None:
     """Make an update record in each workspace."""
-    changes = [NewUpdate(workspace, "MKDIR", "/ wsp") for workspace in workspaces]
+    changes = []
+    for workspace in workspaces:
+        number = mailboxes.change(txn, workspace, Change(updates=1), wait=True)
+        assert number is not None
+        changes.append(NewUpdate(workspace, number, "MKDIR", "/ wsp"))
     updates.record(txn, changes, SERVER_DEVICE)
 
 

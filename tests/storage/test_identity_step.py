@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from hypothesis import given, settings
@@ -19,7 +20,12 @@ from tests.keycards.cards import Organization, User
 
 
 class StepTestCase(DatabaseTestCase):
-    """Begins with an empty database, and the steps before the one that is tested."""
+    """Begins with an empty database, and the steps before the one that is tested.
+
+    :cvar steps_before: how many of them there are.
+    :ivar first: a directory with these.
+    :ivar connection: to the database.
+    """
 
     steps_before = 1
 
@@ -27,11 +33,22 @@ class StepTestCase(DatabaseTestCase):
         return "template1"
 
     async def prepare(self) -> None:
-        self.first = Path(self.mktemp())
-        self.first.mkdir()
-        for step in read_steps(schema.DIRECTORY)[: self.steps_before]:
-            (self.first / step.file_name).write_bytes((schema.DIRECTORY / step.file_name).read_bytes())
+        self.first = self.directory_of(self.steps_before)
         self.connection = self.connect()
+
+    def directory_of(self, count: int) -> Path:
+        """Make a directory with the first steps."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        for step in read_steps(schema.DIRECTORY)[:count]:
+            (directory / step.file_name).write_bytes((schema.DIRECTORY / step.file_name).read_bytes())
+        return directory
+
+    def execute(self, sql: str, *parameters: object) -> list[Any]:
+        """Run a statement; give its rows, if it gives any."""
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall() if cursor.description else []
 
 
 class IdentityStepTests(StepTestCase):
@@ -138,7 +155,7 @@ class FilesStepTests(StepTestCase):
                 ),
             ):
                 cursor.execute(statement, (workspace,))
-        migrate(self.connection, schema.DIRECTORY)
+        migrate(self.connection, self.directory_of(7))
         with self.connection, self.connection.cursor() as cursor:
             for table, count in (("folders", 2), ("files", 2), ("queue", 3)):
                 cursor.execute(f"SELECT count(*) FROM {table}")
@@ -226,8 +243,8 @@ class CountersStepTests(StepTestCase):
             self.assertIsNotNone(failures.find_lock(txn, limit, "b"))
             taken = [lookups.take_share(txn, source, allowance).lookups for source in "aaab"]
             self.assertEqual(taken, [1, 1, 0, 10])
-            sends.note_send(txn, workspace, device, uuid4(), 3)
+            sends.note_send(txn, (workspace, device), 3)
             with self.assertRaises(sends.TooManyMessages):
-                sends.note_send(txn, workspace, device, uuid4(), 3)
+                sends.note_send(txn, (workspace, device), 3)
             cursor.execute("SELECT count(*) FROM devices")
             self.assertEqual(cursor.fetchone(), (2,))

@@ -11,9 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from mensagod.storage import schema
 from mensagod.storage.connections import Connection
 from mensagod.storage.migrations import read_steps
+from mensagod.storage.queue import BUCKETS
 from tests.databases import DatabaseTestCase
 
-A, B = UUID(int=1), UUID(int=2)
+A, B, C, D = (UUID(int=number) for number in (1, 2, 11, 12))
 ZERO = UUID(int=0)
 FILE = "1.2.99999999-9999-4999-8999-999999999999"
 
@@ -83,7 +84,7 @@ class ConstraintTests(DatabaseTestCase):
         self.assert_refused(errors.UniqueViolation, "preregistrations", workspace=A, code_hash="y")
         self.insert("mailboxes", workspace=A, quota=0)
         self.assert_refused(errors.UniqueViolation, "mailboxes", workspace=A, quota=1)
-        for column in ("quota", "used", "files", "last_update"):
+        for column in ("quota", "used", "queued", "files", "last_update"):
             self.assert_refused(
                 errors.CheckViolation, "mailboxes", **{"workspace": B, "quota": 0, column: -1}
             )
@@ -96,23 +97,58 @@ class ConstraintTests(DatabaseTestCase):
         self.assert_refused(errors.CheckViolation, "devices", **{**row, "workspace": B, "status": "lost"})
         self.insert("devices", **{**row, "workspace": B})
 
-    def test_files(self) -> None:
-        """A path once; a file once in its directory; no file without one, and all of one workspace."""
-        self.insert("folders", workspace=A, path="/ wsp a")
-        self.assert_refused(errors.UniqueViolation, "folders", workspace=B, path="/ wsp a")
+    def add_folder(self, workspace: UUID, path: str) -> int:
+        self.insert("folders", workspace=workspace, path=path)
         with self.connection.cursor() as cursor:
-            cursor.execute("SELECT id FROM folders")
-            (folder,) = cursor.fetchone() or (None,)
-        row = {"folder": folder, "name": FILE, "workspace": A, "time": 1, "size": 2}
+            cursor.execute("SELECT id FROM folders WHERE workspace = %s AND path = %s", (workspace, path))
+            ((folder,),) = cursor.fetchall()
+        return int(folder)
+
+    def test_files(self) -> None:
+        """A path once; a file once in a directory, which it has, and a content, all of one workspace."""
+        folder = self.add_folder(A, "/ wsp a")
+        self.assert_refused(errors.UniqueViolation, "folders", workspace=A, path="/ wsp a")
+        self.insert("contents", workspace=A, key=C, size=2, data=b"ab")
+        self.insert("contents", workspace=B, key=D, size=2, data=b"ab")
+        row = {"folder": folder, "name": FILE, "workspace": A, "time": 1, "size": 2, "content": C}
         self.insert("files", **row)
         self.assert_refused(errors.UniqueViolation, "files", **row)
-        self.assert_refused(errors.CheckViolation, "files", **{**row, "name": "x", "state": "gone"})
         self.assert_refused(errors.CheckViolation, "files", **{**row, "name": "x", "size": -1})
-        for wrong in ({"folder": 999}, {"workspace": B}):
+        for wrong in ({"folder": 999}, {"workspace": B}, {"content": D}):
             self.assert_refused(errors.ForeignKeyViolation, "files", **{**row, "name": "x", **wrong})
+        self.assert_refused(errors.NotNullViolation, "files", **{**row, "name": "x", "content": None})
         self.assert_refused(errors.ForeignKeyViolation, "folders", workspace=B, path="/ wsp b", parent=folder)
         with self.assertRaises(errors.ForeignKeyViolation):
-            self.execute("DELETE FROM folders")
+            self.execute("DELETE FROM contents WHERE workspace = %s", (A,))
+        self.execute("DELETE FROM folders")
+        self.execute("DELETE FROM contents")
+
+    def test_contents(self) -> None:
+        """A key once in a workspace; the bytes are in the row or in the store, of the size that is said."""
+        stored = {"workspace": A, "key": C, "size": 2, "day": "2030-01-01", "hash": b"x" * 32}
+        self.insert("contents", **stored)
+        self.assert_refused(errors.UniqueViolation, "contents", **stored)
+        self.insert("contents", **{**stored, "key": D, "hash": None})
+        inline = {"workspace": B, "key": C, "size": 2, "data": b"ab", "hash": b"x" * 32}
+        self.insert("contents", **inline)
+        for right, wrong in (
+            (stored, {"size": -1}),
+            (stored, {"hash": b"x" * 31}),
+            (stored, {"uses": 0}),
+            (stored, {"day": None}),
+            (stored, {"data": b"ab"}),
+            (inline, {"size": 3}),
+        ):
+            self.assert_refused(errors.CheckViolation, "contents", **{**right, "key": UUID(int=9), **wrong})
+
+    def test_idle_contents(self) -> None:
+        """A key is written once, and once in the garbage, also of a workspace that is gone."""
+        gone = UUID(int=9)
+        for table, rest in (("writings", {"until": "2030-01-01"}), ("garbage", {})):
+            row = {"workspace": gone, "key": C, "day": "2030-01-01", **rest}
+            self.insert(table, **row)
+            self.assert_refused(errors.UniqueViolation, table, **row)
+            self.assert_refused(errors.NotNullViolation, table, **{**row, "key": D, "day": None})
 
     def test_updates(self) -> None:
         """A number and an ID once in a workspace, a known type."""
@@ -125,6 +161,9 @@ class ConstraintTests(DatabaseTestCase):
             "time": "2030-01-01",
             "device": ZERO,
         }
+        self.assert_refused(errors.ForeignKeyViolation, "updates", **row)
+        for workspace in (A, B):
+            self.insert("mailboxes", workspace=workspace, quota=0)
         self.insert("updates", **row)
         self.assert_refused(errors.UniqueViolation, "updates", **{**row, "id": UUID(int=8)})
         self.assert_refused(errors.UniqueViolation, "updates", **{**row, "number": 2})
@@ -177,41 +216,67 @@ class ConstraintTests(DatabaseTestCase):
         self.insert("keycard_entries", **{**row, "owner": ZERO, "workspace": None})
 
     def test_queue(self) -> None:
-        """A name once for a sender; lease and target are whole or absent, what is pending has a lease."""
+        """A message once in its bucket, in a known state, with its bytes in the row or in the store."""
         row = {
-            "id": UUID(int=7),
+            "bucket": 7,
+            "id": C,
+            "destination": "example.org",
             "sender": A,
             "device": ZERO,
             "sender_domain": "example.com",
             "domain": "example.org",
             "name": FILE,
+            "time": 1,
             "size": 2,
-            "state": "queued",
+            "content": C,
+            "data": b"ab",
             "due": "2030-01-01",
+            "accepted": "2030-01-01",
         }
         self.insert("queue", **row)
-        self.assert_refused(errors.UniqueViolation, "queue", **{**row, "id": UUID(int=8)})
-        row = {**row, "id": UUID(int=8), "name": "x"}
+        self.assert_refused(errors.UniqueViolation, "queue", **row)
+        row = {**row, "id": D}
         for wrong in (
+            {"bucket": -1},
+            {"bucket": 256},
             {"state": "done"},
             {"state": "pending"},
             {"size": -1},
+            {"size": 3},
+            {"time": -1},
             {"attempts": -1},
-            {"lease": A},
-            {"lease_until": "2030-01-01"},
-            {"target": A},
-            {"target_name": "x"},
+            {"data": None},
+            {"day": "2030-01-01"},
+            {"hash": b"x"},
         ):
             self.assert_refused(errors.CheckViolation, "queue", **{**row, **wrong})
+        self.insert(
+            "queue", **{**row, "data": None, "day": "2030-01-01", "hash": b"x" * 32, "state": "failed"}
+        )
+
+    def test_buckets(self) -> None:
+        """All buckets are there from the beginning, and there are no others."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT bucket, process FROM queue_buckets ORDER BY bucket")
+            self.assertEqual(cursor.fetchall(), [(bucket, None) for bucket in range(BUCKETS)])
+        for bucket in (-1, BUCKETS):
+            self.assert_refused(errors.CheckViolation, "queue_buckets", bucket=bucket)
+        self.insert("queue_workers", process=A, until="2030-01-01")
+        self.assert_refused(errors.UniqueViolation, "queue_workers", process=A, until="2031-01-01")
+
+    def test_installation(self) -> None:
+        """There is one installation."""
+        self.insert("installation", store=A)
+        self.assert_refused(errors.UniqueViolation, "installation", store=B)
+        self.assert_refused(errors.CheckViolation, "installation", id=2, store=B)
 
     def test_sessions(self) -> None:
-        """Sessions end with their process and with their workspace."""
-        self.insert("processes", id=A, name="x")
-        self.assert_refused(
-            errors.ForeignKeyViolation, "sessions", id=A, process=B, workspace=A, device=A, address=""
-        )
-        self.insert("sessions", id=A, process=A, workspace=A, device=A, address="")
-        self.execute("DELETE FROM processes")
+        """A session once in its workspace, and it ends with that."""
+        row = {"id": A, "process": A, "workspace": A, "device": A, "address": ""}
+        self.insert("sessions", **row)
+        self.assert_refused(errors.UniqueViolation, "sessions", **row)
+        self.assert_refused(errors.ForeignKeyViolation, "sessions", **{**row, "workspace": UUID(int=9)})
+        self.execute("DELETE FROM workspaces WHERE id = %s", (A,))
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM sessions")
             self.assertEqual(cursor.fetchone(), (0,))
@@ -228,5 +293,7 @@ class CommentTests(SynchronousTestCase):
                 if line.startswith("CREATE TABLE"):
                     around = (lines[number - 1], lines[number + 1])
                     self.assertTrue(any(near.strip().startswith("--") for near in around), line)
-                elif re.match(r" {4}[a-z_]+ +(uuid|text|bigint|integer|timestamptz|bytea)", line):
+                elif re.match(
+                    r" {4}[a-z_]+ +(uuid|text|bigint|integer|smallint|date|timestamptz|bytea)", line
+                ):
                     self.assertTrue(lines[number - 1].strip().startswith("--"), line)

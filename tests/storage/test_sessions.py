@@ -108,6 +108,7 @@ class RestoreTests(SessionRowsTestCase):
     """The process was taken for dead."""
 
     async def lose(self) -> None:
+        await self.change("DELETE FROM sessions")
         await self.change("DELETE FROM processes")
         self.assertEqual(await self.rows(), set())
 

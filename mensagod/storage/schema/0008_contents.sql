@@ -1,8 +1,5 @@
 -- Contents have keys of their own that never change, the queue is divided into buckets, and what belongs to a
 -- workspace has the workspace first in its keys (spec 05, *The queue*; 06, *Database* and *Files*).
---
--- Tables by workspace: mailboxes, folders, files, contents, writings, garbage, updates, submissions. By bucket: queue.
--- Small, the same for everybody: installation, queue_workers, queue_buckets.
 
 -- What the database and the content store have in common.
 CREATE TABLE installation (
@@ -173,6 +170,8 @@ CREATE TABLE queue (
 ALTER TABLE queue ALTER COLUMN data SET STORAGE EXTERNAL;
 CREATE INDEX queue_due ON queue (bucket, due) INCLUDE (destination) WHERE state = 'queued';
 CREATE INDEX queue_sender ON queue (sender, name);
+-- For those who list what they have sent since a time.
+CREATE INDEX queue_time ON queue (sender, time);
 CREATE INDEX queue_content ON queue (content) WHERE day IS NOT NULL;
 -- For rows that were made under a clock that was ahead.
 CREATE INDEX queue_ahead ON queue (due) WHERE state = 'queued' AND send_time IS NULL;
@@ -202,3 +201,40 @@ CREATE TABLE queue_buckets (
     process      uuid
 );
 INSERT INTO queue_buckets (bucket) SELECT generate_series(0, 255);
+
+-- Sessions: the workspace first. They have no reference to their process, whose row is not the workspace's: who removes
+-- that row removes them.
+ALTER TABLE sessions
+    DROP CONSTRAINT sessions_process_fkey,
+    DROP CONSTRAINT sessions_pkey,
+    ADD PRIMARY KEY (workspace, id);
+DROP INDEX sessions_workspace;
+
+-- How each table can be spread over the machines of a distributed database: by workspace, by bucket, by source, or
+-- replicated, with the same rows on every machine.
+COMMENT ON TABLE workspaces IS 'By workspace, which is "id".';
+COMMENT ON TABLE preregistrations IS 'By workspace.';
+COMMENT ON TABLE devices IS 'By workspace.';
+COMMENT ON TABLE device_sends IS 'By workspace.';
+COMMENT ON TABLE sessions IS 'By workspace.';
+COMMENT ON TABLE keycard_entries IS 'By workspace, which is "owner"; zero for the organization.';
+COMMENT ON TABLE mailboxes IS 'By workspace.';
+COMMENT ON TABLE folders IS 'By workspace.';
+COMMENT ON TABLE files IS 'By workspace.';
+COMMENT ON TABLE contents IS 'By workspace.';
+COMMENT ON TABLE writings IS 'By workspace.';
+COMMENT ON TABLE garbage IS 'By workspace; zero for contents of which nobody knows whose they were.';
+COMMENT ON TABLE updates IS 'By workspace.';
+COMMENT ON TABLE submissions IS 'By workspace.';
+COMMENT ON TABLE queue IS 'By bucket.';
+COMMENT ON TABLE failures IS 'By source.';
+COMMENT ON TABLE lookups IS 'By source.';
+COMMENT ON TABLE names IS 'Replicated: a user ID is unique in its domain, and looked up by strangers.';
+COMMENT ON TABLE organization_keys IS 'Replicated.';
+COMMENT ON TABLE processes IS 'Replicated.';
+COMMENT ON TABLE queue_workers IS 'Replicated.';
+COMMENT ON TABLE queue_buckets IS 'Replicated.';
+COMMENT ON TABLE event_counter IS 'Replicated.';
+COMMENT ON TABLE events IS 'Replicated: every process reads all of them.';
+COMMENT ON TABLE installation IS 'Replicated.';
+COMMENT ON TABLE schema_versions IS 'Replicated.';
