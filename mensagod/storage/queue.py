@@ -27,9 +27,9 @@ BUCKETS: Final = 256
 EACH: Final = 32
 """How many due messages of one bucket are given at once, so that none keeps those of others waiting."""
 
-FARTHEST_HOURS: Final = 48
-"""A message that its sender has not scheduled is never due later than this; ``federation.retry_intervals``
-are shorter."""
+FARTHEST_HOURS: Final = 160
+"""A message that its sender has not scheduled is never due later than this: the longest interval that
+``federation.retry_intervals`` allows is six days, and jitter makes it a tenth longer."""
 
 
 class Overtaken(Exception):
