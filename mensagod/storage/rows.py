@@ -28,7 +28,7 @@ transaction-mode pooler. Several statements in one text are one transaction, als
 by itself (spec 06, *Database*).
 """
 
-_LIMIT_LOCK_WAITS: Final = "SET LOCAL lock_timeout TO '100ms'; "
+_LIMIT_LOCK_WAITS: Final = "SET LOCAL lock_timeout TO '250ms'; "
 
 
 class WrongRowCount(Exception):
