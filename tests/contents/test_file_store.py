@@ -126,7 +126,8 @@ class IDTests(_OnDisk, contract.IDContract):
         other.write_text(f"{uuid4()}\n")
         self.addCleanup(other.unlink)
         (self.root / "store-id").symlink_to(other)
-        self.assertRaises(OSError, self.store.read_id)
+        error = self.assertRaises(WrongStore, self.store.read_id)
+        self.assertIn("store-id in global.top_dir cannot be read", str(error))
 
     def test_unmounted(self) -> None:
         """A store whose disk went away is not written to at the place where it was."""
