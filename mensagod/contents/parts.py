@@ -41,14 +41,12 @@ def find_part(directory: int, content: UUID, number: int) -> int | None:
 
 def stored_size(directory: int, content: UUID, part_size: int) -> int | None:
     """Give the number of bytes in the parts up to the first that is not full; ``None`` if there are none."""
-    total = None
-    for number in count():
-        size = find_part(directory, content, number)
-        if size is None:
-            break
+    total, number = None, 0
+    while (size := find_part(directory, content, number)) is not None:
         total = (total or 0) + size
         if size != part_size:
             break
+        number += 1
     return total
 
 

@@ -13,7 +13,6 @@ PROPOSED_ID: Final = "store-id.new"
 """The name of the file before the database knows the ID."""
 
 _MOST: Final = 100
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -25,16 +24,17 @@ def id_line(store: UUID) -> bytes:
 def read_id(root: int, name: str = STORE_ID) -> UUID | None:
     """Read the file in the open directory ``root``; ``None`` if it does not exist.
 
-    :raises WrongStore: if it does not contain an ID.
+    :raises WrongStore: if it cannot be read, or does not contain an ID.
     """
     try:
-        descriptor = os.open(name, _READ, dir_fd=root)
+        content = _read(root, name)
     except FileNotFoundError:
         return None
-    try:
-        content = os.read(descriptor, _MOST)
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        raise WrongStore(
+            f"The file {name} in global.top_dir cannot be read ({error.strerror or error}): give it to the"
+            " server's account, with mode 0600"
+        ) from error
     try:
         found = UUID(content.decode("ascii").strip())
     except ValueError:
@@ -44,6 +44,14 @@ def read_id(root: int, name: str = STORE_ID) -> UUID | None:
             f"The file {name} in global.top_dir does not contain an ID: restore it from a backup"
         )
     return found
+
+
+def _read(root: int, name: str) -> bytes:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+    try:
+        return os.read(descriptor, _MOST)
+    finally:
+        os.close(descriptor)
 
 
 def propose_id(root: int, store: UUID) -> None:

@@ -1,6 +1,7 @@
 """``mensagod run``, in a process of its own."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -53,13 +54,13 @@ class RunTests(SynchronousTestCase):
         store = self.directory / "data"
         store.chmod(0o500)
         self.assertIn(f"mensagod: {store} (global.top_dir) cannot be used", self.refused())
-        store.rmdir()
+        shutil.rmtree(store)
         self.assertIn("whether its disk is mounted", self.refused())
 
     def test_twistd(self) -> None:
         """What ends the start is one line without a traceback for those who use twistd, too."""
         self.found("tcp:0")
-        (self.directory / "data").rmdir()
+        shutil.rmtree(self.directory / "data")
         done = self.twistd("--nodaemon", "--pidfile=")
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertIn("whether its disk is mounted", done.stdout.splitlines()[-1])
@@ -68,7 +69,7 @@ class RunTests(SynchronousTestCase):
     def test_daemon(self) -> None:
         """Where twistd makes a daemon of it, the terminal hears of that too."""
         self.found("tcp:0")
-        (self.directory / "data").rmdir()
+        shutil.rmtree(self.directory / "data")
         done = self.twistd("--pidfile=twistd.pid", "--logfile=twistd.log")
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertIn(f"{self.directory / 'data'}", done.stdout + done.stderr)

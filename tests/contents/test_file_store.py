@@ -126,7 +126,8 @@ class IDTests(_OnDisk, contract.IDContract):
         other.write_text(f"{uuid4()}\n")
         self.addCleanup(other.unlink)
         (self.root / "store-id").symlink_to(other)
-        self.assertRaises(OSError, self.store.read_id)
+        error = self.assertRaises(WrongStore, self.store.read_id)
+        self.assertIn("store-id in global.top_dir cannot be read", str(error))
 
     def test_unmounted(self) -> None:
         """A store whose disk went away is not written to at the place where it was."""
@@ -283,6 +284,18 @@ class FileTests(_OnDisk, contract.StoreContract):
             with self.assertRaises((OSError, ValueError)):
                 refused()
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+    def test_in_memory(self) -> None:
+        """What the file system has in memory is given at once, up to the end of a part."""
+        stored = self.store.open(put(self.store, bytes(PART) + b"content"), PART + 7)
+        self.addCleanup(stored.close)
+        real = os.preadv
+        # Not every file system can tell.
+        self.patch(os, "preadv", lambda part, rooms, offset, flags: real(part, rooms, offset))
+        self.assertEqual(stored.read_ready(4), bytes(4))
+        self.assertEqual(stored.read_ready(100), bytes(PART - 4))
+        self.assertEqual(stored.read_ready(100), b"content")
+        self.assertEqual(stored.read_ready(100), b"")
 
     def test_no_room_to_wait(self) -> None:
         """Where a file system cannot say what is in memory, everything is read in a thread."""

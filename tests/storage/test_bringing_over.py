@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,6 +117,13 @@ class WholeTests(BringingOverTestCase):
         self.assertIn(f"4 files below {self.top_dir}/out", line)
         self.assertEqual(len([line for line in log if "left" in line]), 1)
 
+    def test_bytes(self) -> None:
+        """A batch ends early after many bytes."""
+        self.old.make(2, 30, 12)
+        self.patch(bringing_over, "BATCH_BYTES", 30_000)
+        self.migrate()
+        self.assert_brought_over()
+
     def test_nothing_inline(self) -> None:
         """Where the configuration wants no contents in rows, there are none."""
         self.old.make(2, 20, 12)
@@ -207,6 +215,19 @@ class DamageTests(BringingOverTestCase):
         self.lose(Path.unlink)
         self.assertFalse((self.top_dir / "wsp").exists())
 
+    def test_lost_directory(self) -> None:
+        """So are all files of a directory that is missing, each by itself."""
+        self.old.make(2, 20, 6)
+        lost = self.old.files[0].owner
+        shutil.rmtree(self.top_dir / "wsp" / str(lost))
+        with capturedLogs() as events:
+            self.migrate()
+        lines = [line for event in events if "is lost" in (line := formatEvent(event))]
+        self.assertGreaterEqual(len(lines), 10)
+        hashes = {row.workspace: row.hash for row in self.rows("SELECT workspace, hash FROM contents")}
+        self.assertIsNone(hashes[lost])
+        self.assertEqual(len([found for found in hashes.values() if found]), 1)
+
     def test_other_size(self) -> None:
         """So is one of another size than it should have; it stays where it is."""
         self.lose(lambda path: path.write_bytes(b"too long, and torn"))
@@ -230,23 +251,27 @@ class DamageTests(BringingOverTestCase):
         self.assert_brought_over()
 
     def test_full_disk(self) -> None:
-        """So does a disk that is full."""
+        """So does a disk that is full, for a file that gets a second name, and for one that is copied."""
         self.old.make(1, 10, 0)
-        real = os.link
-        calls = 0
-
-        def fill(*args: Any, **kwargs: Any) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == 2:
-                raise OSError(28, "No space left on device")
-            real(*args, **kwargs)
-
-        self.patch(os, "link", fill)
-        error = self.assertRaises(NotBroughtOver, self.migrate)
-        self.assertIn("No space left", str(error))
+        for verb, at in (("link", 2), ("write", 3)):
+            self.break_at(verb, at)
+            error = self.assertRaises(NotBroughtOver, self.migrate)
+            self.assertIn("No space left", str(error))
         self.migrate()
         self.assert_brought_over()
+
+    def break_at(self, verb: str, at: int) -> None:
+        """Have a function of ``os`` fail at its ``at``-th call."""
+        real, calls = getattr(os, verb), 0
+
+        def fill(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                raise OSError(28, "No space left on device")
+            return real(*args, **kwargs)
+
+        self.patch(os, verb, fill)
 
 
 class StoreTests(BringingOverTestCase):
@@ -274,6 +299,16 @@ class StoreTests(BringingOverTestCase):
         self.assertIn(str(other), str(error))
         self.assertIn(str(self.top_dir), str(error))
         self.assertTrue(all(self.old.place(content.path).exists() for content in self.old.files))
+
+    def test_other_disk_meanwhile(self) -> None:
+        """A store that becomes another one on the way ends the start as such."""
+        self.old.make(1, 6, 0)
+
+        def refuse(*args: object, **kwargs: object) -> None:
+            raise WrongStore("another disk")
+
+        self.patch(self.store, "adopt", refuse)
+        self.assertRaises(WrongStore, self.migrate)
 
     def test_other_disk_later(self) -> None:
         """What was begun with one store is not continued with another."""
