@@ -97,13 +97,7 @@ class Assembly:
         self.delivery = DeliveryService(
             reactor=reactor, config=lambda: self.server.config, queue=self.queue, routes=list(self._routes())
         )
-        self.acceptor = Acceptor(
-            clock=reactor,
-            database=self.database,
-            rate=lambda: self.server.config.security.max_recipients_per_minute,
-            delivered=self.hints.send,
-            queued=self.delivery.wake,
-        )
+        self.acceptor = self._acceptor()
         self.server = Server(
             reactor=reactor,
             config=config,
@@ -138,9 +132,10 @@ class Assembly:
             yield self.embedded
         yield ServicePart(self.database)
         yield patient(Preparation(self._migration().run))
-        yield patient(Preparation(lambda: check_store(self.database, self.store)))
         yield patient(Preparation(self.keys.load))
         yield patient(Preparation(lambda: check_domain(self.database, self.server.domain)))
+        # After the check of the domain: a wrong database never gives a store an ID.
+        yield patient(Preparation(lambda: check_store(self.database, self.store)))
         yield patient(Heartbeat(self.reactor, self.database, self.sessions.process, recovery.lose_rows))
         yield ServicePart(self.follower)
         yield self.hints
@@ -174,6 +169,15 @@ class Assembly:
             database=self.database,
             process=process,
             connect=lambda: ListeningConnection.open(description, process),
+        )
+
+    def _acceptor(self) -> Acceptor:
+        return Acceptor(
+            clock=self.reactor,
+            database=self.database,
+            rate=lambda: self.server.config.security.max_recipients_per_minute,
+            delivered=self.hints.send,
+            queued=self.delivery.wake,
         )
 
     def _migration(self) -> Migration:
