@@ -98,22 +98,7 @@ class Assembly:
             reactor=reactor, config=lambda: self.server.config, queue=self.queue, routes=list(self._routes())
         )
         self.acceptor = self._acceptor()
-        self.server = Server(
-            reactor=reactor,
-            config=config,
-            database=self.database,
-            store=self.store,
-            room=Room(reactor, self.store, self.files),
-            files=self.files,
-            password_checks=self.password_checks,
-            code_checks=self.code_checks,
-            sessions=self.sessions,
-            acceptor=self.acceptor,
-            keys=self.keys,
-            follower=self.follower,
-            resolver=self.resolver,
-            limits=Limits(reactor),
-        )
+        self.server = self._server(config)
 
     def parts(self, admit_clients: Callable[[], None]) -> Iterator[Part]:
         """Give the parts in the order of their start; they stop in reverse order.
@@ -169,6 +154,24 @@ class Assembly:
             database=self.database,
             process=process,
             connect=lambda: ListeningConnection.open(description, process),
+        )
+
+    def _server(self, config: Config) -> Server:
+        return Server(
+            reactor=self.reactor,
+            config=config,
+            database=self.database,
+            store=self.store,
+            room=Room(self.reactor, self.store, self.files),
+            files=self.files,
+            password_checks=self.password_checks,
+            code_checks=self.code_checks,
+            sessions=self.sessions,
+            acceptor=self.acceptor,
+            keys=self.keys,
+            follower=self.follower,
+            resolver=self.resolver,
+            limits=Limits(self.reactor),
         )
 
     def _acceptor(self) -> Acceptor:
