@@ -40,6 +40,7 @@ from mensagod.delivery.interfaces import IQueue, IRoute
 from mensagod.delivery.lanes import Lane
 from mensagod.delivery.recording import Recorder
 from mensagod.lifecycle.periodic import Periodic
+from mensagod.storage.clocks import ClockAgreement
 from mensagod.values.domains import NO_DOMAINS, DomainSet
 
 POLL_SECONDS = 4
@@ -62,6 +63,7 @@ class DeliveryService(MultiService):
 
     :param config: gives the present configuration.
     :param routes: in the order in which they are asked; what none of them takes stays in the queue.
+    :param clocks: confirms that a message is too old to be tried again.
     """
 
     def __init__(
@@ -71,12 +73,13 @@ class DeliveryService(MultiService):
         config: Callable[[], Config],
         queue: IQueue,
         routes: Iterable[IRoute],
+        clocks: ClockAgreement,
     ):
         super().__init__()
         self._clock = reactor
         self._config = config
         self._queue = queue
-        recorder = Recorder(reactor, config, queue)
+        recorder = Recorder(clocks, config, queue)
         self.lanes = tuple(Lane(reactor, route, recorder, self._worker_ended) for route in routes)
         self._claims = Periodic(reactor, POLL_SECONDS, self._claim, "due messages cannot be claimed")
         renewals = Periodic(reactor, RENEW_SECONDS, self._renew, "leases cannot be renewed")

@@ -19,6 +19,7 @@ from mensagod.lifecycle.periodic import Periodic
 from mensagod.operations.limits import Limits
 from mensagod.operations.resolver import LocalResolver
 from mensagod.organization.key_file import read_candidates
+from mensagod.organization.retention import KeyRetention
 from mensagod.organization.watch import KeyWatch
 from mensagod.postgres.access import describe_database, embedded_cluster
 from mensagod.postgres.embedded import EmbeddedPostgres
@@ -33,6 +34,7 @@ from mensagod.sharing.hints import IHints, PollHints
 from mensagod.sharing.listening import ListeningConnection
 from mensagod.sharing.pg_hints import PgHints
 from mensagod.storage import events, failures, lookups, submissions
+from mensagod.storage.clocks import ClockAgreement, ClockWatch
 from mensagod.storage.connections import Description
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import installed_steps
@@ -89,10 +91,9 @@ class Assembly:
         )
         cards = config.performance.keycard_cache_size
         self.resolver = LocalResolver(reactor, self.database, self.follower, cards)
+        self.clocks = ClockAgreement()
         self.queue = DatabaseQueue(self.database)
-        self.delivery = DeliveryService(
-            reactor=reactor, config=lambda: self.server.config, queue=self.queue, routes=list(self._routes())
-        )
+        self.delivery = self._delivery()
         self.server = Server(
             reactor=reactor,
             config=config,
@@ -132,7 +133,9 @@ class Assembly:
         yield ServicePart(self.follower)
         yield self.hints
         yield recovery
+        yield ServicePart(ClockWatch(self.reactor, self.database, self.clocks))
         yield ServicePart(self.keys)
+        yield ServicePart(KeyRetention(self.reactor, self.database, self.clocks))
         yield ServicePart(
             Periodic(
                 self.reactor,
@@ -161,6 +164,15 @@ class Assembly:
             database=self.database,
             process=process,
             connect=lambda: ListeningConnection.open(description, process),
+        )
+
+    def _delivery(self) -> DeliveryService:
+        return DeliveryService(
+            reactor=self.reactor,
+            config=lambda: self.server.config,
+            queue=self.queue,
+            routes=list(self._routes()),
+            clocks=self.clocks,
         )
 
     def _routes(self) -> Iterator[IRoute]:

@@ -150,6 +150,7 @@ class ServiceTests(MailTestCase):
             config=lambda: server.config,
             queue=DatabaseQueue(server.database),
             routes=[lane.route for lane in delivery.lanes],
+            clocks=self.service.assembly.clocks,
         )
         return clock, service
 
