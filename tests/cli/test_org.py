@@ -206,6 +206,17 @@ class RotateTests(OrgTestCase):
             {"signing": {third.primary_key}, "encryption": {second.encryption_key, third.encryption_key}},
         )
 
+    def test_kept_while_clocks_disagree(self) -> None:
+        """A rotation erases no old key if the machine's clock is wrong; the next one does."""
+        first = self.current()
+        self.document("rotate")
+        self.do(age)
+        wrong = datetime.now(UTC) + timedelta(days=3652)
+        self.do(keycard.rotate, [self.master], self.current().hash, wrong)
+        self.assertIn(first.encryption_key, self.kept()["encryption"])
+        self.document("rotate")
+        self.assertNotIn(first.encryption_key, self.kept()["encryption"])
+
     def test_old_key_goes(self) -> None:
         """After 30 days the old key is not promised any more; it is used until a server erases it."""
         self.document("rotate")
