@@ -62,8 +62,11 @@ class Cluster:
     guard: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls) -> "Cluster":
-        """Make a cluster and wait until it answers; blocks for about a second."""
+    def start(cls, **variables: str) -> "Cluster":
+        """Make a cluster and wait until it answers; blocks for about a second.
+
+        :param variables: more variables for its environment.
+        """
         directory = scratch("test")
         account = service_account("nobody") if os.geteuid() == 0 else None
         binaries = _runnable(wanted_binaries(), directory, account)
@@ -82,7 +85,7 @@ class Cluster:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                env={**os.environ, "CLUSTER": str(directory)},
+                env={**os.environ, **variables, "CLUSTER": str(directory)},
                 start_new_session=True,
                 **arguments,
             )

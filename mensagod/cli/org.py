@@ -162,7 +162,7 @@ def _read_masters(config: Config, connection: Connection) -> tuple[SecretKey, ..
     """Read organization.key, and check that it decrypts the private keys."""
     masters = read_candidates(config.organization_key)
     with transaction(connection) as txn:
-        choose_master(keys.usable_keys(txn, 0), masters)
+        choose_master(keys.current_keys(txn), masters)
     return masters
 
 

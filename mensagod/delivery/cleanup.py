@@ -9,7 +9,7 @@ way.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from mensagod.contents.interfaces import IContentStore
 from mensagod.contents.keys import ContentKey
 from mensagod.lifecycle.periodic import Periodic
 from mensagod.storage import contents
+from mensagod.storage.clocks import ClockAgreement
 from mensagod.storage.interfaces import Interactions
 from mensagod.threads.interfaces import Threads
 
@@ -53,13 +54,14 @@ class Cleanup(MultiService):
         database: Interactions,
         store: IContentStore,
         threads: Threads,
+        clocks: ClockAgreement,
     ):
         super().__init__()
-        self._clock = clock
         self._config = config
         self._database = database
         self._store = store
         self._threads = threads
+        self._clocks = clocks
         for seconds, work, complaint in (
             (CLEAN_SECONDS, self.clean, "contents that nothing needs cannot be removed"),
             (SWEEP_SECONDS, self.sweep, "contents that no row knows cannot be looked for"),
@@ -72,14 +74,25 @@ class Cleanup(MultiService):
             await self._database.run(contents.discard_writings, dead)
             for content in dead:
                 self._log.info("content {key} was never accepted", key=str(content.key.id))
+        await self._database.write(contents.date_garbage_anew)
         hours = self._config().performance.garbage_hours
-        while self.running and (garbage := await self._database.read(contents.list_garbage, hours, MOST)):
-            await self._threads.run(self._erase, [content.key for content in garbage])
+        old = await self._database.read(contents.find_old_garbage, hours)
+        # What is erased is gone: the clocks have to confirm that it is old (spec 06, *Clocks lie*).
+        subjects = [("garbage", hour) for hour in old.hours]
+        for _, hour in self._clocks.confirmed_of(subjects, old.now):
+            await self._erase(hours, hour)
+
+    async def _erase(self, hours: int, hour: datetime) -> None:
+        """Erase what became garbage in one hour."""
+        while self.running and (
+            garbage := await self._database.read(contents.list_garbage, hours, hour, MOST)
+        ):
+            await self._threads.run(self._remove, [content.key for content in garbage])
             await self._database.run(contents.forget_garbage, garbage)
 
     async def sweep(self) -> None:
         """Name contents that no row knows, and make them garbage."""
-        newest = datetime.fromtimestamp(self._clock.seconds(), UTC).date() - SWEEP_AFTER
+        newest = await self._database.read(contents.today) - SWEEP_AFTER
         oldest = newest - timedelta(days=SWEEP_DAYS)
         for day in await self._threads.run(self._store.list_days):
             if oldest <= day <= newest:
@@ -98,7 +111,7 @@ class Cleanup(MultiService):
                     hours=self._config().performance.garbage_hours,
                 )
 
-    def _erase(self, keys: Sequence[ContentKey]) -> None:
-        """Erase contents. Runs in a thread."""
+    def _remove(self, keys: Sequence[ContentKey]) -> None:
+        """Remove contents from the store. Runs in a thread."""
         for key in keys:
             self._store.remove(key)

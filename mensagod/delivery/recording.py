@@ -1,11 +1,10 @@
 """Results of delivery, recorded in the queue: what is tried again and when, and what is given up."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from random import SystemRandom
 
 from attrs import frozen
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -14,6 +13,7 @@ from mensagod.delivery.interfaces import IQueue
 from mensagod.delivery.results import Delivered, DeliveryError, OwnFault
 from mensagod.errors import ServerUnavailable
 from mensagod.status import Status
+from mensagod.storage.clocks import ClockAgreement
 from mensagod.storage.queue import Cause, Overtaken, Queued
 
 JITTER = 0.1
@@ -26,7 +26,7 @@ _random = SystemRandom()
 class Recorder:
     """Records results in the queue, by the rules of the configuration for retries."""
 
-    clock: IReactorTime
+    clocks: ClockAgreement
     config: Callable[[], Config]
     queue: IQueue
 
@@ -86,9 +86,15 @@ class Recorder:
             await self.queue.postpone(message, cause, self._wait(message))
 
     def _is_old(self, message: Queued) -> bool:
-        """Tell whether a message has reached the age at which retries end."""
-        age = datetime.fromtimestamp(self.clock.seconds(), UTC) - message.accepted
-        return age > timedelta(hours=self.config().federation.max_queue_age)
+        """Tell whether a message has reached the age at which retries end.
+
+        The clocks have to confirm that (spec 06, *Clocks lie*); until they do, it is tried again.
+        """
+        now = self.clocks.now
+        if now is None:
+            return False
+        limit = timedelta(hours=self.config().federation.max_queue_age)
+        return self.clocks.confirmed(("age", message.id), due=now - message.accepted > limit)
 
     def _wait(self, message: Queued) -> float:
         """Give the seconds until the next try, jittered so that what failed together parts."""

@@ -46,6 +46,7 @@ from mensagod.delivery.recording import Recorder
 from mensagod.errors import ServerUnavailable
 from mensagod.lifecycle.periodic import Periodic
 from mensagod.storage.buckets import LEASE_SECONDS, Share
+from mensagod.storage.clocks import ClockAgreement
 from mensagod.values.domains import NO_DOMAINS, DomainSet
 
 POLL_SECONDS = 4
@@ -75,6 +76,7 @@ class DeliveryService(MultiService):
 
     :param config: gives the present configuration.
     :param routes: in the order in which they are asked; what none of them takes stays in the queue.
+    :param clocks: confirms that a message is too old to be tried again.
     """
 
     _log = Logger(namespace="mensagod.delivery")
@@ -86,12 +88,13 @@ class DeliveryService(MultiService):
         config: Callable[[], Config],
         queue: IQueue,
         routes: Iterable[IRoute],
+        clocks: ClockAgreement,
     ):
         super().__init__()
         self._clock = reactor
         self._config = config
         self._queue = queue
-        recorder = Recorder(reactor, config, queue)
+        recorder = Recorder(clocks, config, queue)
         self.lanes = tuple(Lane(reactor, route, recorder, self._worker_ended) for route in routes)
         for lane in self.lanes:
             lane.setServiceParent(self)

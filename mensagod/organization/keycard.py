@@ -20,6 +20,7 @@ from mensagod.keycards.making import OrganizationKeys, revoke_organization, rota
 from mensagod.keycards.organizations import OrganizationHistory
 from mensagod.organization.keyring import KEEP_DAYS, Keyring, KeyringFault, choose_master, protect
 from mensagod.storage import events, keycards, keys
+from mensagod.storage.clocks import TOLERANCE
 from mensagod.storage.events import CardChange
 from mensagod.storage.holders import Holder, holders_after
 from mensagod.storage.keycards import ORGANIZATION, StoredEntry
@@ -79,7 +80,8 @@ def rotate(
 ) -> Replacement:
     """Give the organization new keys. The old encryption key is kept for 30 days.
 
-    The old private signing key signs the new entry, and is erased.
+    The old private signing key signs the new entry, and is erased. Keys that were rotated out 30 days ago are
+    erased, too, if the database's clock agrees with ``now``.
 
     :param masters: keys of which one decrypts the private keys.
     :param expected: the hash of the entry that the caller saw as the current one.
@@ -87,13 +89,13 @@ def rotate(
     :raises KeyringFault: if none of ``masters`` decrypts the private keys.
     """
     before = _begin(txn, expected)
-    stored = keys.usable_keys(txn, 0)
+    stored = keys.current_keys(txn)
     master = choose_master(stored, masters)
     old = _signing_pair(Keyring.from_stored(stored, master), before)
     new = OrganizationKeys()
     entry = rotate_organization(before, old, new, max(now, before.timestamp))
-    keys.retire_current(txn)
-    keys.erase_retired(txn, KEEP_DAYS)
+    keys.retire_current(txn, now)
+    _erase_over(txn, now)
     _add(txn, entry, new, master)
     return Replacement(before, entry)
 
@@ -109,7 +111,7 @@ def revoke(
     :raises Overtaken: as :func:`rotate`.
     :raises KeyringFault: as :func:`rotate`. The new keys must be encrypted with the present file's key.
     """
-    return revoke_anew(txn, choose_master(keys.usable_keys(txn, 0), masters), expected, now)
+    return revoke_anew(txn, choose_master(keys.current_keys(txn), masters), expected, now)
 
 
 def revoke_anew(txn: Transaction, master: SecretKey, expected: CryptoString, now: datetime) -> Replacement:
@@ -194,6 +196,12 @@ def _begin(txn: Transaction, expected: CryptoString) -> OrganizationEntry:
     if before.hash != expected:
         raise Overtaken
     return before
+
+
+def _erase_over(txn: Transaction, now: datetime) -> None:
+    found = keys.find_over(txn, KEEP_DAYS)
+    if abs(found.now - now) <= TOLERANCE:
+        keys.erase(txn, [key.public for key in found.keys], KEEP_DAYS)
 
 
 def _signing_pair(keyring: Keyring, entry: OrganizationEntry) -> SigningPair:

@@ -1,7 +1,7 @@
 """The organization's keys in a running server (spec 03, *The server's duties*).
 
-The server reloads the keys when the follower reports a change. It also reads them periodically, because there
-is no change to report when the retention period of an old key ends.
+The server reloads the keys when the follower reports a change. It also reads them periodically, because no
+change is reported when an old key is erased (:mod:`mensagod.organization.retention`).
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from mensagod.errors import ServerUnavailable
 from mensagod.lifecycle.periodic import Periodic
 from mensagod.organization import keycard
 from mensagod.organization.keycard import Replacement, ReplacementStep
-from mensagod.organization.keyring import KEEP_DAYS, Keyring, KeyringFault, choose_master
+from mensagod.organization.keyring import Keyring, KeyringFault, choose_master
 from mensagod.sharing.follower import Follower
 from mensagod.storage import keys
 from mensagod.storage.database import Database
@@ -78,7 +78,7 @@ class KeyWatch(Service):
 
         :raises KeyringFault: if ``organization.key`` does not decrypt them.
         """
-        stored = await self.database.read(keys.usable_keys, KEEP_DAYS)
+        stored = await self.database.read(keys.usable_keys)
         self.keyring, self._stored = Keyring.from_stored(stored, *self.masters), stored
 
     async def refresh(self) -> None:
@@ -125,10 +125,7 @@ class KeyWatch(Service):
         return change
 
     async def warn(self) -> None:
-        """Warn the operator if the entry expires soon, or if ``organization.key`` cannot be used.
-
-        This also erases the private keys whose retention period is over. It runs daily.
-        """
+        """Warn the operator if the entry expires soon, or if ``organization.key`` cannot be used; daily."""
         entry = await self.database.read(keycard.current_entry)
         warning = keycard.expiry_warning(entry, datetime.now(UTC))
         if warning is not None:
@@ -137,7 +134,6 @@ class KeyWatch(Service):
         fault = await self._read_masters_again(self._stored)
         if self.keyring is not None:
             self._tell_of_file(fault)
-        await self.database.run(keys.erase_retired, KEEP_DAYS)
 
     def startService(self) -> None:
         """Start to follow the database; the keys must be loaded."""
@@ -170,7 +166,7 @@ class KeyWatch(Service):
         self._is_behind = False
         self._readings += 1
         try:
-            stored = await self.database.read(keys.usable_keys, KEEP_DAYS)
+            stored = await self.database.read(keys.usable_keys)
             if stored != self._stored or self.keyring is None:
                 await self._take_over(stored)
         except BaseException:
@@ -193,7 +189,6 @@ class KeyWatch(Service):
         self._tell_of_file(fault)
         self._stored = stored
         self._log.info("the organization's keys have changed", event="keys_changed")
-        await self.database.run(keys.erase_retired, KEEP_DAYS)
 
     async def _read_masters_again(self, stored: Sequence[StoredKey]) -> KeyringFault | None:
         """Read ``organization.key`` again, and give the fault with which the next start would fail.

@@ -22,6 +22,7 @@ from mensagod.lifecycle.periodic import Periodic
 from mensagod.operations.limits import Limits
 from mensagod.operations.resolver import LocalResolver
 from mensagod.organization.key_file import read_candidates
+from mensagod.organization.retention import KeyRetention
 from mensagod.organization.watch import KeyWatch
 from mensagod.postgres.access import describe_database, embedded_cluster
 from mensagod.postgres.embedded import EmbeddedPostgres
@@ -38,6 +39,7 @@ from mensagod.sharing.pg_hints import PgHints
 from mensagod.storage import events, failures, lookups, submissions
 from mensagod.storage.bringing_over import VERSION as BROUGHT_OVER
 from mensagod.storage.bringing_over import BringingOver
+from mensagod.storage.clocks import ClockAgreement, ClockWatch
 from mensagod.storage.connections import Description
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import installed_steps
@@ -93,10 +95,9 @@ class Assembly:
         )
         cards = config.performance.keycard_cache_size
         self.resolver = LocalResolver(reactor, self.database, self.follower, cards)
+        self.clocks = ClockAgreement()
         self.queue = DatabaseQueue(self.database, self.sessions.process)
-        self.delivery = DeliveryService(
-            reactor=reactor, config=lambda: self.server.config, queue=self.queue, routes=list(self._routes())
-        )
+        self.delivery = self._delivery()
         self.acceptor = self._acceptor()
         self.server = self._server(config)
 
@@ -125,7 +126,9 @@ class Assembly:
         yield ServicePart(self.follower)
         yield self.hints
         yield recovery
+        yield ServicePart(ClockWatch(self.reactor, self.database, self.clocks))
         yield ServicePart(self.keys)
+        yield ServicePart(KeyRetention(self.reactor, self.database, self.clocks))
         yield ServicePart(
             Periodic(
                 self.reactor,
@@ -188,7 +191,23 @@ class Assembly:
         return Migration(self.database, installed_steps(), {BROUGHT_OVER: bringing_over})
 
     def _cleanup(self) -> Cleanup:
-        return Cleanup(self.reactor, lambda: self.server.config, self.database, self.store, self.files)
+        return Cleanup(
+            self.reactor,
+            lambda: self.server.config,
+            self.database,
+            self.store,
+            self.files,
+            self.clocks,
+        )
+
+    def _delivery(self) -> DeliveryService:
+        return DeliveryService(
+            reactor=self.reactor,
+            config=lambda: self.server.config,
+            queue=self.queue,
+            routes=list(self._routes()),
+            clocks=self.clocks,
+        )
 
     def _routes(self) -> Iterator[IRoute]:
         """Give the routes; a message takes the first one that takes its domain."""

@@ -13,6 +13,7 @@ from twisted.python.usage import UsageError
 from mensagod.commands.registry import CommandRegistry, PluginFaults
 from mensagod.config import Config, ConfigFaults, configuration_path
 from mensagod.lifecycle.parts import Parts
+from mensagod.lifecycle.timers import follow_steady_clock
 from mensagod.organization.key_file import OrganizationKeyFault
 from mensagod.process.accounts import AccountError, UnixAccount, acting_as, service_account
 from mensagod.process.trusted_configuration import load_guarded
@@ -55,6 +56,7 @@ class Options(UsageOptions):
         """
         from twisted.internet import reactor  # noqa: PLC0415  importing it installs it
 
+        follow_steady_clock(reactor)
         given = self["config"]
         path = configuration_path(os.environ, Path(given) if given else None)
         try:

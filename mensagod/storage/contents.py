@@ -6,7 +6,7 @@ content is: in ``writings`` while its bytes are written, in ``queue`` while it i
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from hashlib import blake2b
 from typing import Final
 from uuid import UUID, uuid4
@@ -126,14 +126,59 @@ def add_garbage(txn: Transaction, contents: Sequence[Owned]) -> None:
     )
 
 
-def list_garbage(txn: Transaction, hours: int, most: int) -> list[Owned]:
-    """Give contents that nothing has needed for so many hours, the oldest first."""
+@frozen
+class OldGarbage:
+    """The hours in which contents became garbage that is old enough to be erased.
+
+    :ivar now: what the database's clock says.
+    :ivar hours: the beginnings of the hours, in order.
+    """
+
+    now: datetime
+    hours: tuple[datetime, ...]
+
+
+def date_garbage_anew(txn: Transaction) -> int:
+    """Let contents be garbage since now whose time cannot be right; give their number.
+
+    Their time lies ahead, or before the day of their key: a clock was wrong (spec 06, *Clocks lie*).
+    """
     txn.execute(
-        "SELECT workspace, key, day FROM garbage WHERE since <= now() - %s * interval '1 hour'"
-        " ORDER BY since LIMIT %s",
-        (hours, most),
+        "UPDATE garbage SET since = now()"
+        " WHERE since > now() + interval '1 hour' OR since < (day - 1)::timestamp AT TIME ZONE 'UTC'"
+    )
+    return txn.rowcount
+
+
+def find_old_garbage(txn: Transaction, hours: int) -> OldGarbage:
+    """Find out when contents became garbage that nothing has needed for so many hours."""
+    txn.execute(
+        "SELECT now() AS now, array_agg(hour ORDER BY hour) AS hours FROM (SELECT DISTINCT"
+        " date_trunc('hour', since AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS hour"
+        " FROM garbage WHERE since <= now() - %s * interval '1 hour') AS old",
+        (hours,),
+    )
+    return one(lambda row: OldGarbage(row.now, tuple(row.hours or ())), txn)
+
+
+def list_garbage(txn: Transaction, hours: int, begin: datetime, most: int) -> list[Owned]:
+    """Give contents that became garbage in one hour, and that nothing has needed for so many hours.
+
+    :param begin: the beginning of the hour, from :func:`find_old_garbage`.
+    """
+    txn.execute(
+        "SELECT workspace, key, day FROM garbage WHERE since >= %(begin)s"
+        " AND since < %(begin)s + interval '1 hour' AND since <= now() - %(hours)s * interval '1 hour'"
+        " LIMIT %(most)s",
+        {"begin": begin, "hours": hours, "most": most},
     )
     return many(Owned.from_row, txn)
+
+
+def today(txn: Transaction) -> date:
+    """Give the day in UTC by the database's clock, which gives keys their days."""
+    txn.execute("SELECT (now() AT TIME ZONE 'UTC')::date AS today")
+    return one(lambda row: date.fromordinal(row.today.toordinal()), txn)
 
 
 def forget_garbage(txn: Transaction, contents: Sequence[Owned]) -> None:

@@ -114,9 +114,14 @@ def current_entry(txn: Transaction, owner: WorkspaceID) -> StoredEntry | None:
 
 
 def has_grown(txn: Transaction, owner: WorkspaceID, count: int, window: timedelta) -> bool:
-    """Tell whether ``count`` or more entries were added to a card within ``window``; reads one row only."""
+    """Tell whether ``count`` or more entries were added to a card within ``window``; reads one row only.
+
+    An entry whose time lies further ahead than that was added before the clock was set back, and does not
+    count.
+    """
     txn.execute(
-        "SELECT 1 FROM keycard_entries WHERE owner = %(owner)s AND created > now() - %(window)s"
+        "SELECT 1 FROM keycard_entries WHERE owner = %(owner)s"
+        " AND created > now() - %(window)s AND created < now() + %(window)s"
         " AND number = (SELECT max(number) FROM keycard_entries WHERE owner = %(owner)s) - %(count)s + 1",
         {"owner": owner.uuid, "window": window, "count": count},
     )

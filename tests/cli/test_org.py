@@ -21,8 +21,11 @@ from tests.installation.places import field
 
 
 def age(txn: Transaction) -> None:
-    """Let 30 days go by for the keys that were rotated out."""
-    txn.execute("UPDATE organization_keys SET retired = retired - interval '30 days'")
+    """Let 30 days go by for the keys."""
+    txn.execute(
+        "UPDATE organization_keys SET created = created - interval '30 days',"
+        " retired = retired - interval '30 days'"
+    )
 
 
 class OrgTestCase(InstalledTestCase):
@@ -203,11 +206,22 @@ class RotateTests(OrgTestCase):
             {"signing": {third.primary_key}, "encryption": {second.encryption_key, third.encryption_key}},
         )
 
-    def test_old_key_goes(self) -> None:
-        """After 30 days the old key is used no longer."""
+    def test_kept_while_clocks_disagree(self) -> None:
+        """A rotation erases no old key if the machine's clock is wrong; the next one does."""
+        first = self.current()
         self.document("rotate")
         self.do(age)
-        self.assertEqual(len(self.keyring().encryption), 1)
+        wrong = datetime.now(UTC) + timedelta(days=3652)
+        self.do(keycard.rotate, [self.master], self.current().hash, wrong)
+        self.assertIn(first.encryption_key, self.kept()["encryption"])
+        self.document("rotate")
+        self.assertNotIn(first.encryption_key, self.kept()["encryption"])
+
+    def test_old_key_goes(self) -> None:
+        """After 30 days the old key is not promised any more; it is used until a server erases it."""
+        self.document("rotate")
+        self.do(age)
+        self.assertEqual(len(self.keyring().encryption), 2)
         self.assertEqual(self.document("show")["previous_encryption_keys"], [])
 
     def test_without_key_file(self) -> None:
@@ -274,7 +288,7 @@ class RevokeTests(OrgTestCase):
         self.assertEqual(len(self.keyring().encryption), 1)
         revoked = {before.signing.public, *(pair.public for pair in before.encryption)}
         self.assertEqual(len(revoked), 3)
-        self.assertFalse(revoked & {key.public for key in self.do(keys.usable_keys, 30)})
+        self.assertFalse(revoked & {key.public for key in self.do(keys.usable_keys)})
         self.assertLessEqual(set(map(str, revoked)), set(self.document("show")["revoked_keys"]))
 
     def test_who_needs_an_entry(self) -> None:

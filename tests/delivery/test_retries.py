@@ -18,6 +18,7 @@ from mensagod.delivery.results import (
 )
 from mensagod.delivery.service import POLL_SECONDS
 from mensagod.status import Status
+from mensagod.storage.clocks import CONFIRM_SECONDS
 from mensagod.storage.queue import Cause, Overtaken, Queued
 from tests.delivery.fakes import AWAY, FakeRoute, Row
 from tests.delivery.working import STEP_SECONDS, WorkingTestCase
@@ -69,8 +70,18 @@ class RetryTests(WorkingTestCase):
             self.assertEqual(self.row(message).state, "failed")
             self.assertEqual(self.row(message).cause, Cause(error.status, str(error)))
 
+    def try_after(self, message: UUID, seconds: float) -> None:
+        """Have a message tried again then, with clocks that agree."""
+        row = self.row(message)
+        row.due = self.clock.seconds() + seconds
+        self.clock.advance(seconds - POLL_SECONDS)
+        self.clocks.note(self.now())
+        self.clock.advance(POLL_SECONDS)
+
     def test_too_old(self) -> None:
-        """A try that fails after the age limit is the last: 502 for the way, else what it was."""
+        """A try that fails after the age limit is the last if one ten minutes before did, too: 502 for the
+        way, else what it was.
+        """
         for error, status in (
             (Unreachable("for a test"), Status.DESTINATION_UNAVAILABLE),
             (OwnFault("for a test"), Status.INTERNAL_SERVER_ERROR),
@@ -78,14 +89,28 @@ class RetryTests(WorkingTestCase):
             message = self.fail_with(error)
             row = self.row(message)
             limit = self.config.federation.max_queue_age * HOUR
-            accepted = self.clock.seconds() + 2 * POLL_SECONDS - limit
-            row.message = evolve(row.message, accepted=datetime.fromtimestamp(accepted, UTC))
-            self.try_again(row)
-            self.assertEqual((row.message.attempts, row.state), (2, "queued"))
-            self.pass_time(2 * POLL_SECONDS)
-            self.try_again(row)
-            self.assertEqual((row.message.attempts, row.state), (3, "failed"))
+            for attempts, wait in enumerate((limit, POLL_SECONDS, CONFIRM_SECONDS - POLL_SECONDS), 2):
+                self.try_after(message, wait)
+                self.assertEqual((row.message.attempts, row.state), (attempts, "queued"))
+            self.try_after(message, POLL_SECONDS)
+            self.assertEqual((row.message.attempts, row.state), (5, "failed"))
             self.assertEqual(row.cause, Cause(status, "for a test"))
+
+    def test_wrong_clock(self) -> None:
+        """While the database's clock and the machine's disagree no message is given up for its age."""
+        message = self.fail_with(Unreachable("for a test"))
+        self.try_after(message, self.config.federation.max_queue_age * HOUR + POLL_SECONDS)
+        for _ in range(3):
+            row = self.row(message)
+            row.due = self.clock.seconds() + HOUR
+            self.clock.advance(HOUR - POLL_SECONDS)
+            self.clocks.note(self.now() + timedelta(days=3652))
+            self.clock.advance(POLL_SECONDS)
+            self.assertEqual((row.state, row.cause), ("queued", Cause(Unreachable.status, "for a test")))
+        for _ in range(2):
+            self.assertEqual(row.state, "queued")
+            self.try_after(message, CONFIRM_SECONDS)
+        self.assertEqual(row.state, "failed")
 
     def test_held_message_ages_from_its_time(self) -> None:
         """A message that its sender held back is not given up for having waited."""

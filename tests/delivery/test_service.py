@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from time import time
+from time import monotonic, time
 from typing import Any
 
 from psycopg2.errors import UndefinedTable
@@ -16,6 +16,7 @@ from mensagod.delivery.database_queue import DatabaseQueue
 from mensagod.delivery.results import Delivered
 from mensagod.delivery.service import POLL_SECONDS, RENEW_SECONDS, DeliveryService
 from mensagod.storage import queue
+from mensagod.storage.clocks import CONFIRM_SECONDS
 from mensagod.storage.queue import LeaseLost, Queued
 from mensagod.values.identity import SERVER_WORKSPACE, Domain, WAddress, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
@@ -28,16 +29,29 @@ class RetryTests(MailTestCase):
     """What may pass is tried again."""
 
     async def test_given_up(self) -> None:
-        """After the age limit a try that fails is the last: 502 for the way, else what it was."""
+        """After the age limit a try that fails is the last, ten minutes after one that failed, too: 502."""
         abroad = await self.send(WAddress(self.bob.workspace, ELSEWHERE))
         await self.outcome(abroad)
         hours = self.service.server.config.federation.max_queue_age
         age = timedelta(hours=hours, seconds=1)
         await self.change("UPDATE queue SET due = now(), accepted = now() - %s", age)
         self.service.assembly.delivery.wake()
+        await self.until("SELECT attempts = 2 AND lease IS NULL FROM queue")
+        row = await self.outcome(abroad)
+        self.assertEqual((row.state, row.code), ("queued", 501))
+        self.pass_ten_minutes()
+        await self.change("UPDATE queue SET due = now()")
+        self.service.assembly.delivery.wake()
         await self.until("SELECT state = 'failed' FROM queue")
         row = await self.outcome(abroad)
         self.assertEqual((row.state, row.code), ("failed", 502))
+
+    def pass_ten_minutes(self) -> None:
+        """Have all clocks be ten minutes further."""
+        clocks = self.service.assembly.clocks
+        clocks.steady = lambda: monotonic() + CONFIRM_SECONDS
+        clocks.machine = lambda: datetime.now(UTC) + timedelta(seconds=CONFIRM_SECONDS)
+        clocks.note(clocks.machine())
 
     async def test_held_message_ages_from_its_time(self) -> None:
         """A message that its sender held back is not given up for having waited."""
@@ -150,6 +164,7 @@ class ServiceTests(MailTestCase):
             config=lambda: server.config,
             queue=DatabaseQueue(server.database),
             routes=[lane.route for lane in delivery.lanes],
+            clocks=self.service.assembly.clocks,
         )
         return clock, service
 

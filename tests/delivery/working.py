@@ -1,6 +1,7 @@
 """A delivery service in a time that the test makes, over a queue and routes in memory."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from uuid import UUID
@@ -15,6 +16,7 @@ from mensagod.config import Config
 from mensagod.delivery.interfaces import IRoute
 from mensagod.delivery.lanes import STOP_SECONDS
 from mensagod.delivery.service import DeliveryService
+from mensagod.storage.clocks import ClockAgreement
 from tests.delivery.fakes import FakeQueue, FakeRoute, Row
 from tests.serving import make_config
 
@@ -30,6 +32,7 @@ class WorkingTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.clocks = ClockAgreement(self.clock.seconds, self.now)
         self.queue = FakeQueue(self.clock)
         self.route = FakeRoute(self.queue)
         self.config = make_config(Path("/nowhere"), {"host": "", "dbname": "", "user": ""})
@@ -43,6 +46,9 @@ class WorkingTestCase(SynchronousTestCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
 
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock.seconds(), UTC)
+
     def make(self, *routes: IRoute, queue: FakeQueue | None = None) -> DeliveryService:
         """Make the service of a process.
 
@@ -53,6 +59,7 @@ class WorkingTestCase(SynchronousTestCase):
             config=self.configuration,
             queue=queue or self.queue,
             routes=routes or (self.route,),
+            clocks=self.clocks,
         )
 
     def configuration(self) -> Config:

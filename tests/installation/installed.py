@@ -26,7 +26,7 @@ DOMAIN = Domain.from_text("example.com")
 
 def sign_entry(txn: Transaction, master: SecretKey, base: UserEntry, pairs: UserKeys) -> UserEntry:
     """Have the organization and its owner sign an entry, and store it."""
-    keyring = Keyring.from_stored(keys.usable_keys(txn, 30), master)
+    keyring = Keyring.from_stored(keys.usable_keys(txn), master)
     before = keycards.list_entries(txn, base.workspace, 0, None)
     previous = UserEntry.from_text(before[0].text) if before else None
     entry = sign_user(countersign(base, keyring.signing, current_entry(txn), previous), pairs)
@@ -58,7 +58,7 @@ class InstalledTestCase(SynchronousTestCase):
         return execute(self.parameters, interaction, *args)
 
     def keyring(self, master: SecretKey | None = None) -> Keyring:
-        return Keyring.from_stored(self.do(keys.usable_keys, 30), master or self.master)
+        return Keyring.from_stored(self.do(keys.usable_keys), master or self.master)
 
     def card(self) -> list[OrganizationEntry]:
         entries = self.do(keycards.list_entries, keycards.ORGANIZATION, 1, None)

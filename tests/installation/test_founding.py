@@ -99,7 +99,7 @@ class FoundedTests(FoundingTestCase):
         """The keys in the database open with the file's key, and are those of the keycard."""
         made = self.found()
         master = read_organization_key(made.config.organization_key)
-        keyring = Keyring.from_stored(execute(self.parameters, keys.usable_keys, 30), master)
+        keyring = Keyring.from_stored(execute(self.parameters, keys.usable_keys), master)
         [stored] = execute(self.parameters, keycards.list_entries, keycards.ORGANIZATION, 1, None)
         self.assertEqual(stored.text, made.entry.text)
         entry = OrganizationEntry.from_text(stored.text)

@@ -32,7 +32,7 @@ class RekeyingTestCase(InstalledTestCase):
 
     def public_keys(self, *masters: SecretKey) -> list[str]:
         """Open the keys as a server does at its start."""
-        keyring = Keyring.from_stored(self.do(keys.usable_keys, 30), *masters)
+        keyring = Keyring.from_stored(self.do(keys.usable_keys), *masters)
         return [str(keyring.signing.public), *(str(pair.public) for pair in keyring.encryption)]
 
     def rekey(self) -> bool:

@@ -20,7 +20,7 @@ from mensagod.keycards.entries import OrganizationEntry
 from mensagod.organization import keycard
 from mensagod.organization.key_file import adopt_next, read_organization_key, write_next
 from mensagod.organization.keycard import Overtaken, Replacement, ReplacementStep
-from mensagod.organization.keyring import KeyringFault
+from mensagod.organization.keyring import KEEP_DAYS, KeyringFault
 from mensagod.organization.watch import REFRESH_SECONDS, RETRY_SECONDS, KeyWatch
 from mensagod.server.service import MensagoService
 from mensagod.sharing.follower import INTERVAL, Follower, StoredEventLog
@@ -190,38 +190,19 @@ class SuccessionTests(KeyWatchTestCase):
         self.assertEqual((await self.current()).index, 2)
 
     async def test_old_key_goes(self) -> None:
-        """A running server uses an old key for 30 days, not longer, and then erases it."""
-        await self.follow(keycard.rotate)
+        """A running server uses an old key until it is erased."""
+        change = await self.follow(keycard.rotate)
         await until(lambda: len(self.service.server.keyring.encryption) == 2)
-
-        def age(txn: Transaction) -> None:
-            txn.execute("UPDATE organization_keys SET retired = retired - interval '30 days'")
-
-        await self.database.run(age)
+        await self.change(
+            "UPDATE organization_keys SET created = created - interval '40 days',"
+            " retired = retired - interval '31 days'"
+        )
+        await self.service.assembly.keys.refresh()
+        self.assertEqual(len(self.service.server.keyring.encryption), 2)
+        await self.database.run(keys.erase, [change.before.encryption_key], KEEP_DAYS)
         await self.service.assembly.keys.refresh()
         self.assertEqual(len(self.service.server.keyring.encryption), 1)
         self.assertTrue(self.service.server.ready)
-        await self.erased(2)
-
-    async def erased(self, left: int) -> None:
-        """Wait until the database holds no more private keys than that."""
-        while len(await self.database.read(keys.live_keys)) != left:
-            await deferLater(reactor, 0.02)
-
-    async def test_daily_turn(self) -> None:
-        """What nobody noticed the end of is erased by the daily turn."""
-        await self.follow(keycard.rotate)
-        await until(lambda: len(self.service.server.keyring.encryption) == 2)
-        watch = self.service.assembly.keys
-        watch.stopService()
-
-        def age(txn: Transaction) -> None:
-            txn.execute("UPDATE organization_keys SET retired = retired - interval '31 days'")
-
-        await self.database.run(age)
-        self.assertEqual(len(await self.database.read(keys.live_keys)), 3)
-        await watch.warn()
-        self.assertEqual(len(await self.database.read(keys.live_keys)), 2)
 
 
 @define
@@ -252,7 +233,7 @@ class PaceTests(KeyWatchTestCase):
     async def prepare(self) -> None:
         await super().prepare()
         self.clock = Clock()
-        self.reads = ReadDatabase(await self.database.read(keys.usable_keys, 30))
+        self.reads = ReadDatabase(await self.database.read(keys.usable_keys))
         self.log = MemoryEventLog()
         self.changes = Follower(self.clock, self.log)
         database = cast(Database, self.reads)
@@ -415,7 +396,7 @@ class KeyFileTests(KeyWatchTestCase):
 
     async def test_wrong(self) -> None:
         """A server does not load keys that its file does not open."""
-        stored = await self.database.read(keys.usable_keys, 30)
+        stored = await self.database.read(keys.usable_keys)
         self.assertEqual(len(stored), 2)
         running = self.service.assembly.keys
         wrong = (SecretKey.generate(),)

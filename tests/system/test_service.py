@@ -159,7 +159,7 @@ class ForgettingTests(ConnectionTestCase):
         await self.change("UPDATE events SET at = at - interval '2 h'")
         self.assertEqual(await self.value("SELECT count(*) FROM events"), 1)
         services = [part.service for part in self.service.parts.parts if isinstance(part, ServicePart)]
-        [forgetting] = [service for service in services if isinstance(service, Periodic)]
+        [forgetting] = [service for service in services if type(service) is Periodic]
         await forgetting.run()
         for table, left in (("failures", 1), ("lookups", 0), ("events", 0)):
             self.assertEqual(await self.value(f"SELECT count(*) FROM {table}"), left)
