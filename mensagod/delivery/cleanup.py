@@ -49,7 +49,8 @@ class Cleanup(MultiService):
 
     def __init__(
         self,
-        clock: IReactorTime,
+        *,
+        reactor: IReactorTime,
         config: Callable[[], Config],
         database: Interactions,
         store: IContentStore,
@@ -66,7 +67,7 @@ class Cleanup(MultiService):
             (CLEAN_SECONDS, self.clean, "contents that nothing needs cannot be removed"),
             (SWEEP_SECONDS, self.sweep, "contents that no row knows cannot be looked for"),
         ):
-            Periodic(clock, seconds, work, complaint).setServiceParent(self)
+            Periodic(reactor, seconds, work, complaint).setServiceParent(self)
 
     async def clean(self) -> None:
         """Make contents garbage whose writers died, and erase garbage that is old enough."""

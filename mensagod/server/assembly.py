@@ -192,12 +192,12 @@ class Assembly:
 
     def _cleanup(self) -> Cleanup:
         return Cleanup(
-            self.reactor,
-            lambda: self.server.config,
-            self.database,
-            self.store,
-            self.files,
-            self.clocks,
+            reactor=self.reactor,
+            config=lambda: self.server.config,
+            database=self.database,
+            store=self.store,
+            threads=self.files,
+            clocks=self.clocks,
         )
 
     def _delivery(self) -> DeliveryService:

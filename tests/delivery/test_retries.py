@@ -1,6 +1,6 @@
 """Retries, late workers and mailboxes that are held, over days in milliseconds (spec 05, *The queue*)."""
 
-from datetime import UTC, datetime
+from datetime import timedelta
 from uuid import UUID
 
 from attrs import evolve
