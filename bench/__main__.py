@@ -9,6 +9,7 @@ from time import monotonic
 from attrs import asdict
 
 from bench import machine
+from bench.fairness import measure_fairness
 from bench.figures import AIM, RESIDENT_AIM, Figure, table
 from bench.measuring import BENCHMARKS, ROUNDS, SECONDS
 from bench.scene import installation, raise_file_limit
@@ -17,15 +18,16 @@ LAST = Path(__file__).with_name("last.json")
 
 
 def _main(names: list[str]) -> None:
-    unknown = set(names) - set(BENCHMARKS)
+    benchmarks = {**BENCHMARKS, "fairness": measure_fairness}
+    unknown = set(names) - set(benchmarks)
     if unknown:
-        sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+        sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(benchmarks)}")
     raise_file_limit()
     begin = monotonic()
     figures: list[Figure] = []
     with installation() as scene:
         where = machine.describe(scene.description["postgresql"])
-        for name, measure in BENCHMARKS.items():
+        for name, measure in benchmarks.items():
             if not names or name in names:
                 print(f"measuring: {name}", file=sys.stderr)
                 figures += measure(scene)

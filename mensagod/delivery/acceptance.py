@@ -12,6 +12,7 @@ from mensagod.delivery.tags import BadEnvelope, DeliveryTag, MessageType
 from mensagod.errors import BadRequest
 from mensagod.organization.keyring import Keyring
 from mensagod.values.identity import Domain, WAddress
+from mensagod.wire.long_texts import Text
 
 USER_SYSTEM_SUBTYPES = frozenset({"abusereport", "supportrequest"})
 """The subtypes of System messages that users may send."""
@@ -41,7 +42,7 @@ class Letter:
     digest: bytes
 
 
-def read_letter(text: str, sender: WAddress, domain: Domain, keyring: Keyring) -> Letter:
+def read_letter(text: Text, sender: WAddress, domain: Domain, keyring: Keyring) -> Letter:
     """Check an envelope that ``sender`` sends to ``domain``. Call it in a thread if the text is long.
 
     :raises UnreadableSender: if the part that says so cannot be read.

@@ -17,6 +17,7 @@ from mensagod.storage.sends import TooManyMessages
 from mensagod.storage.submissions import find_recent
 from mensagod.values.identity import DeviceID, Domain, WAddress
 from mensagod.values.paths import FileName, ServerPath
+from mensagod.wire.long_texts import Text
 
 MAX_INLINE = 25_000_000
 """The longest envelope that a request may contain, in characters."""
@@ -39,7 +40,7 @@ class Sender:
     session: str
 
 
-async def submit(parts: Parts, sender: Sender, text: str, domain: Domain) -> FileName:
+async def submit(parts: Parts, sender: Sender, text: Text, domain: Domain) -> FileName:
     """Accept a message; when this returns, it is durably on the disk and in the queue.
 
     A message that the workspace has submitted to this domain within a day is not accepted again, so a client
@@ -70,7 +71,7 @@ async def submit(parts: Parts, sender: Sender, text: str, domain: Domain) -> Fil
     return name
 
 
-async def _read(parts: Parts, sender: Sender, text: str, domain: Domain, keyring: Keyring) -> Letter:
+async def _read(parts: Parts, sender: Sender, text: Text, domain: Domain, keyring: Keyring) -> Letter:
     if len(text) <= SMALL:
         return read_letter(text, sender.address, domain, keyring)
     return await parts.files.run(read_letter, text, sender.address, domain, keyring)
