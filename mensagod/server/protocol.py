@@ -19,6 +19,7 @@ input is
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import ConnectionDone
@@ -50,6 +51,8 @@ from mensagod.wire.messages import LongResponse, MalformedRequest, Response
 
 READ_AHEAD = 64 * 1024
 """How many bytes are read from the socket in advance while a command runs."""
+
+T = TypeVar("T")
 
 MAX_REQUESTS_AT_ONCE = 16
 """How many requests of one connection are begun in one turn at most."""
@@ -169,9 +172,9 @@ class MensagoProtocol(Protocol):
         """Begin the next requests, now or in the next turn, if there are any and none is running."""
         if self._is_taking_turn:
             return
-        if self._is_open and not self._is_busy and not self._is_paused:
-            self._turns.ask(self)
-        self._throttle()
+        can_begin = self._is_open and not self._is_busy and not self._is_paused
+        if not (can_begin and self._turns.ask(self)):
+            self._throttle()
 
     def take_turn(self) -> None:
         """Read and begin requests until there are no more, one has to wait, or the turn is over."""
@@ -208,7 +211,7 @@ class MensagoProtocol(Protocol):
             self._large = LargeRequest(message)
             self._read_large(self._large)
         else:
-            self._follow(lambda: self._dispatch.take(self.session, message))
+            self._follow(self._dispatch.take, message)
 
     def _read_large(self, large: LargeRequest) -> None:
         """Read at least one piece of a large request; begin its command if that was the last one."""
@@ -218,17 +221,16 @@ class MensagoProtocol(Protocol):
                     self._turns.wait(self)
                     return
         except MalformedRequest as error:
-            fault = error
             self._large = None
-            self._follow(lambda: self._dispatch.refuse(self.session, fault))
+            self._follow(self._dispatch.refuse, error)
             return
         self._large = None
-        self._follow(lambda: self._dispatch.perform(self.session, request))
+        self._follow(self._dispatch.perform, request)
 
-    def _follow(self, begin: Callable[[], NextInstruction]) -> None:
+    def _follow(self, begin: Callable[[Session, T], NextInstruction], asked: T) -> None:
         """Have a command begun, and carry out the instruction that the dispatch returns."""
         try:
-            instruction = begin()
+            instruction = begin(self.session, asked)
         except CancelledError:
             self._abort(Failure())
             self._end_command(None)

@@ -91,6 +91,7 @@ class Turns:
 
     def __init__(self, reactor: IReactorTime):
         self._reactor = reactor
+        self._seconds = reactor.seconds
         self._first, self._others = _Queues(), _Queues()
         self._where: dict[Client, _Queues] = {}
         self._first_in_a_row = 0
@@ -104,22 +105,27 @@ class Turns:
     @property
     def is_over(self) -> bool:
         """Whether the turn of the client that works now is over."""
-        return self._reactor.seconds() >= self._end_of_turn
+        return self._seconds() >= self._end_of_turn
 
-    def ask(self, client: Client) -> None:
-        """Have a client work: now if the reactor has the time, otherwise in its turn."""
+    def ask(self, client: Client) -> bool:
+        """Have a client work, now if the reactor has the time, otherwise in its turn; tell whether it did."""
         if self._is_working or (self._where and self._must_wait(client)):
             self.wait(client)
-            return
-        now = self._reactor.seconds()
+            return False
+        now = self._seconds()
         if not 0 <= now - self._ended < REST_SECONDS:
             self._began = now
         if now - self._began >= ROUND_SECONDS:
             self.wait(client)
-            return
+            return False
         self._end_of_turn = now + TURN_SECONDS
-        self._work(client)
-        self._ended = self._reactor.seconds()
+        self._is_working = True
+        try:
+            client.take_turn()
+        finally:
+            self._is_working = False
+            self._ended = self._seconds()
+        return True
 
     def wait(self, client: Client) -> None:
         """Have a client work in its turn, if it does not wait for one already."""
@@ -153,16 +159,17 @@ class Turns:
         """Give turns until nobody waits or the round is over; the next round is in the next iteration."""
         self._next_round = None
         self._is_round = True
-        now = self._reactor.seconds()
+        now = self._seconds()
         end, turns = now + ROUND_SECONDS, 0
         try:
             while self._where and now < end and turns < MAX_TURNS:
                 self._end_of_turn = now + TURN_SECONDS
-                self._work(self._next())
-                now = self._reactor.seconds()
+                self._is_working = True
+                self._next().take_turn()
+                now = self._seconds()
                 turns += 1
         finally:
-            self._is_round = False
+            self._is_working = self._is_round = False
             # A client of whose source nobody waits may begin at once until the next round.
             self._began = self._ended = now
             self._schedule_round()
@@ -179,10 +186,3 @@ class Turns:
         client = queues.next()
         del self._where[client]
         return client
-
-    def _work(self, client: Client) -> None:
-        self._is_working = True
-        try:
-            client.take_turn()
-        finally:
-            self._is_working = False

@@ -5,6 +5,7 @@ from mensagod.errors import BadRequest, LimitReached
 SINGLE, START, MIDDLE, FINAL = 50, 51, 52, 53
 HEADER_SIZE = 3
 MAX_PAYLOAD = 65532
+BLOCK = 1024 * 1024
 # More digits than any limit has, and few enough to be parsed at no cost.
 MAX_TOTAL_DIGITS = 20
 
@@ -110,32 +111,39 @@ class FrameDecoder:
 
     :param frames_at_once: how many frames one call of :meth:`next_message` reads at most; ``None`` means no
         limit.
+    :ivar held: how many payload bytes of an unfinished multipart message are buffered.
     :ivar has_more: whether :meth:`next_message` returned ``None`` only because of ``frames_at_once``: it
         must be called again later.
     :ivar max_message: the largest message in bytes; it may change between messages.
     """
 
-    __slots__ = ("_at", "_at_once", "_buffer", "_fault", "_held", "_total", "has_more", "max_message")
+    __slots__ = (
+        "_at",
+        "_at_once",
+        "_blocks",
+        "_buffer",
+        "_fault",
+        "_total",
+        "has_more",
+        "held",
+        "max_message",
+    )
 
     def __init__(self, max_message: int, frames_at_once: int | None = None):
         self.max_message = max_message
+        self.held = 0
         self.has_more = False
         self._at_once = frames_at_once
         self._buffer: bytes | bytearray = b""
         self._at = 0  # where in the buffer the unread bytes begin
         self._total = 0  # announced by the open multipart message; 0 when none is open
-        self._held = bytearray()
+        self._blocks: list[bytearray] = []  # what has come of it
         self._fault: FrameFault | MessageTooLarge | None = None
-
-    @property
-    def held(self) -> int:
-        """How many payload bytes of an unfinished multipart message are buffered."""
-        return len(self._held)
 
     @property
     def buffered(self) -> int:
         """How many received bytes are buffered, including those of an unfinished message."""
-        return len(self._buffer) - self._at + len(self._held)
+        return len(self._buffer) - self._at + self.held
 
     @property
     def mid_message(self) -> bool:
@@ -227,7 +235,7 @@ class FrameDecoder:
             raise FrameFault("Part of a multipart message without its start")
         if not length:
             raise FrameFault("Empty part of a multipart message")
-        missing = self._total - len(self._held) - length
+        missing = self._total - self.held - length
         # After a middle frame that completes the total, the final frame would be empty.
         if missing if kind == FINAL else missing <= 0:
             raise FrameFault("Parts of a multipart message do not add up to its total")
@@ -237,12 +245,15 @@ class FrameDecoder:
         if kind == START:
             self._open_multipart(payload)
             return None
-        # One growing array instead of a list of parts: many tiny parts must not take more memory than their
-        # bytes.
-        self._held += payload
+        # Growing blocks instead of a list of parts: many tiny parts must not take more memory than their
+        # bytes. Several blocks instead of one: one that grows is sometimes copied as a whole.
+        if not self._blocks or len(self._blocks[-1]) >= BLOCK:
+            self._blocks.append(bytearray())
+        self._blocks[-1] += payload
+        self.held += len(payload)
         if kind == MIDDLE:
             return None
-        message = bytes(self._held)
+        message = b"".join(self._blocks)
         self._close_multipart()
         return message
 
@@ -256,8 +267,8 @@ class FrameDecoder:
         self._total = total
 
     def _close_multipart(self) -> None:
-        self._total = 0
-        self._held = bytearray()
+        self._total = self.held = 0
+        self._blocks = []
 
     def _take(self, begin: int, end: int) -> bytes:
         """Copy bytes out of the buffer and advance behind them; free the buffer if it is used up."""

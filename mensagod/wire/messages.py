@@ -32,6 +32,12 @@ def quote(text: str, limit: int = 40) -> str:
     return f"'{shown}...'" if len(text) > limit else f"'{shown}'"
 
 
+def upper(action: str) -> str:
+    """Give the name of a command in upper case."""
+    # Upper-casing turns some letters outside ASCII, such as the dotless i, into ASCII letters.
+    return action.upper() if action.isascii() else action
+
+
 @define
 class Request:
     """A request.
@@ -52,13 +58,8 @@ class Request:
 
         :raises MalformedRequest: if it is not a well-formed request.
         """
-        return cls.of(*parse_request(raw))
-
-    @classmethod
-    def of(cls, action: str, data: dict[str, str], long: Mapping[str, LongText] = _NO_TEXTS) -> Self:
-        """Make a request from its action as it was sent, and its fields."""
-        # Upper-casing turns some letters outside ASCII, such as the dotless i, into ASCII letters.
-        return cls(action.upper() if action.isascii() else action, data, long)
+        action, data = parse_request(raw)
+        return cls(upper(action), data)
 
     def to_bytes(self) -> bytes:
         """Give the message, for a client to send."""

@@ -63,7 +63,7 @@ class LargeRequestTests(SynchronousTestCase):
         """Whatever stands where a piece ends, the text is the same."""
         for character in ("é", "\\ud83d\\ude00", "\\u20ac", "\\n", "\\\\", "\U0001f600"):
             for before in range(16):
-                text = ("x" * (PIECE - before) + character * 8).encode()
+                text = ("x" * (5 * PIECE - before) + character * 8).encode()
                 request, _ = read(b'{"Action":"SEND","Data":{"Message":"%b"}}' % text)
                 expected = json.loads(b'"%b"' % text)
                 self.assertEqual(request.long["Message"].content, expected.encode())
@@ -144,7 +144,7 @@ class LargeRequestTests(SynchronousTestCase):
     @example(b'{"Action":"A","Data":{"x":"' + b"\\u20ac\xc3\xa9" * 19 + b'"}}', 17)
     @example(b'{"Action":"A","Data":{"x":"%b","x":"%b"}}' % (b"a" * 99, b"a" * 99), 12)
     def test_agrees_with_the_slow_reader(self, raw: bytes, piece: int) -> None:
-        """The slow reader reads the same, however the text is cut; only large members are refused in addition."""
+        """The slow reader reads the same, however the text is cut; only large members are refused as well."""
         self.patch(large_requests, "PIECE", piece)
         self.patch(large_requests, "LONG", LONGEST_NAME)
         try:
