@@ -17,6 +17,7 @@ from mensagod.wire.long_texts import Text
 USER_SYSTEM_SUBTYPES = frozenset({"abusereport", "supportrequest"})
 """The subtypes of System messages that users may send."""
 
+_PIECE = 1024 * 1024
 _PAYLOAD_BEGIN = re.compile(rb"[A-Z0-9-]{1,24}\r?\n[^\s]")
 
 
@@ -65,7 +66,9 @@ def read_letter(text: Text, sender: WAddress, domain: Domain, keyring: Keyring) 
     if not _PAYLOAD_BEGIN.match(content, head.length):
         raise BadSubmission("The message has no payload")
     if head.tag.send_time is not None:
-        content = without_send_time(content[:HEAD_LIMIT]) + content[head.length :]
+        # In pieces: the copy of a long content would stop all other threads meanwhile.
+        rest = (content[at : at + _PIECE] for at in range(head.length, len(content), _PIECE))
+        content = b"".join((without_send_time(content[:HEAD_LIMIT]), *rest))
     return Letter(content, head.tag.send_time, digest)
 
 

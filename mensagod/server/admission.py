@@ -1,7 +1,7 @@
 """Limits of connections and memory, in total and for each source (spec 01, *Timeouts and limits*)."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sized
 from ipaddress import IPv6Address, ip_address
 
 from attrs import define, field
@@ -127,6 +127,6 @@ class Charge:
         return True
 
 
-def charge_of(message: bytes) -> int:
+def charge_of(message: Sized) -> int:
     """Give the bytes that the ledger counts for a message until it is answered; 0 if it fits one frame."""
     return len(message) if len(message) > MAX_PAYLOAD else 0

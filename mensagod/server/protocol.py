@@ -19,6 +19,7 @@ input is
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from mmap import mmap
 from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -46,7 +47,7 @@ from mensagod.sessions.who import Member, Operator
 from mensagod.status import Status
 from mensagod.wire.frames import FrameDecoder, MessageEncoder, split_message
 from mensagod.wire.greeting import Greeting
-from mensagod.wire.large_requests import LARGE, LargeRequest
+from mensagod.wire.large_requests import LargeRequest
 from mensagod.wire.messages import LongResponse, MalformedRequest, Response
 
 READ_AHEAD = 64 * 1024
@@ -172,8 +173,7 @@ class MensagoProtocol(Protocol):
         """Begin the next requests, now or in the next turn, if there are any and none is running."""
         if self._is_taking_turn:
             return
-        can_begin = self._is_open and not self._is_busy and not self._is_paused
-        if not (can_begin and self._turns.ask(self)):
+        if self._is_busy or self._is_paused or not self._is_open or not self._turns.ask(self):
             self._throttle()
 
     def take_turn(self) -> None:
@@ -194,7 +194,7 @@ class MensagoProtocol(Protocol):
         left = MAX_REQUESTS_AT_ONCE
         while self._is_open and not self._is_busy and not self._is_paused:
             self._decoder.max_message = self.session.max_message
-            message = self._decoder.next_message() if left else None
+            message = self._decoder.next_buffer() if left else None
             self._charge(self._decoder.held if message is None else charge_of(message))
             if message is not None:
                 self._begin(message)
@@ -204,10 +204,10 @@ class MensagoProtocol(Protocol):
                 self._turns.wait(self)
             break
 
-    def _begin(self, message: bytes) -> None:
+    def _begin(self, message: bytes | mmap) -> None:
         """Begin the command in a message; read a large one in pieces before that."""
         self._is_busy = True
-        if len(message) > LARGE:
+        if isinstance(message, mmap):
             self._large = LargeRequest(message)
             self._read_large(self._large)
         else:

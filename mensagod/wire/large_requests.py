@@ -1,4 +1,4 @@
-"""Reading large requests in pieces, so that nothing waits for the whole (spec 01, *Timeouts and limits*).
+"""Reading large requests in pieces, those that are received into a map (spec 01, *Timeouts and limits*).
 
 How it works and why. A JSON library reads 24 MB in one call, during which no other thread and no other client
 can do anything. What makes a legitimate request large is one long string, the ``Message`` of SEND. So
@@ -16,15 +16,13 @@ large one as well. In addition, only the ``Action`` and the values of ``Data`` c
 import re
 import secrets
 from collections.abc import Generator
+from mmap import mmap
 
 import msgspec
 
 from mensagod.wire.long_texts import LongText
 from mensagod.wire.messages import Request, upper
 from mensagod.wire.strictjson import MAX_FIELDS, MAX_IGNORED, MalformedRequest, parse_request
-
-LARGE = 64 * 1024
-"""Requests of up to this size, in bytes, are read in one go."""
 
 PIECE = 16 * 1024
 """How many bytes of a request are read at once, which takes about half a millisecond at most."""
@@ -54,7 +52,7 @@ class LargeRequest:
     :param raw: the message.
     """
 
-    def __init__(self, raw: bytes):
+    def __init__(self, raw: bytes | mmap):
         self._raw = raw
         self._strings: dict[str, tuple[int, int]] = {}  # where the long strings are, by the names for them
         self._pieces = self._read()
@@ -84,7 +82,7 @@ class LargeRequest:
             raise MalformedRequest("Request has a large member of unknown name")
         if action in texts:
             # No command has such a name; its beginning is enough to say so.
-            action = texts[action].content[:_NAME_SHOWN].decode(errors="ignore")
+            action = texts[action].pieces[0][:_NAME_SHOWN].decode(errors="ignore")
         long = {name: texts[value] for name, value in data.items() if value in texts}
         short = {name: value for name, value in data.items() if value not in texts}
         return Request(upper(action), short, long)
@@ -154,7 +152,7 @@ class LargeRequest:
             length += len(text)
             at = stop
             yield
-        return LongText(b"".join(pieces), length)
+        return LongText(pieces, length)
 
     def _end_of_character(self, at: int, end: int) -> int:
         """Give where the next piece of a string ends: not within a character or an escape."""

@@ -1,5 +1,6 @@
 """Texts of a request that are too long for one ``str``: to make or to encode one would take too long."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -17,13 +18,13 @@ class Text(Protocol):
 
 @frozen
 class LongText:
-    """A text that is kept in UTF-8 only.
+    """A text that is kept in pieces.
 
-    :ivar content: the text in UTF-8.
+    :ivar pieces: the text in UTF-8.
     :ivar length: the number of characters.
     """
 
-    content: bytes
+    pieces: Sequence[bytes]
     length: int
 
     def __len__(self) -> int:
@@ -31,5 +32,5 @@ class LongText:
         return self.length
 
     def encode(self) -> bytes:
-        """Give the text in UTF-8, without a copy."""
-        return self.content
+        """Give the text in UTF-8. Call it in a thread: it does not stop other threads meanwhile."""
+        return b"".join(self.pieces)

@@ -26,7 +26,7 @@ class Worker:
     left: int
     comes_first: bool = False
     seconds: float = WHOLE_TURN
-    during: Callable[[], None] = field(default=lambda: None)
+    during: Callable[[], object] = field(default=lambda: None)
 
     def take_turn(self) -> None:
         self.case.order.append(self.source)
