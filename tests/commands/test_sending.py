@@ -180,6 +180,18 @@ class AcceptanceTests(SendTestCase):
         out = ServerPath.outgoing(self.alice.workspace)
         self.assertEqual([str(name) for name in await list_files(self.client_, out)], [name])
 
+    async def test_long(self) -> None:
+        """A long message is stored as it came, whatever its characters, with and without a send time."""
+        later = datetime.now(UTC) + timedelta(days=7)
+        rest = 'é\u20ac\U0001f600"\\\r\n' * 150_000
+        for changes in ({}, {"send_time": later}):
+            answer = await self.hand_in(self.abroad(**changes) + rest)
+            self.assertEqual(answer.status, Status.OK)
+            stored = self.directory / "data" / "out" / str(self.alice.workspace) / answer.data["FileName"]
+            content = stored.read_bytes()
+            self.assertTrue(content.endswith(rest.encode()))
+            self.assertEqual(b"sendTime" in content[:10_000], False)
+
     async def test_older_name(self) -> None:
         """SENDFAST is the same."""
         fields = {"Message": self.abroad(), "Domain": "example.org"}
