@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 
 from bench import machine
+from bench.fairness import measure_fairness
 from bench.figures import AIM, RESIDENT_AIM, Figure, table
 from bench.measuring import measure_connections, measure_download, measure_requests, measure_resident
 from bench.rounds import ROUNDS, SECONDS
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Scene], list[Figure]]] = {
     "download": measure_download,
     "sending": measure_sending,
     "push": measure_push,
+    "fairness": measure_fairness,
 }
 """The benchmarks of one server, in their order: memory first, before other work increases it."""
 

@@ -60,7 +60,11 @@ class Dispatch:
         try:
             request = Request.from_bytes(message)
         except MalformedRequest as error:
-            return _refuse_malformed(session, error)
+            return self.refuse(session, error)
+        return self.perform(session, request)
+
+    def perform(self, session: Session, request: Request) -> NextInstruction:
+        """Begin or resume the command of a request that was read already; see :meth:`take`."""
         session.malformed = 0
         exchange = session.exchange
         if exchange is not None and exchange.is_waiting:
@@ -71,6 +75,14 @@ class Dispatch:
                 return Response.from_error(StateMismatch())
         exchange = session.exchange = Exchange(session.server.reactor, session, request.action)
         return exchange.begin(self._answer(request, session))
+
+    def refuse(self, session: Session, error: MalformedRequest) -> Outcome:
+        """Answer a malformed request; after too many in a row the connection closes (spec 01, *Requests*)."""
+        session.malformed += 1
+        limit = session.server.config.security.max_bad_requests
+        if limit and session.malformed >= limit:
+            return Hangup(Response.from_error(Terminated("Too many malformed requests")))
+        return Response.from_error(error)
 
     async def _answer(self, request: Request, session: Session) -> Outcome:
         """Perform a request; every exception but a cancellation becomes an answer here and nowhere else."""
@@ -131,15 +143,6 @@ async def _perform_guarded(
 def _is_left(session: Session) -> bool:
     """Tell whether the client of the running command has disconnected, or does not continue the command."""
     return session.gone or session.running is None or session.running.is_given_up
-
-
-def _refuse_malformed(session: Session, error: MalformedRequest) -> Outcome:
-    """Answer a malformed request; after too many in a row the connection closes (spec 01, *Requests*)."""
-    session.malformed += 1
-    limit = session.server.config.security.max_bad_requests
-    if limit and session.malformed >= limit:
-        return Hangup(Response.from_error(Terminated("Too many malformed requests")))
-    return Response.from_error(error)
 
 
 def report_incident(session: Session, action: str) -> Response:

@@ -1,5 +1,9 @@
 """SELECT, LIST, EXISTS, DOWNLOAD: finding and downloading files (spec 04, *Files*)."""
 
+from collections.abc import AsyncIterator, Sequence
+
+from attrs import evolve
+
 from mensagod.commands.audience import Audience
 from mensagod.commands.interfaces import Command
 from mensagod.errors import NotFound
@@ -14,7 +18,10 @@ from mensagod.requests.files import (
 from mensagod.sessions.outcomes import Outcome
 from mensagod.sessions.session import Session, member_of
 from mensagod.status import Status
-from mensagod.wire.messages import Response
+from mensagod.wire.messages import LongResponse, Response
+
+NAMES_AT_ONCE = 1000
+"""Of a longer list, the names are joined and sent piece by piece."""
 
 
 class Select(Command):
@@ -60,10 +67,13 @@ class List(Command):
         """
         member = member_of(session)
         names = await list_names(session.server, member, asked.path or member.directory, asked.time)
-        data = {"FileCount": str(len(names))}
-        if names:
-            data["Files"] = ",".join(names)
-        return Response(Status.OK, data=data)
+        answer = Response(Status.OK, data={"FileCount": str(len(names))})
+        if len(names) > NAMES_AT_ONCE:
+            size = sum(map(len, names)) + len(names) - 1
+            return LongResponse(answer, "Files", size, _join(names))
+        if not names:
+            return answer
+        return evolve(answer, data={**answer.data, "Files": ",".join(names)})
 
 
 class Download(Command):
@@ -83,3 +93,9 @@ class Download(Command):
             return await session.send(opened.source, opened.size - asked.offset)
         finally:
             opened.source.close()
+
+
+async def _join(names: Sequence[str]) -> AsyncIterator[str]:
+    """Join the names of files, which have no character that JSON escapes, piece by piece."""
+    for begin in range(0, len(names), NAMES_AT_ONCE):
+        yield "," * bool(begin) + ",".join(names[begin : begin + NAMES_AT_ONCE])

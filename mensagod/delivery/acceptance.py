@@ -12,10 +12,12 @@ from mensagod.delivery.tags import BadEnvelope, DeliveryTag, MessageType
 from mensagod.errors import BadRequest
 from mensagod.organization.keyring import Keyring
 from mensagod.values.identity import Domain, MAddress, WAddress
+from mensagod.wire.long_texts import Text
 
 USER_SYSTEM_SUBTYPES = frozenset({"abusereport", "supportrequest"})
 """The subtypes of System messages that users may send."""
 
+_PIECE = 1024 * 1024
 _PAYLOAD_BEGIN = re.compile(rb"[A-Z0-9-]{1,24}\r?\n[^\s]")
 
 
@@ -45,7 +47,7 @@ class Letter:
 
 
 def read_letter(
-    text: str, sender: WAddress, domain: Domain, keyring: Keyring, *, is_ours: bool = False
+    text: Text, sender: WAddress, domain: Domain, keyring: Keyring, *, is_ours: bool = False
 ) -> Letter:
     """Check an envelope that ``sender`` sends to ``domain``. Call it in a thread if the text is long.
 
@@ -70,7 +72,9 @@ def read_letter(
     if not _PAYLOAD_BEGIN.match(content, head.length):
         raise BadSubmission("The message has no payload")
     if head.tag.send_time is not None:
-        content = without_send_time(content[:HEAD_LIMIT]) + content[head.length :]
+        # In pieces: the copy of a long content would stop all other threads meanwhile.
+        rest = (content[at : at + _PIECE] for at in range(head.length, len(content), _PIECE))
+        content = b"".join((without_send_time(content[:HEAD_LIMIT]), *rest))
     recipient = _read_recipient(head.tag, sender, domain, keyring) if is_ours else None
     return Letter(content, recipient, head.tag.send_time, digest)
 

@@ -15,6 +15,7 @@ from mensagod.organization.keyring import Keyring
 from mensagod.storage.sends import TooManyMessages
 from mensagod.values.identity import DeviceID, Domain, WAddress
 from mensagod.values.paths import FileName
+from mensagod.wire.long_texts import Text
 
 MAX_INLINE = 25_000_000
 """The longest envelope that a request may contain, in characters."""
@@ -35,7 +36,7 @@ class Sender:
     session: str
 
 
-async def submit(parts: Parts, sender: Sender, text: str, domain: Domain) -> FileName:
+async def submit(parts: Parts, sender: Sender, text: Text, domain: Domain) -> FileName:
     """Accept a message; when this returns, it is durable, and delivered or in the queue.
 
     A message that the workspace has submitted to this domain within a day is not accepted again, so a client
@@ -65,7 +66,7 @@ async def submit(parts: Parts, sender: Sender, text: str, domain: Domain) -> Fil
     return await _accept(parts, sender, letter, domain)
 
 
-async def _read(parts: Parts, sender: Sender, text: str, domain: Domain, keyring: Keyring) -> Letter:
+async def _read(parts: Parts, sender: Sender, text: Text, domain: Domain, keyring: Keyring) -> Letter:
     read = partial(read_letter, text, sender.address, domain, keyring, is_ours=parts.is_local(domain))
     return read() if len(text) <= SMALL else await parts.files.run(read)
 

@@ -1,12 +1,13 @@
 """Limits of connections and memory, in total and for each source (spec 01, *Timeouts and limits*)."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sized
 from ipaddress import IPv6Address, ip_address
 
 from attrs import define, field
 
 from mensagod.errors import ServerUnavailable
+from mensagod.wire.frames import MAX_PAYLOAD
 
 MIB = 1024 * 1024
 
@@ -92,3 +93,40 @@ class BufferLedger:
             self._held[name] += amount
             if not self._held[name]:
                 del self._held[name]
+
+
+@define(eq=False)
+class Charge:
+    """What a ledger accounts for one connection.
+
+    :ivar source: the source of the connection.
+    :ivar amount: how many bytes are accounted for.
+    """
+
+    ledger: BufferLedger
+    source: str
+    amount: int = field(default=0, init=False)
+    _workspace: Hashable | None = field(default=None, init=False)
+    _mark: int = field(default=0, init=False)
+
+    def change(self, amount: int, workspace: Hashable | None) -> bool:
+        """Have ``amount`` bytes accounted for; tell whether an unfinished message made progress.
+
+        Tiny parts must not keep a message open for ever, so only a full frame's worth is progress.
+
+        :param workspace: who is logged in; that may change before the bytes are released.
+        :raises ServerUnavailable: if that would exceed a limit; then nothing is charged.
+        """
+        if not self.amount:
+            self._workspace = workspace
+        self.ledger.change(self.source, self._workspace, amount - self.amount)
+        self.amount = amount
+        if self._mark <= amount < self._mark + MAX_PAYLOAD:
+            return False
+        self._mark = amount
+        return True
+
+
+def charge_of(message: Sized) -> int:
+    """Give the bytes that the ledger counts for a message until it is answered; 0 if it fits one frame."""
+    return len(message) if len(message) > MAX_PAYLOAD else 0

@@ -9,7 +9,9 @@ from mensagod.config import Config
 from mensagod.lifecycle.periodic import Periodic
 from mensagod.process.open_files import usable_clients
 from mensagod.server.admission import BufferLedger, ConnectionLimits, source_of
+from mensagod.server.interfaces import Connection
 from mensagod.server.protocol import MensagoProtocol
+from mensagod.server.turns import Turns
 from mensagod.sessions.parts import Server
 from mensagod.sessions.session import Session
 from mensagod.status import Status
@@ -26,6 +28,7 @@ class MensagoFactory(Factory):
 
     :ivar limits: counts the admitted connections.
     :ivar refused: counts the refused connections that are still open.
+    :ivar turns: shares the time of the reactor between the sources of the connections.
     :ivar stopping: whether the server is stopping: every connection closes after its next answer.
     """
 
@@ -38,10 +41,11 @@ class MensagoFactory(Factory):
         self.limits = ConnectionLimits(0, 0)
         self.refused = ConnectionLimits(MAX_REFUSED, MAX_REFUSED_OF_SOURCE)
         self.ledger = BufferLedger(0)
+        self.turns = Turns(reactor)
         self.configure(server.config)
         self.stopping = False
-        self._connections: set[MensagoProtocol] = set()
-        self._admitted: set[MensagoProtocol] = set()
+        self._connections: set[Connection] = set()
+        self._admitted: set[Connection] = set()
         self._checks = Periodic(
             reactor, 1, self._check, "connections could not be checked for timeouts", now=False
         )
@@ -81,25 +85,25 @@ class MensagoFactory(Factory):
         """Tell whether one more client of this source can be admitted now."""
         return not self.stopping and self.server.ready and self.limits.has_room(source)
 
-    def admit(self, protocol: MensagoProtocol) -> Status:
+    def admit(self, connection: Connection) -> Status:
         """Count a new connection; give the status of its greeting."""
-        self._connections.add(protocol)
-        source = protocol.session.source
+        self._connections.add(connection)
+        source = connection.session.source
         if self._is_open(source):
             self.limits.enter(source)
-            self._admitted.add(protocol)
+            self._admitted.add(connection)
             return Status.OK
         self.refused.enter(source)
         return Status.SERVER_UNAVAILABLE
 
-    def forget(self, protocol: MensagoProtocol) -> None:
+    def forget(self, connection: Connection) -> None:
         """Stop counting a connection that was lost."""
-        self._connections.discard(protocol)
-        if protocol in self._admitted:
-            self._admitted.discard(protocol)
-            self.limits.leave(protocol.session.source)
+        self._connections.discard(connection)
+        if connection in self._admitted:
+            self._admitted.discard(connection)
+            self.limits.leave(connection.session.source)
         else:
-            self.refused.leave(protocol.session.source)
+            self.refused.leave(connection.session.source)
         if self._empty is not None and not self._connections:
             empty, self._empty = self._empty, None
             empty.callback(None)

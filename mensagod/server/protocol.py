@@ -8,7 +8,8 @@ answer; for these no coroutine is created.
 
 * Back-pressure: while the peer does not read, no request is begun and no long answer continued; while
   :data:`READ_AHEAD` bytes wait behind a running command, the socket is not read. So memory is bounded.
-* Fairness: after so many requests or frames the protocol returns to the reactor; other connections proceed.
+* Fairness: requests are read and begun in turns, which belong to source addresses; in each turn, only so many
+  requests and frames, and of a large request one piece after the other (:mod:`mensagod.server.turns`).
 * Timeouts: the factory calls :meth:`MensagoProtocol.check` every second, which compares the time of the last
   progress with the limit of the present state. That is cheaper than a delayed call for each connection.
 * Closing: after a last answer to a peer that may still be sending, the connection is half-closed and its
@@ -16,17 +17,16 @@ input is
   discarded: closing over unread data would reset the connection, and the answer would be lost.
 """
 
-import typing
+from collections.abc import Callable
 from datetime import UTC, datetime
+from mmap import mmap
+from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
-    IConsumer,
-    IDelayedCall,
     INegotiated,
     IPushProducer,
-    IReactorTime,
     ITCPTransport,
     IUNIXTransport,
 )
@@ -37,50 +37,32 @@ from zope.interface import implementer
 
 from mensagod.commands.dispatch import Dispatch, report_incident
 from mensagod.errors import CommandError
-from mensagod.server.admission import BufferLedger
+from mensagod.server.admission import Charge, charge_of
+from mensagod.server.interfaces import Connections, IClientTransport
 from mensagod.server.transfers import RawReceipt, send_raw
 from mensagod.sessions.exchange import GivenUp
 from mensagod.sessions.outcomes import Hangup, Instruction, NextInstruction, NoAnswer, ReceiveRaw, SendRaw
 from mensagod.sessions.session import Session
+from mensagod.sessions.who import Member, Operator
 from mensagod.status import Status
-from mensagod.values.identity import WorkspaceID
-from mensagod.wire.frames import MAX_PAYLOAD, FrameDecoder, MessageEncoder, split_message
+from mensagod.wire.frames import FrameDecoder, MessageEncoder, split_message
 from mensagod.wire.greeting import Greeting
-from mensagod.wire.messages import LongResponse, Response
+from mensagod.wire.large_requests import LargeRequest
+from mensagod.wire.messages import LongResponse, MalformedRequest, Response
 
 READ_AHEAD = 64 * 1024
 """How many bytes are read from the socket in advance while a command runs."""
 
+T = TypeVar("T")
+
 MAX_REQUESTS_AT_ONCE = 16
-"""How many requests of one connection are begun before other connections proceed."""
+"""How many requests of one connection are begun in one turn at most."""
 
 MAX_FRAMES_AT_ONCE = 256
-"""How many frames of an unfinished message are read before other connections proceed."""
+"""How many frames of an unfinished message are read in one turn at most."""
 
 CLOSE_SECONDS = 10
 """How many seconds a peer has to read the last bytes before the connection is aborted."""
-
-
-class IClientTransport(ITCPTransport, IConsumer, IPushProducer):
-    """What every transport of a client provides; only a Unix socket has no TCP_NODELAY."""
-
-
-class Connections(typing.Protocol):
-    """What a connection needs of the factory, which knows all connections of the process.
-
-    :ivar stopping: whether every connection closes after its next answer.
-    :ivar ledger: accounts for the memory of multipart messages.
-    """
-
-    reactor: IReactorTime
-    stopping: bool
-    ledger: BufferLedger
-
-    def admit(self, protocol: "MensagoProtocol") -> Status:
-        """Count a new connection; give the status of its greeting."""
-
-    def forget(self, protocol: "MensagoProtocol") -> None:
-        """Stop counting a connection that was lost."""
 
 
 @implementer(IPushProducer)
@@ -103,13 +85,12 @@ class MensagoProtocol(Protocol):
         self._is_lost = False  # whether connectionLost was called
         self._closes_after_command = False
         self._is_busy = False  # whether a command is running, or its answer is being written
-        self._is_reading_requests = False  # whether _read_requests is on the stack
+        self._is_taking_turn = False  # whether take_turn is on the stack
         self._is_paused = False  # whether the transport's write buffer is full
         self._is_reading = True  # whether the transport reads from the socket
-        self._continuation: IDelayedCall | None = None  # begins requests in the next reactor iteration
-        self._charged = 0  # bytes of a multipart message that the ledger accounts for
-        self._charged_to: WorkspaceID | None = None  # whom they were charged to
-        self._progress_mark = 0  # value of _charged at the last progress of an unfinished message
+        self._turns = connections.turns
+        self._large: LargeRequest | None = None  # is being read
+        self._charged = Charge(connections.ledger, session.source)  # for a multipart message
         self._receipt: RawReceipt | None = None
         self._writable: Deferred[None] | None = None  # fires when the peer reads again
         self._last_progress = 0.0  # reactor seconds
@@ -146,10 +127,10 @@ class MensagoProtocol(Protocol):
         self._is_lost = True
         self.session.gone = True
         self.connections.forget(self)
+        self._turns.leave(self)
+        if self._large is not None:
+            self._large, self._is_busy = None, False
         self._release()
-        if self._continuation is not None:
-            self._continuation.cancel()
-            self._continuation = None
         self._resume_writing()
         if self._receipt is not None:
             self._receipt.end()
@@ -178,43 +159,78 @@ class MensagoProtocol(Protocol):
 
     # Requests and answers.
 
+    @property
+    def source(self) -> str:
+        """The source address, whose turns the connection works in."""
+        return self.session.source
+
+    @property
+    def comes_first(self) -> bool:
+        """Whether a member or the operator is logged in, who come before all other clients."""
+        return isinstance(self.session.who, Member | Operator)
+
     def _read_requests(self) -> None:
-        """Begin the next requests, if there are any and none is running."""
-        if self._is_reading_requests or self._continuation is not None:
+        """Begin the next requests, now or in the next turn, if there are any and none is running."""
+        if self._is_taking_turn:
             return
-        self._is_reading_requests = True
+        if self._is_busy or self._is_paused or not self._is_open or not self._turns.ask(self):
+            self._throttle()
+
+    def take_turn(self) -> None:
+        """Read and begin requests until there are no more, one has to wait, or the turn is over."""
+        self._is_taking_turn = True
         try:
+            if self._large is not None:
+                self._read_large(self._large)
             self._begin_requests()
         except CommandError as fault:
             self._close_with(Response.from_error(fault))
         finally:
-            self._is_reading_requests = False
+            self._is_taking_turn = False
         self._throttle()
 
     def _begin_requests(self) -> None:
-        """Begin a limited number of requests; if there are more, continue in the next reactor iteration."""
+        """Begin a limited number of requests; if there are more, continue in the next turn."""
         left = MAX_REQUESTS_AT_ONCE
         while self._is_open and not self._is_busy and not self._is_paused:
             self._decoder.max_message = self.session.max_message
-            message = self._decoder.next_message() if left else None
-            self._charge(self._decoder.held if message is None else _charge_of(message))
+            message = self._decoder.next_buffer() if left else None
+            self._charge(self._decoder.held if message is None else charge_of(message))
             if message is not None:
-                left -= 1
                 self._begin(message)
+                left = 0 if self._decoder.mid_message and self._turns.is_over else left - 1
                 continue
             if not left or self._decoder.has_more:
-                self._continuation = self.connections.reactor.callLater(0, self._continue)
+                self._turns.wait(self)
             break
 
-    def _continue(self) -> None:
-        self._continuation = None
-        self._read_requests()
-
-    def _begin(self, message: bytes) -> None:
-        """Pass a message to the dispatch, and carry out the instruction that it returns."""
+    def _begin(self, message: bytes | mmap) -> None:
+        """Begin the command in a message; read a large one in pieces before that."""
         self._is_busy = True
+        if isinstance(message, mmap):
+            self._large = LargeRequest(message)
+            self._read_large(self._large)
+        else:
+            self._follow(self._dispatch.take, message)
+
+    def _read_large(self, large: LargeRequest) -> None:
+        """Read at least one piece of a large request; begin its command if that was the last one."""
         try:
-            instruction = self._dispatch.take(self.session, message)
+            while (request := large.read_on()) is None:
+                if self._turns.is_over:
+                    self._turns.wait(self)
+                    return
+        except MalformedRequest as error:
+            self._large = None
+            self._follow(self._dispatch.refuse, error)
+            return
+        self._large = None
+        self._follow(self._dispatch.perform, request)
+
+    def _follow(self, begin: Callable[[Session, T], NextInstruction], asked: T) -> None:
+        """Have a command begun, and carry out the instruction that the dispatch returns."""
+        try:
+            instruction = begin(self.session, asked)
         except CancelledError:
             self._abort(Failure())
             self._end_command(None)
@@ -374,15 +390,9 @@ class MensagoProtocol(Protocol):
 
     def _charge(self, amount: int) -> None:
         """Have the ledger account for ``amount`` bytes of a multipart message, which may raise."""
-        if amount != self._charged:
-            if not self._charged:
-                # Who is logged in may change before the bytes are released.
-                self._charged_to = self.session.member.workspace if self.session.member else None
-            self.connections.ledger.change(self.session.source, self._charged_to, amount - self._charged)
-            self._charged = amount
-            # Tiny parts must not keep a message open for ever, so only a full frame's worth is progress.
-            if amount < self._progress_mark or amount - self._progress_mark >= MAX_PAYLOAD:
-                self._progress_mark = amount
+        if amount != self._charged.amount:
+            member = self.session.member
+            if self._charged.change(amount, member.workspace if member else None):
                 self._note_progress()
 
     def _release(self) -> None:
@@ -392,7 +402,7 @@ class MensagoProtocol(Protocol):
 
     def _throttle(self) -> None:
         """Pause reading while a command runs and enough is buffered; otherwise resume it."""
-        waits = self._is_busy or self._is_paused or self._continuation is not None
+        waits = self._is_busy or self._is_paused or self._turns.is_waiting(self)
         full = waits and self._decoder.buffered >= READ_AHEAD
         if self._is_open and full is self._is_reading:
             self._is_reading = not full
@@ -438,8 +448,3 @@ class MensagoProtocol(Protocol):
     def end(self) -> None:
         """Abort the connection at once."""
         self.transport.abortConnection()
-
-
-def _charge_of(message: bytes) -> int:
-    """Give the bytes that the ledger counts for a message until it is answered; 0 if it fits one frame."""
-    return len(message) if len(message) > MAX_PAYLOAD else 0

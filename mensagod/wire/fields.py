@@ -43,6 +43,8 @@ class Field:
     :ivar default: the value of an optional field that is missing.
     :ivar says: its description on the reference page, without a full stop.
     :ivar refusal: for a refused field, makes the error to answer.
+    :ivar is_long: whether the text may be longer than 64 KiB; then it is a
+        :class:`~mensagod.wire.long_texts.LongText`, and not parsed.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Field:
     default: Any
     says: str
     refusal: Callable[[], BadRequest]
+    is_long: bool
 
     @property
     def type_name(self) -> str:
@@ -74,6 +77,8 @@ class Field:
         if request.has(self.name):
             if self.presence == "refused":
                 raise self.refusal()
+            if self.is_long and self.name in request.long:
+                return request.long[self.name]
             return request.required(self.name, self.parse)
         if self.presence == "required" and not (self.unless and request.has(self.unless)):
             raise BadRequest(f"Missing required field {self.name}")
@@ -184,12 +189,16 @@ class NoFields(Fields):
 _READERS: dict[type[Fields], Callable[[Request], Fields]] = {}
 
 
-def required(name: str, parse: Callable[[str], T], says: str, *, secret: bool = False) -> T:
+def required(
+    name: str, parse: Callable[[str], T], says: str, *, secret: bool = False, is_long: bool = False
+) -> T:
     """Define a field that must be present.
 
     :param secret: whether the value must never be shown in a log or a traceback.
+    :param is_long: whether the text may be long; the attribute is then annotated
+        :class:`~mensagod.wire.long_texts.Text`.
     """
-    return cast(T, _define(name, parse, says, "required", secret=secret))
+    return cast(T, _define(name, parse, says, "required", secret=secret, is_long=is_long))
 
 
 def required_unless(other: str, name: str, parse: Callable[[str], T], says: str) -> T | None:
@@ -228,9 +237,10 @@ def _define(
     default: object = None,
     refusal: Callable[[], BadRequest] = StateMismatch,
     secret: bool = False,
+    is_long: bool = False,
 ) -> object:
     definition = {"name": name, "parse": parse, "presence": presence, "says": says}
-    more = {"unless": unless, "default": default, "refusal": refusal}
+    more = {"unless": unless, "default": default, "refusal": refusal, "is_long": is_long}
     metadata = {_FIELD: {**definition, **more}}
     if presence == "required" and not unless:
         return attrs.field(repr=not secret, metadata=metadata)

@@ -1,10 +1,18 @@
 """Encoding messages as frames and decoding them, without I/O (spec 01, *Frames*)."""
 
+from mmap import mmap
+
 from mensagod.errors import BadRequest, LimitReached
 
 SINGLE, START, MIDDLE, FINAL = 50, 51, 52, 53
 HEADER_SIZE = 3
 MAX_PAYLOAD = 65532
+MAPPED = 64 * 1024
+"""Messages longer than this, in bytes, are received into an anonymous map of memory.
+
+The system provides it page by page as it is written. Growing or copying the memory of a large message would
+take many milliseconds.
+"""
 # More digits than any limit has, and few enough to be parsed at no cost.
 MAX_TOTAL_DIGITS = 20
 
@@ -105,37 +113,45 @@ class MessageEncoder:
 class FrameDecoder:
     """Decodes received bytes into whole messages, however the bytes were split (spec 01, *Frames*).
 
-    Give it bytes with :meth:`receive`, then call :meth:`next_message` until it returns ``None``. After that
+    Give it bytes with :meth:`receive`, then call :meth:`next_message` or :meth:`next_buffer` until it
+    returns ``None``. After that
     it buffers at most ``max_message`` bytes of an unfinished message and the beginning of one frame.
 
     :param frames_at_once: how many frames one call of :meth:`next_message` reads at most; ``None`` means no
         limit.
+    :ivar held: how many payload bytes of an unfinished multipart message are buffered.
     :ivar has_more: whether :meth:`next_message` returned ``None`` only because of ``frames_at_once``: it
         must be called again later.
     :ivar max_message: the largest message in bytes; it may change between messages.
     """
 
-    __slots__ = ("_at", "_at_once", "_buffer", "_fault", "_held", "_total", "has_more", "max_message")
+    __slots__ = (
+        "_at",
+        "_at_once",
+        "_buffer",
+        "_fault",
+        "_held",
+        "_total",
+        "has_more",
+        "held",
+        "max_message",
+    )
 
     def __init__(self, max_message: int, frames_at_once: int | None = None):
         self.max_message = max_message
+        self.held = 0
         self.has_more = False
         self._at_once = frames_at_once
         self._buffer: bytes | bytearray = b""
         self._at = 0  # where in the buffer the unread bytes begin
         self._total = 0  # announced by the open multipart message; 0 when none is open
-        self._held = bytearray()
+        self._held: bytearray | mmap = bytearray()  # what has come of it
         self._fault: FrameFault | MessageTooLarge | None = None
-
-    @property
-    def held(self) -> int:
-        """How many payload bytes of an unfinished multipart message are buffered."""
-        return len(self._held)
 
     @property
     def buffered(self) -> int:
         """How many received bytes are buffered, including those of an unfinished message."""
-        return len(self._buffer) - self._at + len(self._held)
+        return len(self._buffer) - self._at + self.held
 
     @property
     def mid_message(self) -> bool:
@@ -156,6 +172,11 @@ class FrameDecoder:
         self._buffer += data
 
     def next_message(self) -> bytes | None:
+        """Give the next whole message, see :meth:`next_buffer`; copy it if it is in a map of memory."""
+        message = self.next_buffer()
+        return None if message is None else bytes(message)
+
+    def next_buffer(self) -> bytes | mmap | None:
         """Give the next whole message, or ``None`` if more bytes are needed.
 
         A single frame without payload is the empty message. It is no valid request, but not a frame fault.
@@ -184,7 +205,7 @@ class FrameDecoder:
         end = min(self._at + limit, len(self._buffer))
         return self._take(self._at, end)
 
-    def _read_frames(self) -> bytes | None:
+    def _read_frames(self) -> bytes | mmap | None:
         """Read frames until a message is whole or the bytes run out."""
         frames = 0
         self.has_more = False
@@ -227,24 +248,24 @@ class FrameDecoder:
             raise FrameFault("Part of a multipart message without its start")
         if not length:
             raise FrameFault("Empty part of a multipart message")
-        missing = self._total - len(self._held) - length
+        missing = self._total - self.held - length
         # After a middle frame that completes the total, the final frame would be empty.
         if missing if kind == FINAL else missing <= 0:
             raise FrameFault("Parts of a multipart message do not add up to its total")
 
-    def _accept(self, kind: int, payload: bytes) -> bytes | None:
+    def _accept(self, kind: int, payload: bytes) -> bytes | mmap | None:
         """Add a frame to a multipart message; give the message if this is its final frame."""
         if kind == START:
             self._open_multipart(payload)
             return None
-        # One growing array instead of a list of parts: many tiny parts must not take more memory than their
-        # bytes.
-        self._held += payload
+        # One piece of memory instead of a list of parts: many tiny parts must not take more than their bytes.
+        self._held[self.held : self.held + len(payload)] = payload
+        self.held += len(payload)
         if kind == MIDDLE:
             return None
-        message = bytes(self._held)
+        message = self._held
         self._close_multipart()
-        return message
+        return bytes(message) if isinstance(message, bytearray) else message
 
     def _open_multipart(self, digits: bytes) -> None:
         """Begin a multipart message; leading zeros, and a total that fits a single frame, are accepted."""
@@ -254,9 +275,11 @@ class FrameDecoder:
         if total > self.max_message:
             raise MessageTooLarge(total, self.max_message)
         self._total = total
+        if total > MAPPED:
+            self._held = mmap(-1, total)
 
     def _close_multipart(self) -> None:
-        self._total = 0
+        self._total = self.held = 0
         self._held = bytearray()
 
     def _take(self, begin: int, end: int) -> bytes:

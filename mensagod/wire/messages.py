@@ -9,6 +9,7 @@ from attrs import define, field
 
 from mensagod.errors import AlgorithmNotSupported, BadRequest, BadValue, CommandError, UnsupportedAlgorithm
 from mensagod.status import Status
+from mensagod.wire.long_texts import LongText
 from mensagod.wire.strictjson import MalformedRequest, parse_request
 
 __all__ = ["LongResponse", "MalformedRequest", "MalformedResponse", "Request", "Response", "quote"]
@@ -17,6 +18,7 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_TEXTS: Mapping[str, LongText] = MappingProxyType({})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,6 +32,12 @@ def quote(text: str, limit: int = 40) -> str:
     return f"'{shown}...'" if len(text) > limit else f"'{shown}'"
 
 
+def upper(action: str) -> str:
+    """Give the name of a command in upper case."""
+    # Upper-casing turns some letters outside ASCII, such as the dotless i, into ASCII letters.
+    return action.upper() if action.isascii() else action
+
+
 @define
 class Request:
     """A request.
@@ -37,10 +45,12 @@ class Request:
     :ivar action: the name of the command, in upper case.
     :ivar data: the fields as text; :meth:`required` and :meth:`optional` give parsed values. Some fields are
         secrets, so ``repr`` shows none.
+    :ivar long: the fields whose text is too long for that, see :mod:`mensagod.wire.large_requests`.
     """
 
     action: str
     data: dict[str, str] = field(factory=dict, repr=False)
+    long: Mapping[str, LongText] = field(default=_NO_TEXTS, repr=False)
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
@@ -49,8 +59,7 @@ class Request:
         :raises MalformedRequest: if it is not a well-formed request.
         """
         action, data = parse_request(raw)
-        # Upper-casing turns some letters outside ASCII, such as the dotless i, into ASCII letters.
-        return cls(action.upper() if action.isascii() else action, data)
+        return cls(upper(action), data)
 
     def to_bytes(self) -> bytes:
         """Give the message, for a client to send."""
@@ -58,18 +67,18 @@ class Request:
 
     def has(self, name: str) -> bool:
         """Tell whether the request has the field; an empty one counts as missing."""
-        return bool(self.data.get(name))
+        return bool(self.data.get(name)) or name in self.long
 
     def required(self, name: str, parse: Callable[[str], T]) -> T:
         """Give the parsed value of a field.
 
-        :raises BadRequest: if the field is missing or empty, or ``parse`` raises ``ValueError``, of which
-            :class:`mensagod.errors.BadValue` is one.
+        :raises BadRequest: if the field is missing, empty or long, or ``parse`` raises ``ValueError``, of
+            which :class:`mensagod.errors.BadValue` is one.
         :raises AlgorithmNotSupported: if it names an algorithm that the server does not know.
         """
         text = self.data.get(name)
         if not text:
-            raise BadRequest(f"Missing required field {name}")
+            raise BadRequest(f"{'Bad value for' if name in self.long else 'Missing required'} field {name}")
         try:
             return parse(text)
         except UnsupportedAlgorithm as unsupported:

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from mensagod.client.connection import ClientConnection
 from mensagod.client.files import download, list_files, select
+from mensagod.commands import files as commands
 from mensagod.contents.keys import ContentKey
 from mensagod.operations import files as operations
 from mensagod.status import Status
@@ -227,6 +228,10 @@ class DirectoryTests(FilesTestCase):
         answer = await self.assert_answer(self.client_, "LIST", {"Path": own}, Status.OK)
         names = sorted(path.name for path in paths)
         self.assertEqual(answer.data, {"FileCount": "4", "Files": ",".join(names)})
+        for pieces in (1, 2, 3):
+            self.patch(commands, "NAMES_AT_ONCE", pieces)
+            in_pieces = await self.assert_answer(self.client_, "LIST", {"Path": own}, Status.OK)
+            self.assertEqual(in_pieces.data, answer.data)
         for time, count in ((0, 4), (1000, 4), (1001, 2), (2000, 2), (3000, 1)):
             listing = await list_files(self.client_, own, time)
             self.assertEqual([str(name) for name in listing], names[4 - count :])

@@ -201,6 +201,18 @@ class AcceptanceTests(SendTestCase):
         self.assertEqual(len(self.on_disk()), 2)
         await self.assert_stored(4)
 
+    async def test_long(self) -> None:
+        """A long message is stored as it came, whatever its characters, with and without a send time."""
+        later = datetime.now(UTC) + timedelta(days=7)
+        rest = 'é\u20ac\U0001f600"\\\r\n' * 150_000
+        for changes in ({}, {"send_time": later}):
+            answer = await self.hand_in(self.abroad(**changes) + rest)
+            self.assertEqual(answer.status, Status.OK)
+            stored = self.directory / "data" / "out" / str(self.alice.workspace) / answer.data["FileName"]
+            content = stored.read_bytes()
+            self.assertTrue(content.endswith(rest.encode()))
+            self.assertEqual(b"sendTime" in content[:10_000], False)
+
     async def test_older_name(self) -> None:
         """SENDFAST is the same."""
         fields = {"Message": self.abroad(), "Domain": "example.org"}

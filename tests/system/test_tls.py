@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import cast
 
 from attrs import evolve
 from cryptography.hazmat.primitives import serialization
@@ -10,6 +11,7 @@ from twisted.internet.threads import deferToThread
 
 from mensagod.config import Config
 from mensagod.config.listeners import parse_listener
+from mensagod.server.protocol import MensagoProtocol
 from tests.client.test_tls import self_signed
 from tests.conversations import request
 from tests.system.connections import ConnectionTestCase, in_thread
@@ -108,7 +110,7 @@ class TLSTests(ConnectionTestCase):
         plug = await self.greeted(context=trusting(), buffer=4096)
         requests = [request("ECHO", N=str(n), A="x" * 40_000) for n in range(300)]
         left = await in_thread(plug.send_some, b"".join(requests))
-        connection = next(iter(self.service.factory._connections))
+        connection = cast(MensagoProtocol, next(iter(self.service.factory._connections)))
         await until(lambda: connection._is_paused)
         self.assertTrue(left)
 
