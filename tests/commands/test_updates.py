@@ -9,6 +9,7 @@ from mensagod.client.control import idle
 from mensagod.client.updates import get_updates
 from mensagod.status import Status
 from mensagod.storage import logins, mailboxes, updates
+from mensagod.storage.mailboxes import Change
 from mensagod.storage.rows import Transaction
 from mensagod.storage.updates import NewUpdate
 from mensagod.values.identity import SERVER_DEVICE, DeviceID, RandomID
@@ -18,9 +19,11 @@ from tests.serving import Person
 
 def note(txn: Transaction, person: Person, device: DeviceID, count: int = 1) -> None:
     """Make records, as a change of the workspace does."""
-    mailboxes.lock(txn, person.workspace)
+    last = mailboxes.change(txn, person.workspace, Change(updates=count), wait=True)
+    assert last is not None
     changes = [
-        NewUpdate(person.workspace, "CREATE", f"/ wsp {person.workspace} {number}") for number in range(count)
+        NewUpdate(person.workspace, last - count + 1 + number, "CREATE", f"/ wsp {person.workspace} {number}")
+        for number in range(count)
     ]
     updates.record(txn, changes, device)
 
