@@ -355,7 +355,7 @@ class LimitTests(SendTestCase):
             for text, client in zip(texts, clients, strict=True)
         ]
         await until(lambda: len(acceptor._waiting) == len(texts))
-        accepting.AT_ONCE = 1  # type: ignore[misc]  what is patched
+        self.patch(accepting, "AT_ONCE", 1)
         acceptor._begin()
         statuses = sorted([(await one).status for one in asked])
         self.assertEqual(statuses, [Status.OK] * 3 + [Status.QUOTA_INSUFFICIENT])

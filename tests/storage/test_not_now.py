@@ -109,8 +109,9 @@ class RefusalTests(NotNowTestCase):
     async def test_not_locked(self) -> None:
         """Nothing else that is refused for now is taken for a lock."""
         for code in ("57014", "53300", "25006"):
-            error = await self.assertFailure(self.database.run(refuse, code), DatabaseUnavailable)
-            self.assertNotIsInstance(error, Locked)
+            with self.assertRaises(DatabaseUnavailable) as caught:
+                await self.database.run(refuse, code)
+            self.assertNotIsInstance(caught.exception, Locked)
 
 
 class ReadOnlyTests(NotNowTestCase):

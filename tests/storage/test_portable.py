@@ -3,7 +3,7 @@
 import ast
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -49,6 +49,17 @@ ELSEWHERE: Final = {
 }
 """Keys and indexes of tables with a workspace that do not begin with it, and why."""
 
+ACROSS: Final = {
+    "SELECT key, day FROM unnest": "contents in the store of which nobody knows whose they are",
+    "SELECT workspace, key, day FROM garbage": "erasing goes over all workspaces, by age",
+    "SELECT workspace, key, day FROM writings": "those whose writers died are looked for in all workspaces",
+    "SELECT workspace, quota, used, queued, files, last_update FROM mailboxes": "lock and find say which",
+    "DELETE FROM sessions WHERE NOT EXISTS": "the sessions of a process end with it",
+    "DELETE FROM sessions WHERE process": "so they do when it stops",
+    "DELETE FROM submissions WHERE at": "forgetting goes over all workspaces, by age",
+}
+"""The beginnings of statements on tables by workspace that do not say whose rows they mean, and why."""
+
 _BEGINNING = re.compile(
     r"(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|SET|CREATE TABLE|LISTEN|UNLISTEN|NOTIFY) "
 )
@@ -65,6 +76,7 @@ _SESSION_STATE = re.compile(
     r"|\bTEMP(ORARY)? TABLE|pg_(try_)?advisory_(unlock|lock)|\bset_config\b|\b(curr|last)val\b",
     re.IGNORECASE,
 )
+_TABLE = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO) (\w+)")
 _NOW_GIVEN = re.compile(r"\bDO UPDATE SET\b.*\b\w+ = (now\(\)|current_timestamp)", re.IGNORECASE | re.DOTALL)
 
 
@@ -161,6 +173,12 @@ class StatementTests(DatabaseTestCase):
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT DISTINCT proname FROM pg_proc WHERE provolatile = 'v'")
             self.volatile = {name for (name,) in cursor.fetchall()}
+            cursor.execute(_TABLES)
+            self.owned = {
+                table: WORKSPACE.get(table, "workspace")
+                for table, comment in cursor.fetchall()
+                if comment.startswith("By workspace")
+            }
 
     def assert_none(self, found: list[Statement]) -> None:
         self.assertEqual(found, [], "\n".join(map(str, found)))
@@ -178,6 +196,15 @@ class StatementTests(DatabaseTestCase):
             "SET LOCAL synchronous_commit TO off; INSERT INTO writings",
         ):
             self.assertTrue(any(one.sql.startswith(beginning) for one in self.statements), beginning)
+
+    def test_workspace_named(self) -> None:
+        """Each on a table by workspace says whose rows it means, but for those that are named above."""
+        found = [one.sql for one in self.statements if not _names_owner(one.sql, self.owned)]
+        known = {sql: [beginning for beginning in ACROSS if sql.startswith(beginning)] for sql in found}
+        self.assertEqual([sql for sql, beginnings in known.items() if len(beginnings) != 1], [])
+        self.assertEqual(
+            {beginning for beginnings in known.values() for beginning in beginnings}, set(ACROSS)
+        )
 
     def test_transaction_ids(self) -> None:
         """None looks at the numbers of transactions, which are a node's own."""
@@ -203,6 +230,16 @@ class StatementTests(DatabaseTestCase):
         """None leaves anything in the session, which a pooler gives to others."""
         found = [one for one in self.statements if _SESSION_STATE.search(one.sql)]
         self.assert_none([one for one in found if one.module not in LISTENERS])
+
+
+def _names_owner(sql: str, owned: Mapping[str, str]) -> bool:
+    """Tell whether a statement has the column that says whose the rows are, of each table that has one.
+
+    Beyond what it gives: there it restricts nothing.
+    """
+    tables = set(_TABLE.findall(sql)) & set(owned)
+    rest = sql if "INSERT INTO" in sql else re.split(r" FROM | SET ", sql, maxsplit=1)[-1]
+    return all(re.search(rf"\b{owned[table]}\b", rest) for table in tables)
 
 
 def _called_in_update(sql: str) -> set[str]:
@@ -245,6 +282,15 @@ class ReadingTests(SynchronousTestCase):
         ):
             self.assertRegex(wrong, pattern)
             self.assertNotRegex(right, pattern)
+        owned = {"files": "workspace"}
+        for sql, expected in (
+            ("SELECT workspace FROM files WHERE name = %s", False),
+            ("SELECT name FROM files WHERE workspace = %s", True),
+            ("UPDATE files SET name = %s WHERE size = %s", False),
+            ("DELETE FROM files", False),
+            ("DELETE FROM lookups", True),
+        ):
+            self.assertEqual(_names_owner(sql, owned), expected, sql)
         self.assertEqual(_called_in_update("UPDATE a SET b = random ()"), {"random"})
         self.assertEqual(
             _called_in_update("INSERT INTO a SELECT f() ON CONFLICT DO UPDATE\nSET b = g()"), {"g"}
