@@ -72,10 +72,11 @@ _CALL = re.compile(r"\b([a-z_][a-z0-9_]*)\s*\(")
 _ROW_LOCK = re.compile(r"\bFOR (NO KEY )?UPDATE\b|\bFOR (KEY )?SHARE\b", re.IGNORECASE)
 _SEVERAL = re.compile(r"=\s*ANY\b|\bIN\s*\(|\bunnest\b|\bJOIN\b", re.IGNORECASE)
 _SESSION_STATE = re.compile(
-    r"(^|;)\s*(SET (?!LOCAL\b)|RESET|PREPARE|DECLARE|LISTEN|UNLISTEN|LOAD|DISCARD)"
+    r"(^|;)\s*(SET (?!LOCAL\b)|RESET|PREPARE|DECLARE \w+ [A-Z ]*CURSOR|LISTEN|UNLISTEN|LOAD|DISCARD)"
     r"|\bTEMP(ORARY)? TABLE|pg_(try_)?advisory_(unlock|lock)|\bset_config\b|\b(curr|last)val\b",
     re.IGNORECASE,
 )
+_BETWEEN = re.compile(r";|\b(?:BEGIN|THEN|ELSE|LOOP)\b")
 _TABLE = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO) (\w+)")
 _NOW_GIVEN = re.compile(r"\bDO UPDATE SET\b.*\b\w+ = (now\(\)|current_timestamp)", re.IGNORECASE | re.DOTALL)
 
@@ -165,14 +166,28 @@ def read_package() -> tuple[frozenset[Statement], dict[str, list[str]]]:
     return frozenset(found), unread
 
 
+def read_functions(functions: Mapping[str, str]) -> frozenset[Statement]:
+    """Give the statements of the schema's own functions.
+
+    :param functions: their bodies by their names.
+    """
+    return frozenset(
+        Statement(name, statement.strip())
+        for name, body in functions.items()
+        for statement in _BETWEEN.split(re.sub(r"--.*", "", body))
+    )
+
+
 class StatementTests(DatabaseTestCase):
     """What no statement does."""
 
     async def prepare(self) -> None:
-        self.statements = read_package()[0]
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT DISTINCT proname FROM pg_proc WHERE provolatile = 'v'")
             self.volatile = {name for (name,) in cursor.fetchall()}
+            cursor.execute(_FUNCTIONS)
+            functions = dict(cursor.fetchall())
+            self.statements = read_package()[0] | read_functions(functions)
             cursor.execute(_TABLES)
             self.owned = {
                 table: WORKSPACE.get(table, "workspace")
@@ -266,6 +281,12 @@ class ReadingTests(SynchronousTestCase):
         )
         self.assertEqual(self.read("x('SELECT ' + mensagod.__name__)"), ["SELECT mensagod"])
         self.assertRaises(ValueError, self.read, "x = 'SELECT ' + nobody_knows")
+
+    def test_functions(self) -> None:
+        """The statements of a function, without comments and what is around them."""
+        body = "BEGIN -- SELECT;\n IF a THEN UPDATE b SET c = 1; END IF; END"
+        statements = {one.sql for one in read_functions({"f": body})}
+        self.assertEqual(statements, {"", "IF a", "UPDATE b SET c = 1", "END IF", "END"})
 
     def test_patterns(self) -> None:
         """Each pattern finds what is not allowed, and nothing of what is."""
@@ -365,6 +386,7 @@ class SchemaTests(DatabaseTestCase):
         self.assertEqual(found, [])
 
 
+_FUNCTIONS = "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
 _TABLES = (
     "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class"
     " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
