@@ -19,14 +19,18 @@ from tests.databases import DatabaseTestCase
 ROOT = Path(mensagod.__file__).parent
 
 UNREAD: Final = {
-    "mensagod.storage.rows": "runs what interactions give it",
-    "mensagod.storage.mailboxes": "_change runs what is composed in change and change_locked",
-    "mensagod.storage.migrations": "runs the steps; the schema that they make is looked at",
-    "mensagod.postgres.cluster": "CREATE DATABASE, composed by psycopg2",
-    "mensagod.installation.databases": "looks whether a table has rows, composed by psycopg2",
-    "mensagod.sharing.listening": "LISTEN with the name of a channel, composed by psycopg2",
+    "mensagod.storage.rows preface": "runs what interactions give it",
+    "mensagod.storage.migrations step.sql": "the steps; the schema that they make is looked at",
+    "mensagod.storage.bringing_over self.table.select": "a text of _CONTENTS or _QUEUE, which are read",
+    "mensagod.storage.bringing_over table.store": "the same",
+    "mensagod.storage.bringing_over walk.table.finish": "the same",
+    "mensagod.storage.bringing_over table.put_inline": "the same",
+    "mensagod.postgres.cluster sql.SQL('CREATE DATABASE {}').format(sql.Identifier(DATABASE))": "no table's",
+    "mensagod.installation.databases"
+    " query.format(sql.Identifier(table.nspname, table.relname)).as_string(connection)": "any table's",
+    "mensagod.sharing.listening sql.SQL('LISTEN {}').format(channel)": "on a connection of its own",
 }
-"""Modules with a call of ``execute`` whose text cannot be read here, and why that is all right."""
+"""Texts for ``execute`` that cannot be read here, by their module, and why that is all right."""
 
 LISTENERS: Final = {"mensagod.sharing.listening"}
 """Modules whose connection is their own and goes through no pooler."""
@@ -56,6 +60,7 @@ ACROSS: Final = {
     "SELECT workspace, quota, used, queued, files, last_update FROM mailboxes": "lock and find say which",
     "DELETE FROM sessions WHERE NOT EXISTS": "the sessions of a process end with it",
     "DELETE FROM sessions WHERE process": "so they do when it stops",
+    "SELECT (SELECT count(*) FROM contents": "counts what is in the store, or yet to be brought over, of all",
     "DELETE FROM submissions WHERE at": "forgetting goes over all workspaces, by age",
 }
 """The beginnings of statements on tables by workspace that do not say whose rows they mean, and why."""
@@ -108,7 +113,7 @@ def texts(node: ast.expr, module: ModuleType) -> list[str]:
             found = getattr(getattr(module, name, None), attribute, None)
             if isinstance(found, str):
                 return [found]
-    raise ValueError(f"cannot be read: {ast.unparse(node)}")
+    raise ValueError(ast.unparse(node))
 
 
 def is_execute(node: ast.AST) -> bool:
@@ -129,31 +134,31 @@ def expressions(tree: ast.AST) -> Iterator[ast.expr]:
             yield from expressions(child)
 
 
-def read_module(name: str, tree: ast.Module) -> tuple[set[Statement], list[str]]:
-    """Give the statements of a module, and why some cannot be read."""
+def read_module(name: str, tree: ast.Module) -> tuple[set[Statement], set[str]]:
+    """Give the statements of a module, and the parts of texts that cannot be read."""
     module = importlib.import_module(name)
     found: set[Statement] = set()
-    unread = []
+    unread = set()
     for node in ast.walk(tree):
         if is_execute(node):
             try:
-                found |= {Statement(name, text) for text in texts(node.args[0], module)}  # type: ignore[attr-defined]
+                found |= {Statement(name, text.strip()) for text in texts(node.args[0], module)}  # type: ignore[attr-defined]
             except ValueError as error:
-                unread.append(str(error))
+                unread.add(f"{name} {error}")
     for expression in expressions(tree):
         try:
             composed = texts(expression, module)
         except ValueError:
             continue
-        found |= {Statement(name, text) for text in composed if _BEGINNING.match(text)}
+        found |= {Statement(name, text.strip()) for text in composed if _BEGINNING.match(text.lstrip("\n"))}
     return found, unread
 
 
 @cache
-def read_package() -> tuple[frozenset[Statement], dict[str, list[str]]]:
-    """Give all statements of the package; and for each module why some of it cannot be read."""
+def read_package() -> tuple[frozenset[Statement], frozenset[str]]:
+    """Give all statements of the package, and what of them cannot be read."""
     found: set[Statement] = set()
-    unread = {}
+    unread: set[str] = set()
     for path in sorted(ROOT.rglob("*.py")):
         source = path.read_text(encoding="utf-8")
         if path.is_relative_to(ROOT / "storage") or ".execute" in source:
@@ -161,9 +166,8 @@ def read_package() -> tuple[frozenset[Statement], dict[str, list[str]]]:
             name = ".".join(parts).removesuffix(".__init__")
             statements, faults = read_module(name, ast.parse(source))
             found |= statements
-            if faults:
-                unread[name] = faults
-    return frozenset(found), unread
+            unread |= faults
+    return frozenset(found), frozenset(unread)
 
 
 def read_functions(functions: Mapping[str, str]) -> frozenset[Statement]:
@@ -200,11 +204,9 @@ class StatementTests(DatabaseTestCase):
 
     def test_all_are_read(self) -> None:
         """Each call is understood, but for the few that are known."""
-        unread = read_package()[1]
-        self.assertEqual(set(unread), set(UNREAD), unread)
-        self.assertEqual([name for name, faults in unread.items() if len(faults) > 1], [])
+        self.assertEqual(read_package()[1], set(UNREAD))
         for beginning in (
-            "UPDATE mailboxes SET used",
+            "UPDATE mailboxes AS box SET used = used + growth",
             "INSERT INTO queue (",
             "INSERT INTO failures AS known",
             "INSERT INTO device_sends AS known",
