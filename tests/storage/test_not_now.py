@@ -100,7 +100,7 @@ class RefusalTests(NotNowTestCase):
             cursor.execute("LOCK numbers")
             await self.assertFailure(self.database.run(look), Locked)
         self.assertEqual(len(tries), 1)
-        self.assertEqual(await self.database.run(look), "100ms on")
+        self.assertEqual(await self.database.run(look), "250ms on")
         # The limit goes with its transaction, and the connection stays.
         self.assertEqual(await self.database.run(settings), "0 on")
         self.assertEqual(await self.database.read(backend), pid)
