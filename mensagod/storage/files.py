@@ -82,10 +82,10 @@ def place(txn: Transaction, arrivals: Sequence[Arrival], device: DeviceID, *, wa
 
     The mailboxes are locked in the order of their IDs, until the transaction ends.
 
-    :param device: the device that makes the change. :param wait: whether to wait for locked mailboxes; the
-    transaction's ``lock_timeout`` bounds that. :returns: the workspaces whose contents are live; all of the
-    others are unchanged: there is no such mailbox,
-        it has no room for all of them, or another transaction has locked it and ``wait`` is false.
+    :param device: the device that makes the change.
+    :param wait: whether to wait for locked mailboxes; the transaction's ``lock_timeout`` bounds that.
+    :returns: the workspaces whose contents are live; all of the others are unchanged: there is no such
+        mailbox, it has no room for all of them, or another transaction has locked it and ``wait`` is false.
     """
     outcomes = _place(txn, arrivals, device, wait=wait)
     without_folder = {workspace for workspace, outcome in outcomes.items() if outcome == "no folder"}

@@ -13,10 +13,9 @@ from mensagod.commands import files as commands
 from mensagod.contents.keys import ContentKey
 from mensagod.operations import files as operations
 from mensagod.status import Status
-from mensagod.storage import contents, files, mailboxes, queue
+from mensagod.storage import contents, files, queue
 from mensagod.storage.contents import Content, Owned
 from mensagod.storage.files import Arrival
-from mensagod.storage.mailboxes import Change
 from mensagod.storage.queue import NewMessage
 from mensagod.storage.rows import Transaction
 from mensagod.values.identity import Domain
@@ -71,10 +70,8 @@ class FilesTestCase(CommandTestCase):
         name = FileName.make(time, content.size)
 
         def deliver(txn: Transaction) -> None:
-            change = Change(bytes=content.size, files=1, updates=1)
-            number = mailboxes.change(txn, person.workspace, change, wait=True)
-            assert number is not None
-            files.add_delivered(txn, [Arrival(person.workspace, name, content, number)], person.device)
+            arrival = Arrival(person.workspace, name, content)
+            assert files.place(txn, [arrival], person.device, wait=True)
 
         await self.database.run(deliver)
         return ServerPath.new_messages(person.workspace).child(name)

@@ -381,8 +381,11 @@ class DeviceTests(CommandTestCase):
         self.assertEqual([row.path for row in paths], [own, f"{own} new", f"{own} settings"])
         self.assertEqual(await self.value("SELECT count(*) FROM updates"), 0)
         await self.change(
-            "INSERT INTO files (folder, name, workspace, time, size)"
-            " SELECT id, %s, workspace, 1, 2 FROM folders WHERE path = %s",
+            "INSERT INTO contents (workspace, key, size, data) SELECT id, id, 2, 'ab' FROM workspaces"
+        )
+        await self.change(
+            "INSERT INTO files (folder, name, workspace, time, size, content)"
+            " SELECT id, %s, workspace, 1, 2, workspace FROM folders WHERE path = %s",
             f"1.2.{NO_WORKSPACE}",
             own,
         )

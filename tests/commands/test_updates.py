@@ -8,21 +8,21 @@ from twisted.internet.defer import ensureDeferred
 from mensagod.client.control import idle
 from mensagod.client.updates import get_updates
 from mensagod.status import Status
-from mensagod.storage import logins, mailboxes, updates
+from mensagod.storage import files, logins, updates
+from mensagod.storage.contents import Content
+from mensagod.storage.files import Arrival
 from mensagod.storage.rows import Transaction
-from mensagod.storage.updates import NewUpdate
 from mensagod.values.identity import SERVER_DEVICE, DeviceID, RandomID
+from mensagod.values.paths import FileName
 from tests.commands.cases import CommandTestCase
 from tests.serving import Person
 
 
-def note(txn: Transaction, person: Person, device: DeviceID, count: int = 1) -> None:
-    """Make records, as a change of the workspace does."""
-    mailboxes.lock(txn, person.workspace)
-    changes = [
-        NewUpdate(person.workspace, "CREATE", f"/ wsp {person.workspace} {number}") for number in range(count)
-    ]
-    updates.record(txn, changes, device)
+def note(txn: Transaction, person: Person, device: DeviceID, count: int = 1) -> list[str]:
+    """Make files, and so records; give their data in the order of their numbers."""
+    arrivals = [Arrival(person.workspace, FileName.make(1000, 1), Content.in_row(b"x")) for _ in range(count)]
+    assert files.place(txn, arrivals, device, wait=True)
+    return [str(arrival.path) for arrival in arrivals]
 
 
 class UpdatesTestCase(CommandTestCase):
@@ -33,10 +33,11 @@ class UpdatesTestCase(CommandTestCase):
         self.alice = await self.settle("alice")
         self.client_ = await self.enter(self.alice)
 
-    async def note(self, device: DeviceID = SERVER_DEVICE, count: int = 1) -> None:
-        """Make records and wake the sessions, as a delivery does."""
-        await self.database.run(note, self.alice, device, count)
+    async def note(self, device: DeviceID = SERVER_DEVICE, count: int = 1) -> list[str]:
+        """Make records and wake the sessions, as a delivery does; give their data."""
+        made = await self.database.run(note, self.alice, device, count)
         self.service.assembly.sessions.wake(self.alice.workspace)
+        return made
 
     async def at(self, times: dict[int, str]) -> None:
         """Move records in time."""
@@ -78,13 +79,13 @@ class GetUpdatesTests(UpdatesTestCase):
 
     async def test_time(self) -> None:
         """Records of that very second are among them, those of the second before are not."""
-        await self.note(count=3)
+        made = await self.note(count=3)
         seconds = "2030-01-01 00:00:0"
         await self.at({1: f"{seconds}0.999999Z", 2: f"{seconds}1Z", 3: f"{seconds}1.999999Z"})
         second = 1893456001
         for time, numbers in ((second - 1, [0, 1, 2]), (second, [1, 2]), (second + 1, [])):
             found = await get_updates(self.client_, time)
-            self.assertEqual([int(record.data[-1]) for record in found.records], numbers)
+            self.assertEqual([made.index(record.data) for record in found.records], numbers)
             self.assertEqual(await idle(self.client_, time), len(numbers))
         found = await get_updates(self.client_, 2**31 - 1)
         self.assertEqual((found.records, found.remaining), ([], 0))
@@ -114,7 +115,7 @@ class GetUpdatesTests(UpdatesTestCase):
 
     async def test_many(self) -> None:
         """At most 1000 come at once, with the number of the rest; nothing is missed on the way."""
-        await self.note(count=2300)
+        made = await self.note(count=2300)
         seen: list[str] = []
         found = await get_updates(self.client_, 0)
         while True:
@@ -123,8 +124,7 @@ class GetUpdatesTests(UpdatesTestCase):
                 break
             self.assertEqual(len(found.records), 1000)
             found = await get_updates(self.client_, 0, found.records[-1].id)
-        expected = [f"/ wsp {self.alice.workspace} {number}" for number in range(2300)]
-        self.assertEqual(seen, expected)
+        self.assertEqual(seen, made)
         self.assertEqual(await idle(self.client_, 0), 2300)
 
 
@@ -235,12 +235,12 @@ class NumberingTests(UpdatesTestCase):
 
     async def test_clock_set_back(self) -> None:
         """While the clock is behind the last record nothing is missed by who goes on from its time."""
-        await self.note(count=2)
+        before = await self.note(count=2)
         await self.at({1: "2130-01-01Z", 2: "2130-01-01 00:00:01Z"})
         last = (await get_updates(self.client_, 0)).records[-1]
-        await self.note(count=2)
+        after = await self.note(count=2)
         found = (await get_updates(self.client_, last.time)).records
-        self.assertEqual([int(record.data[-1]) for record in found], [1, 0, 1])
+        self.assertEqual([record.data for record in found], [before[1], *after])
         self.assertEqual({record.time for record in found}, {last.time})
         self.assertEqual(await idle(self.client_, last.time), 3)
 

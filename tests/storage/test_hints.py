@@ -15,13 +15,14 @@ from mensagod.sharing import pg_hints
 from mensagod.sharing.hints import IHints, PollHints
 from mensagod.sharing.listening import ListeningConnection
 from mensagod.sharing.pg_hints import PgHints
-from mensagod.storage import hints, mailboxes, updates
+from mensagod.storage import files, hints
 from mensagod.storage.connections import Connection
-from mensagod.storage.mailboxes import Change
+from mensagod.storage.contents import Content
+from mensagod.storage.files import Arrival
 from mensagod.storage.rows import Transaction
-from mensagod.storage.updates import NewUpdate
 from mensagod.threads.pool import IReactor, WorkerPool
 from mensagod.values.identity import SERVER_DEVICE, WorkspaceID
+from mensagod.values.paths import FileName
 from tests.databases import DatabaseTestCase
 from tests.sharing.hinting import ALICE, BOB, HintsContract
 from tests.waiting import until
@@ -53,12 +54,8 @@ def enter(txn: Transaction, process: UUID, workspaces: Sequence[WorkspaceID]) ->
 
 def change(txn: Transaction, workspaces: Sequence[WorkspaceID]) -> None:
     """Make an update record in each workspace."""
-    changes = []
-    for workspace in workspaces:
-        number = mailboxes.change(txn, workspace, Change(updates=1), wait=True)
-        assert number is not None
-        changes.append(NewUpdate(workspace, number, "MKDIR", "/ wsp"))
-    updates.record(txn, changes, SERVER_DEVICE)
+    arrivals = [Arrival(workspace, FileName.make(1000, 1), Content.in_row(b"x")) for workspace in workspaces]
+    assert files.place(txn, arrivals, SERVER_DEVICE, wait=True) == set(workspaces)
 
 
 class StoredHintsTestCase(DatabaseTestCase):

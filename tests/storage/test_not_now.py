@@ -8,6 +8,7 @@ from twisted.internet.threads import deferToThread
 
 from mensagod.status import Status
 from mensagod.storage import commit_watch, database
+from mensagod.storage.attempts import Locked
 from mensagod.storage.availability import Writes
 from mensagod.storage.database import CommitUnknown, Database, DatabaseUnavailable
 from mensagod.storage.rows import Transaction, one
@@ -78,6 +79,39 @@ class RefusalTests(NotNowTestCase):
                 await self.database.run(bounded, "lock_timeout", "SELECT FROM numbers")
         with self.assertRaises(DatabaseUnavailable):
             await self.database.run(bounded, "statement_timeout", "SELECT pg_sleep(60)")
+
+    async def test_locked(self) -> None:
+        """A short wait for a lock that was in vain is told from all else, and nothing is tried again."""
+        tries: list[int] = []
+
+        def look(txn: Transaction) -> str:
+            tries.append(1)
+            txn.limit_lock_waits()
+            txn.execute("SELECT count(*) FROM numbers")
+            return settings(txn)
+
+        def settings(txn: Transaction) -> str:
+            names = ("lock_timeout", "synchronous_commit")
+            txn.execute("SELECT current_setting(%s) || ' ' || current_setting(%s) AS both", names)
+            return one(lambda row: str(row.both), txn)
+
+        pid = await self.database.read(backend)
+        with self.beside, self.beside.cursor() as cursor:
+            cursor.execute("LOCK numbers")
+            await self.assertFailure(self.database.run(look), Locked)
+        self.assertEqual(len(tries), 1)
+        self.assertEqual(await self.database.run(look), "250ms on")
+        # The limit goes with its transaction, and the connection stays.
+        self.assertEqual(await self.database.run(settings), "0 on")
+        self.assertEqual(await self.database.read(backend), pid)
+        self.assertTrue(self.database.available)
+
+    async def test_not_locked(self) -> None:
+        """Nothing else that is refused for now is taken for a lock."""
+        for code in ("57014", "53300", "25006"):
+            with self.assertRaises(DatabaseUnavailable) as caught:
+                await self.database.run(refuse, code)
+            self.assertNotIsInstance(caught.exception, Locked)
 
 
 class ReadOnlyTests(NotNowTestCase):

@@ -3,7 +3,7 @@
 import ast
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -19,14 +19,18 @@ from tests.databases import DatabaseTestCase
 ROOT = Path(mensagod.__file__).parent
 
 UNREAD: Final = {
-    "mensagod.storage.rows": "runs what interactions give it",
-    "mensagod.storage.mailboxes": "_change runs what is composed in change and change_locked",
-    "mensagod.storage.migrations": "runs the steps; the schema that they make is looked at",
-    "mensagod.postgres.cluster": "CREATE DATABASE, composed by psycopg2",
-    "mensagod.installation.databases": "looks whether a table has rows, composed by psycopg2",
-    "mensagod.sharing.listening": "LISTEN with the name of a channel, composed by psycopg2",
+    "mensagod.storage.rows preface": "runs what interactions give it",
+    "mensagod.storage.migrations step.sql": "the steps; the schema that they make is looked at",
+    "mensagod.storage.bringing_over self.table.select": "a text of _CONTENTS or _QUEUE, which are read",
+    "mensagod.storage.bringing_over table.store": "the same",
+    "mensagod.storage.bringing_over walk.table.finish": "the same",
+    "mensagod.storage.bringing_over table.put_inline": "the same",
+    "mensagod.postgres.cluster sql.SQL('CREATE DATABASE {}').format(sql.Identifier(DATABASE))": "no table's",
+    "mensagod.installation.databases"
+    " query.format(sql.Identifier(table.nspname, table.relname)).as_string(connection)": "any table's",
+    "mensagod.sharing.listening sql.SQL('LISTEN {}').format(channel)": "on a connection of its own",
 }
-"""Modules with a call of ``execute`` whose text cannot be read here, and why that is all right."""
+"""Texts for ``execute`` that cannot be read here, by their module, and why that is all right."""
 
 LISTENERS: Final = {"mensagod.sharing.listening"}
 """Modules whose connection is their own and goes through no pooler."""
@@ -49,6 +53,18 @@ ELSEWHERE: Final = {
 }
 """Keys and indexes of tables with a workspace that do not begin with it, and why."""
 
+ACROSS: Final = {
+    "SELECT key, day FROM unnest": "contents in the store of which nobody knows whose they are",
+    "SELECT workspace, key, day FROM garbage": "erasing goes over all workspaces, by age",
+    "SELECT workspace, key, day FROM writings": "those whose writers died are looked for in all workspaces",
+    "SELECT workspace, quota, used, queued, files, last_update FROM mailboxes": "lock and find say which",
+    "DELETE FROM sessions WHERE NOT EXISTS": "the sessions of a process end with it",
+    "DELETE FROM sessions WHERE process": "so they do when it stops",
+    "SELECT (SELECT count(*) FROM contents": "counts what is in the store, or yet to be brought over, of all",
+    "DELETE FROM submissions WHERE at": "forgetting goes over all workspaces, by age",
+}
+"""The beginnings of statements on tables by workspace that do not say whose rows they mean, and why."""
+
 _BEGINNING = re.compile(
     r"(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH|SET|CREATE TABLE|LISTEN|UNLISTEN|NOTIFY) "
 )
@@ -61,10 +77,12 @@ _CALL = re.compile(r"\b([a-z_][a-z0-9_]*)\s*\(")
 _ROW_LOCK = re.compile(r"\bFOR (NO KEY )?UPDATE\b|\bFOR (KEY )?SHARE\b", re.IGNORECASE)
 _SEVERAL = re.compile(r"=\s*ANY\b|\bIN\s*\(|\bunnest\b|\bJOIN\b", re.IGNORECASE)
 _SESSION_STATE = re.compile(
-    r"(^|;)\s*(SET (?!LOCAL\b)|RESET|PREPARE|DECLARE|LISTEN|UNLISTEN|LOAD|DISCARD)"
+    r"(^|;)\s*(SET (?!LOCAL\b)|RESET|PREPARE|DECLARE \w+ [A-Z ]*CURSOR|LISTEN|UNLISTEN|LOAD|DISCARD)"
     r"|\bTEMP(ORARY)? TABLE|pg_(try_)?advisory_(unlock|lock)|\bset_config\b|\b(curr|last)val\b",
     re.IGNORECASE,
 )
+_BETWEEN = re.compile(r";|\b(?:BEGIN|THEN|ELSE|LOOP)\b")
+_TABLE = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO) (\w+)")
 _NOW_GIVEN = re.compile(r"\bDO UPDATE SET\b.*\b\w+ = (now\(\)|current_timestamp)", re.IGNORECASE | re.DOTALL)
 
 
@@ -95,7 +113,7 @@ def texts(node: ast.expr, module: ModuleType) -> list[str]:
             found = getattr(getattr(module, name, None), attribute, None)
             if isinstance(found, str):
                 return [found]
-    raise ValueError(f"cannot be read: {ast.unparse(node)}")
+    raise ValueError(ast.unparse(node))
 
 
 def is_execute(node: ast.AST) -> bool:
@@ -116,31 +134,31 @@ def expressions(tree: ast.AST) -> Iterator[ast.expr]:
             yield from expressions(child)
 
 
-def read_module(name: str, tree: ast.Module) -> tuple[set[Statement], list[str]]:
-    """Give the statements of a module, and why some cannot be read."""
+def read_module(name: str, tree: ast.Module) -> tuple[set[Statement], set[str]]:
+    """Give the statements of a module, and the parts of texts that cannot be read."""
     module = importlib.import_module(name)
     found: set[Statement] = set()
-    unread = []
+    unread = set()
     for node in ast.walk(tree):
         if is_execute(node):
             try:
-                found |= {Statement(name, text) for text in texts(node.args[0], module)}  # type: ignore[attr-defined]
+                found |= {Statement(name, text.strip()) for text in texts(node.args[0], module)}  # type: ignore[attr-defined]
             except ValueError as error:
-                unread.append(str(error))
+                unread.add(f"{name} {error}")
     for expression in expressions(tree):
         try:
             composed = texts(expression, module)
         except ValueError:
             continue
-        found |= {Statement(name, text) for text in composed if _BEGINNING.match(text)}
+        found |= {Statement(name, text.strip()) for text in composed if _BEGINNING.match(text.lstrip("\n"))}
     return found, unread
 
 
 @cache
-def read_package() -> tuple[frozenset[Statement], dict[str, list[str]]]:
-    """Give all statements of the package; and for each module why some of it cannot be read."""
+def read_package() -> tuple[frozenset[Statement], frozenset[str]]:
+    """Give all statements of the package, and what of them cannot be read."""
     found: set[Statement] = set()
-    unread = {}
+    unread: set[str] = set()
     for path in sorted(ROOT.rglob("*.py")):
         source = path.read_text(encoding="utf-8")
         if path.is_relative_to(ROOT / "storage") or ".execute" in source:
@@ -148,36 +166,62 @@ def read_package() -> tuple[frozenset[Statement], dict[str, list[str]]]:
             name = ".".join(parts).removesuffix(".__init__")
             statements, faults = read_module(name, ast.parse(source))
             found |= statements
-            if faults:
-                unread[name] = faults
-    return frozenset(found), unread
+            unread |= faults
+    return frozenset(found), frozenset(unread)
+
+
+def read_functions(functions: Mapping[str, str]) -> frozenset[Statement]:
+    """Give the statements of the schema's own functions.
+
+    :param functions: their bodies by their names.
+    """
+    return frozenset(
+        Statement(name, statement.strip())
+        for name, body in functions.items()
+        for statement in _BETWEEN.split(re.sub(r"--.*", "", body))
+    )
 
 
 class StatementTests(DatabaseTestCase):
     """What no statement does."""
 
     async def prepare(self) -> None:
-        self.statements = read_package()[0]
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT DISTINCT proname FROM pg_proc WHERE provolatile = 'v'")
             self.volatile = {name for (name,) in cursor.fetchall()}
+            cursor.execute(_FUNCTIONS)
+            functions = dict(cursor.fetchall())
+            self.statements = read_package()[0] | read_functions(functions)
+            cursor.execute(_TABLES)
+            self.owned = {
+                table: WORKSPACE.get(table, "workspace")
+                for table, comment in cursor.fetchall()
+                if comment.startswith("By workspace")
+            }
 
     def assert_none(self, found: list[Statement]) -> None:
         self.assertEqual(found, [], "\n".join(map(str, found)))
 
     def test_all_are_read(self) -> None:
         """Each call is understood, but for the few that are known."""
-        unread = read_package()[1]
-        self.assertEqual(set(unread), set(UNREAD), unread)
-        self.assertEqual([name for name, faults in unread.items() if len(faults) > 1], [])
+        self.assertEqual(read_package()[1], set(UNREAD))
         for beginning in (
-            "UPDATE mailboxes SET used",
+            "UPDATE mailboxes AS box SET used = used + growth",
             "INSERT INTO queue (",
             "INSERT INTO failures AS known",
             "INSERT INTO device_sends AS known",
             "SET LOCAL synchronous_commit TO off; INSERT INTO writings",
         ):
             self.assertTrue(any(one.sql.startswith(beginning) for one in self.statements), beginning)
+
+    def test_workspace_named(self) -> None:
+        """Each on a table by workspace says whose rows it means, but for those that are named above."""
+        found = [one.sql for one in self.statements if not _names_owner(one.sql, self.owned)]
+        known = {sql: [beginning for beginning in ACROSS if sql.startswith(beginning)] for sql in found}
+        self.assertEqual([sql for sql, beginnings in known.items() if len(beginnings) != 1], [])
+        self.assertEqual(
+            {beginning for beginnings in known.values() for beginning in beginnings}, set(ACROSS)
+        )
 
     def test_transaction_ids(self) -> None:
         """None looks at the numbers of transactions, which are a node's own."""
@@ -205,6 +249,16 @@ class StatementTests(DatabaseTestCase):
         self.assert_none([one for one in found if one.module not in LISTENERS])
 
 
+def _names_owner(sql: str, owned: Mapping[str, str]) -> bool:
+    """Tell whether a statement has the column that says whose the rows are, of each table that has one.
+
+    Beyond what it gives: there it restricts nothing.
+    """
+    tables = set(_TABLE.findall(sql)) & set(owned)
+    rest = sql if "INSERT INTO" in sql else re.split(r" FROM | SET ", sql, maxsplit=1)[-1]
+    return all(re.search(rf"\b{owned[table]}\b", rest) for table in tables)
+
+
 def _called_in_update(sql: str) -> set[str]:
     """Give the functions that are called in what an UPDATE, or DO UPDATE, does."""
     return {name for part in _UPDATE.findall(_joined(sql)) for name in _CALL.findall(part)}
@@ -230,6 +284,12 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(self.read("x('SELECT ' + mensagod.__name__)"), ["SELECT mensagod"])
         self.assertRaises(ValueError, self.read, "x = 'SELECT ' + nobody_knows")
 
+    def test_functions(self) -> None:
+        """The statements of a function, without comments and what is around them."""
+        body = "BEGIN -- SELECT;\n IF a THEN UPDATE b SET c = 1; END IF; END"
+        statements = {one.sql for one in read_functions({"f": body})}
+        self.assertEqual(statements, {"", "IF a", "UPDATE b SET c = 1", "END IF", "END"})
+
     def test_patterns(self) -> None:
         """Each pattern finds what is not allowed, and nothing of what is."""
         for pattern, wrong, right in (
@@ -245,6 +305,15 @@ class ReadingTests(SynchronousTestCase):
         ):
             self.assertRegex(wrong, pattern)
             self.assertNotRegex(right, pattern)
+        owned = {"files": "workspace"}
+        for sql, expected in (
+            ("SELECT workspace FROM files WHERE name = %s", False),
+            ("SELECT name FROM files WHERE workspace = %s", True),
+            ("UPDATE files SET name = %s WHERE size = %s", False),
+            ("DELETE FROM files", False),
+            ("DELETE FROM lookups", True),
+        ):
+            self.assertEqual(_names_owner(sql, owned), expected, sql)
         self.assertEqual(_called_in_update("UPDATE a SET b = random ()"), {"random"})
         self.assertEqual(
             _called_in_update("INSERT INTO a SELECT f() ON CONFLICT DO UPDATE\nSET b = g()"), {"g"}
@@ -319,6 +388,7 @@ class SchemaTests(DatabaseTestCase):
         self.assertEqual(found, [])
 
 
+_FUNCTIONS = "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
 _TABLES = (
     "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class"
     " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"

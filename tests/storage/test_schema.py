@@ -286,11 +286,17 @@ class CommentTests(SynchronousTestCase):
     """The schema explains itself."""
 
     def test_every_table_is_explained(self) -> None:
-        """Each table has a comment before it or begins with one, and each column has one."""
+        """Tables have a comment before them or begin with one, columns and functions one before them."""
         for step in read_steps(schema.DIRECTORY):
             lines = (schema.DIRECTORY / step.file_name).read_text().splitlines()
+            is_function = False
             for number, line in enumerate(lines):
-                if line.startswith("CREATE TABLE"):
+                if line.startswith("CREATE FUNCTION"):
+                    self.assertTrue(lines[number - 1].startswith("--"), line)
+                    is_function = True
+                elif is_function:
+                    is_function = not line.startswith("END")
+                elif line.startswith("CREATE TABLE"):
                     around = (lines[number - 1], lines[number + 1])
                     self.assertTrue(any(near.strip().startswith("--") for near in around), line)
                 elif re.match(
