@@ -5,26 +5,33 @@
 """
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 from mensagod.storage import (
+    buckets,
+    contents,
     events,
     failures,
     keycards,
     lookups,
     preregistrations,
     processes,
+    queue,
     sends,
     submissions,
     workspaces,
 )
+from mensagod.storage.contents import Owned
 from mensagod.storage.events import CardChange
 from mensagod.storage.failures import Limit
 from mensagod.storage.lookups import Allowance
+from mensagod.storage.queue import BUCKETS
 from mensagod.storage.rows import Transaction, many
+from mensagod.storage.submissions import NewSubmission, Submitted
 from mensagod.values.identity import DeviceID, Domain, WorkspaceID
+from mensagod.values.paths import FileName
 from tests.databases import DatabaseTestCase
 
 YEARS = timedelta(days=3652)
@@ -122,7 +129,7 @@ class WrongTimesTests(DatabaseTestCase):
         """Messages that a device handed in do not count any more."""
 
         async def send() -> None:
-            await self.database.run(sends.note_send, ALICE, DEVICE, uuid4(), 2)
+            await self.database.run(sends.note_send, (ALICE, DEVICE), 2)
 
         for ahead in (YEARS, -YEARS):
             await send()
@@ -167,19 +174,71 @@ class WrongTimesTests(DatabaseTestCase):
 
     async def test_submissions(self) -> None:
         """A message that was handed in is forgotten: it can be sent again."""
+        message = Submitted(ALICE, DOMAIN, b"x" * 32)
+
+        async def submit() -> FileName | None:
+            new = NewSubmission(message, FileName.make(1795862880, 5), 5, None)
+            prospects = await self.database.run(submissions.add, [new])
+            return prospects[message].known
+
         for ahead in (YEARS, -YEARS):
-            name = f"1795862880.5.{uuid4()}"
-            await self.execute(
-                "INSERT INTO submissions (workspace, domain, digest, name)"
-                " VALUES (%s, 'example.com', %s, %s)",
-                *(ALICE.uuid, b"x" * 32, name),
-            )
-            found = await self.database.read(submissions.find_recent, ALICE, DOMAIN, b"x" * 32)
-            self.assertEqual(str(found), name)
+            self.assertIsNone(await submit())
+            self.assertIsNotNone(await submit())
             await self.move("submissions", "at", ahead)
-            self.assertIsNone(await self.database.read(submissions.find_recent, ALICE, DOMAIN, b"x" * 32))
+            self.assertIsNone(await submit())
+            await self.move("submissions", "at", ahead)
             await self.database.run(submissions.forget_old)
             self.assertEqual(await self.count("submissions"), 0)
+
+    async def test_queue(self) -> None:
+        """A message that would be tried only in years is due; one that its sender scheduled keeps its time."""
+        columns = (
+            "(bucket, id, destination, sender, device, sender_domain, domain, name, time, size, content, data,"
+            " due, send_time, accepted)"
+        )
+        for send_time in ("NULL", "now() + interval '10 years'"):
+            await self.execute(
+                f"INSERT INTO queue {columns} SELECT 0, gen_random_uuid(), 'example.org', %s, %s,"
+                " 'example.com', 'example.org', '1.0.' || gen_random_uuid(), 1, 0, gen_random_uuid(), '',"
+                f" now() + interval '10 years', {send_time}, now() + interval '10 years'",
+                *(ALICE.uuid, DEVICE.uuid),
+            )
+        self.assertEqual(await self.database.write(queue.hasten), 1)
+        (due,) = await self.database.read(queue.list_due, [0], 9)
+        self.assertLess(due.accepted, datetime.now(UTC) + timedelta(minutes=1))
+        self.assertEqual(await self.count("queue"), 2)
+
+    async def test_workers_of_the_queue(self) -> None:
+        """A process whose row lies ahead, or behind, has no buckets any more."""
+        for ahead in (YEARS, -YEARS):
+            await self.database.run(buckets.take_share, OTHER)
+            await self.move("queue_workers", "until", ahead)
+            share = await self.database.run(buckets.take_share, OURS)
+            self.assertEqual((len(share.buckets), share.workers), (BUCKETS, 1))
+            await self.database.run(buckets.give_back, OURS)
+
+    async def test_writings(self) -> None:
+        """A content that is being written counts as given up."""
+        for ahead in (YEARS, -YEARS):
+            await self.database.run(contents.begin_writing, ALICE)
+            self.assertEqual(await self.database.read(contents.list_dead_writings, 9), [])
+            await self.move("writings", "until", ahead)
+            dead = await self.database.read(contents.list_dead_writings, 9)
+            self.assertEqual(len(dead), 1)
+            await self.database.run(contents.discard_writings, dead)
+        self.assertEqual(await self.count("garbage"), 2)
+
+    async def test_garbage(self) -> None:
+        """A content that became garbage under a wrong clock is kept for as long as one of now."""
+        for ahead in (YEARS, -YEARS):
+            key = await self.database.run(contents.begin_writing, ALICE)
+            await self.database.run(contents.discard_writings, [Owned(ALICE, key)])
+            self.assertEqual(await self.database.write(contents.date_garbage_anew), 0)
+            await self.move("garbage", "since", ahead)
+            self.assertEqual(await self.database.write(contents.date_garbage_anew), 1)
+            old = await self.database.read(contents.find_old_garbage, 1)
+            self.assertEqual(old.hours, ())
+            await self.database.run(contents.forget_garbage, [Owned(ALICE, key)])
 
     async def test_entries(self) -> None:
         """Entries that were added to a card do not count against its limit."""
