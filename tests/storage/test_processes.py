@@ -70,3 +70,22 @@ class EnrollTests(DatabaseTestCase):
         self.assertEqual(self.count("sessions"), 1)
         self.enroll(newcomer)
         self.assertEqual(self.count("sessions"), 0)
+
+    def test_orphans(self) -> None:
+        """A session of a process without a row is forgotten with the next process that is."""
+        self.execute("UPDATE sessions SET process = %s", UUID(int=8))
+        self.enroll(OURS)
+        self.assertEqual(self.count("sessions"), 1)
+        self.silence(OTHER, 61)
+        self.enroll(OURS)
+        self.assertEqual((self.count("processes"), self.count("sessions")), (1, 0))
+
+    def test_dismissed(self) -> None:
+        """A process that stops takes its sessions with it, and no others."""
+        self.execute(
+            "INSERT INTO sessions (id, process, workspace, device, address) VALUES (%s, %s, %s, %s, '')",
+            *(UUID(int=4), OURS, OURS, OURS),
+        )
+        with self.connection, self.connection.cursor() as cursor:
+            processes.dismiss(Transaction(cursor), OTHER)
+        self.assertEqual((self.count("processes"), self.count("sessions")), (1, 1))

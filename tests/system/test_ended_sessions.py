@@ -61,6 +61,11 @@ class EndedSessionsTests(ServerTestCase):
         ]
         return found[0]
 
+    async def take_for_dead(self) -> None:
+        """Remove the rows of all processes and of their sessions."""
+        for table in ("sessions", "processes"):
+            await self.change(f"DELETE FROM {table}")
+
     async def row_of(self, service: MensagoService) -> Any:
         """Give the row of the only session at a server."""
         process = service.assembly.sessions.process
@@ -109,14 +114,14 @@ class EndedSessionsTests(ServerTestCase):
     async def test_lost_row(self) -> None:
         """A session ends that has no row, because its process was taken for dead."""
         client = await self.enter(self.alice)
-        await self.change("DELETE FROM processes")
+        await self.take_for_dead()
         await self.assert_ended(await self.end(self.alice), client)
 
     async def test_taken_for_dead(self) -> None:
         """A process that was taken for dead has its rows again; sessions that may not go on end."""
         client, blocked = await self.enter(self.alice), await self.enter(self.bob)
         row = await self.value("SELECT id FROM sessions WHERE workspace = %s", self.alice.workspace.uuid)
-        await self.change("DELETE FROM processes")
+        await self.take_for_dead()
         await self.change("UPDATE devices SET status = 'blocked' WHERE id = %s", self.bob.device.uuid)
         await self.heart(self.service)._beat()
         await blocked.wait_closed()
