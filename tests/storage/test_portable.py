@@ -62,6 +62,8 @@ ACROSS: Final = {
     "DELETE FROM sessions WHERE process": "so they do when it stops",
     "SELECT (SELECT count(*) FROM contents": "counts what is in the store, or yet to be brought over, of all",
     "DELETE FROM submissions WHERE at": "forgetting goes over all workspaces, by age",
+    "SELECT now() AS now, array_agg(hour": "erasing goes over all workspaces, by age",
+    "UPDATE garbage SET since": "so does mending the times of garbage",
 }
 """The beginnings of statements on tables by workspace that do not say whose rows they mean, and why."""
 

@@ -7,7 +7,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from mensagod.storage import (
     buckets,
@@ -191,10 +191,10 @@ class WrongTimesTests(DatabaseTestCase):
             self.assertEqual(await self.count("submissions"), 0)
 
     async def test_queue(self) -> None:
-        """A message that would be tried only in years is due; one that its sender scheduled keeps its time."""
+        """A message that would be tried only in years is due; one that is scheduled keeps its time."""
         columns = (
-            "(bucket, id, destination, sender, device, sender_domain, domain, name, time, size, content, data,"
-            " due, send_time, accepted)"
+            "(bucket, id, destination, sender, device, sender_domain, domain, name, time, size, content,"
+            " data, due, send_time, accepted)"
         )
         for send_time in ("NULL", "now() + interval '10 years'"):
             await self.execute(
