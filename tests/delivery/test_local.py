@@ -1,21 +1,22 @@
 """What becomes of messages for our own domains (spec 05, *Local delivery* and *The queue*)."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from attrs import evolve
 
 from mensagod.client.control import idle
-from mensagod.client.files import download
+from mensagod.client.files import download, list_files
 from mensagod.client.updates import get_updates
 from mensagod.config import Config
+from mensagod.contents.keys import ContentKey
 from mensagod.crypto.sealing import EncryptionPair
-from mensagod.delivery import placing
 from mensagod.delivery.tags import MessageType
 from mensagod.values.identity import SERVER_DEVICE, Domain, MAddress, UserID, WAddress, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
 from tests.delivery.letters import STRANGER
 from tests.delivery.mail import MailTestCase
-from tests.serving import DOMAIN, Person
+from tests.serving import DOMAIN, Person, settle
 
 EXTRA = Domain.from_text("example.net")
 ELSEWHERE = Domain.from_text("example.org")
@@ -27,36 +28,84 @@ class LocalTestCase(MailTestCase):
     def configure(self, config: Config) -> Config:
         return evolve(config, global_=evolve(config.global_, extra_domains=(EXTRA,)))
 
+    async def again(self) -> None:
+        """Have everything tried at once, until nothing is left."""
+        await self.change("UPDATE queue SET due = now()")
+        delivery = self.service.assembly.delivery
+        for bucket in delivery.buckets:
+            delivery.wake(bucket)
+        await self.until("SELECT count(*) = 0 FROM queue")
+
+    async def set_status(self, status: str) -> None:
+        """Set Bob's."""
+        await self.change("UPDATE workspaces SET status = %s WHERE id = %s", status, self.bob.workspace.uuid)
+
 
 class DeliveredTests(LocalTestCase):
-    """Messages that arrive."""
+    """Messages that arrive, at once and through the queue."""
 
     async def test_what_arrives(self) -> None:
         """The file has a new name, its usage is counted, one record tells of it, the session is told."""
         client = await self.enter(self.bob)
-        text = self.letter()
-        before = int(await self.value("SELECT floor(extract(epoch FROM now()))"))
-        sent = await self.send()
-        self.assertIsNone(await self.outcome(sent))
-        (name,) = await self.delivered(self.bob.workspace)
-        parsed = FileName.from_text(name)
-        self.assertNotEqual(parsed.id, sent.id)
-        self.assertGreaterEqual(parsed.time, before)
-        path = ServerPath.new_messages(self.bob.workspace).child(name)
-        content = await download(client, path)
-        self.assertEqual((len(content), len(content)), (parsed.size, len(text.encode())))
-        (record,) = (await get_updates(client, 0)).records
-        self.assertEqual((record.type, record.data, record.device), ("CREATE", str(path), SERVER_DEVICE))
+        for send in (self.send, self.send_to_queue):
+            text = self.letter()
+            before = int(await self.value("SELECT floor(extract(epoch FROM now()))"))
+            sent = await send()
+            self.assertIsNone(await self.outcome(sent))
+            (name,) = await self.delivered(self.bob.workspace)
+            parsed = FileName.from_text(name)
+            self.assertNotEqual(parsed.id, sent.id)
+            self.assertGreaterEqual(parsed.time, before)
+            path = ServerPath.new_messages(self.bob.workspace).child(name)
+            content = await download(client, path)
+            self.assertEqual((len(content), len(content)), (parsed.size, len(text.encode())))
+            (record,) = (await get_updates(client, 0)).records
+            self.assertEqual((record.type, record.data, record.device), ("CREATE", str(path), SERVER_DEVICE))
+            await self.assert_consistent()
+            await self.change("DELETE FROM files")
+            await self.change("DELETE FROM contents")
+            await self.change("DELETE FROM updates")
+            await self.change("UPDATE mailboxes SET used = 0, files = 0")
+
+    async def test_is_never_queued(self) -> None:
+        """What can be delivered now is there when its sender has the answer, and was in no queue."""
+        await self.service.assembly.delivery.stopService()
+        await self.send()
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
+        self.assertEqual(await self.value("SELECT count(*) FROM queue"), 0)
+        self.assertEqual(await list_files(self.client_, ServerPath.outgoing(self.alice.workspace)), [])
+
+    async def test_in_the_store(self) -> None:
+        """A message that is not small stands in the store, on both ways, and is read from there."""
+        client = await self.enter(self.bob)
+        self.limit_inline(0)
+        for send in (self.send, self.send_to_queue):
+            name = await send()
+            self.assertIsNone(await self.outcome(name))
+        names = await self.delivered(self.bob.workspace)
+        self.assertEqual(len(self.on_disk()), 2)
+        for name in names:
+            path = ServerPath.new_messages(self.bob.workspace).child(name)
+            self.assertTrue((await download(client, path)).startswith(b"MENSAGO"))
         self.assertEqual(self.open_stored_files(), [])
+        await self.assert_consistent()
+
+    async def test_large(self) -> None:
+        """So does one that is larger than what stands in a row."""
+        inline = self.service.server.config.performance.inline_limit * 1024
+        await self.send(payload=bytes(inline))
+        self.assertEqual(len(self.on_disk()), 1)
         await self.assert_consistent()
 
     async def test_push(self) -> None:
         """A delivery wakes the recipient's sessions, and the sender's not."""
-        client = await self.enter(self.bob)
-        await self.outcome(await self.send())
-        await idle(client)
-        await idle(self.client_)
-        self.assertEqual((client.update_count, self.client_.update_count), (1, None))
+        for send in (self.send, self.send_to_queue):
+            client = await self.enter(self.bob)
+            await self.outcome(await send())
+            await idle(client)
+            self.assertEqual(client.update_count, 1)
+            await idle(self.client_)
+            self.assertIsNone(self.client_.update_count)
 
     async def test_every_form_of_address(self) -> None:
         """ID, name, alias and the ID's text as a name lead to the same mailbox; other domains to others."""
@@ -66,16 +115,17 @@ class DeliveredTests(LocalTestCase):
             " VALUES ('example.net', 'robert', %s, 'alias', '15')",
             self.bob.workspace.uuid,
         )
-        for to in (
-            self.bob.address,
-            MAddress(UserID.from_text("bob"), DOMAIN),
-            MAddress(UserID.from_text("robert"), EXTRA),
-        ):
-            self.assertIsNone(await self.outcome(await self.send(to)))
-        self.assertEqual(len(await self.delivered(self.bob.workspace)), 3)
-        for to in (carol.address, MAddress(UserID.from_text("bob"), EXTRA)):
-            self.assertIsNone(await self.outcome(await self.send(to)))
-        self.assertEqual(len(await self.delivered(carol.workspace)), 2)
+        for send in (self.send, self.send_to_queue):
+            for to in (
+                self.bob.address,
+                MAddress(UserID.from_text("bob"), DOMAIN),
+                MAddress(UserID.from_text("robert"), EXTRA),
+            ):
+                self.assertIsNone(await self.outcome(await send(to)))
+            for to in (carol.address, MAddress(UserID.from_text("bob"), EXTRA)):
+                self.assertIsNone(await self.outcome(await send(to)))
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 6)
+        self.assertEqual(len(await self.delivered(carol.workspace)), 4)
         await self.assert_consistent()
 
     async def test_older_receiver_part(self) -> None:
@@ -98,18 +148,33 @@ class DeliveredTests(LocalTestCase):
             self.assertIsNone(await self.outcome(name))
 
     async def test_to_oneself(self) -> None:
-        """A message to oneself is counted once while it moves."""
-        size = len(self.letter(self.alice).encode())
-        await self.change("UPDATE mailboxes SET quota = %s", size)
-        self.assertIsNone(await self.outcome(await self.send(self.alice)))
-        self.assertEqual(await self.value("SELECT used FROM mailboxes WHERE quota = used"), size)
+        """A message to oneself is counted once, also while it is on its way."""
+        for number, send in enumerate((self.send, self.send_to_queue), 1):
+            size = len(self.letter(self.alice).encode())
+            await self.change("UPDATE mailboxes SET quota = %s", number * size)
+            self.assertIsNone(await self.outcome(await send(self.alice)))
+            self.assertEqual(await self.value("SELECT used FROM mailboxes WHERE quota = used"), number * size)
 
-    async def test_new_is_made_again(self) -> None:
-        """A mailbox whose directory was lost gets it back."""
-        new = ServerPath.new_messages(self.bob.workspace)
-        await self.change("DELETE FROM folders WHERE path = %s", str(new))
-        self.assertIsNone(await self.outcome(await self.send()))
+    async def test_waits_for_its_time(self) -> None:
+        """A message with a time stands below out until then, and can be listed there; then it arrives."""
+        name = await self.send(send_time=datetime.now(UTC) + timedelta(days=1))
+        out = ServerPath.outgoing(self.alice.workspace)
+        self.assertEqual(await list_files(self.client_, out), [name])
+        self.assertEqual(await self.delivered(self.bob.workspace), [])
+        await self.again()
+        self.assertEqual(await list_files(self.client_, out), [])
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         await self.assert_consistent()
+
+    async def test_found_later(self) -> None:
+        """Who has come since the last try gets what waits for a retry."""
+        await self.set_status("suspended")
+        await self.service.assembly.delivery.stopService()
+        name = await self.send()
+        await self.set_status("active")
+        self.service.assembly.delivery.startService()
+        self.assertIsNone(await self.outcome(name))
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
 
 
 class UndeliverableTests(LocalTestCase):
@@ -125,7 +190,6 @@ class UndeliverableTests(LocalTestCase):
         self.assertIsNotNone(row, "it was delivered")
         self.assertEqual((row.state, row.code), (state, code), row.reason)
         self.assertTrue(row.reason)
-        self.assertIsNone(row.target)
         (line,) = [line for line in self.log if f"not delivered: {code} {row.reason}" in line]
         self.log.remove(line)
         self.assertIn(str(self.alice.workspace), line)
@@ -182,12 +246,15 @@ class UndeliverableTests(LocalTestCase):
 
     async def test_forged_system_message(self) -> None:
         """310: what only servers say, if it got into the queue."""
-        delivery = self.service.assembly.delivery
-        await delivery.stopService()
-        forged = await self.send(type=MessageType.SYSTEM, sub_type="abusereport")
-        stored = self.directory / "data" / "out" / str(self.alice.workspace) / forged.text
-        stored.write_bytes(stored.read_bytes().replace(b"abusereport", b"devrequest!"))
-        delivery.startService()
+        await self.service.assembly.delivery.stopService()
+        forged = await self.send(
+            WAddress(WorkspaceID.random(), DOMAIN), type=MessageType.SYSTEM, sub_type="abusereport"
+        )
+        await self.change(
+            "UPDATE queue SET data ="
+            " convert_to(replace(convert_from(data, 'UTF8'), 'abusereport', 'devrequest!'), 'UTF8')"
+        )
+        self.service.assembly.delivery.startService()
         row = await self.outcome(forged)
         self.assertEqual((row.state, row.code), ("failed", 310))
 
@@ -203,100 +270,32 @@ class UndeliverableTests(LocalTestCase):
         await self.change("DELETE FROM queue")
         self.assertEqual((await self.outcome(await self.send())).code, 409)
 
-    async def test_lost_file(self) -> None:
+    async def test_lost_content(self) -> None:
         """300: our own fault is tried again, and the message arrives once it is mended."""
-        broken = self.watch_store()
-
-        def lose(path: ServerPath) -> None:
-            raise FileNotFoundError(2, "lost")
-
-        broken.before_open = lose
-        await self.assert_outcome(300, state="queued")
-        broken.before_open = broken.before_write
-        await self.again()
-        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
+        row = await self.assert_broken(FileNotFoundError(2, "lost"))
+        self.assertIn("missing", row.reason)
 
     async def test_unforeseen_fault(self) -> None:
         """300: whatever goes wrong, with an incident in the log and not a word of it in the report."""
-        broken = self.watch_store()
-
-        def fail(path: ServerPath) -> None:
-            raise RuntimeError("secret details")
-
-        broken.before_open = fail
-        row = await self.assert_outcome(300, state="queued")
+        row = await self.assert_broken(RuntimeError("secret details"))
         self.assertNotIn("secret", row.reason)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
-    async def test_moving_fails(self) -> None:
-        """300: the name is decided anew for the next try, so that it tells when the message arrived."""
+    async def assert_broken(self, error: Exception) -> Any:
+        """A message that must be read for its recipient, and cannot be, arrives when it can be."""
+        self.limit_inline(0)
         broken = self.watch_store()
 
-        def fail(path: ServerPath) -> None:
-            raise OSError(5, "Input/output error")
+        def fail(key: ContentKey) -> None:
+            raise error
 
-        broken.before_move = fail
-        self.patch(placing, "time", lambda: 1000)
-        await self.assert_outcome(300, state="queued")
-        self.patch(placing, "time", lambda: 2000)
-        broken.before_move = broken.before_write
+        broken.before_open = fail
+        late = Person(WorkspaceID.random(), "late")
+        row = await self.assert_outcome(300, late, state="queued")
+        self.assertEqual((row.attempts, row.target), (1, None))
+        broken.before_open = broken.before_write
+        await self.database.run(settle, late, 0)
         await self.again()
-        (name,) = await self.delivered(self.bob.workspace)
-        self.assertEqual(FileName.from_text(name).time, 2000)
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
-        await self.assert_consistent()
-
-    async def test_moved_but_not_durable(self) -> None:
-        """300: what has moved already, as far as one can tell, comes to stand where it is."""
-        broken = self.watch_store()
-
-        def fail(path: ServerPath) -> None:
-            broken.store.move([(path, ServerPath.new_messages(self.bob.workspace).child(self.aimed()))])
-            raise OSError(5, "Input/output error")
-
-        broken.before_move = fail
-        row = await self.outcome(await self.send())
-        self.assertEqual((row.state, row.code, row.target), ("queued", 300, self.bob.workspace.uuid))
-        name = self.aimed()
-        broken.before_move = broken.before_write
-        await self.again()
-        self.assertEqual(await self.delivered(self.bob.workspace), [name])
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
-        await self.assert_consistent()
-
-    def aimed(self) -> str:
-        """Give the name that the message will have, also in a thread."""
-        with self.connect() as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT target_name FROM queue")
-            ((name,),) = cursor.fetchall()
-        return str(name)
-
-    async def test_lost_while_moving(self) -> None:
-        """300: a file that is at neither place."""
-        broken = self.watch_store()
-        broken.before_move = broken.store.remove
-        row = await self.outcome(await self.send())
-        self.assertEqual((row.state, row.code), ("queued", 300))
-        self.assertIn("missing", row.reason)
-
-    async def test_archived_while_moving(self) -> None:
-        """500: the workspace went while its file moved; the message is where it was, for its report."""
-        connection = self.connect()
-
-        def archive(path: ServerPath) -> None:
-            with connection, connection.cursor() as cursor:
-                cursor.execute("DELETE FROM mailboxes WHERE workspace = %s", (self.bob.workspace.uuid,))
-
-        self.watch_store().before_move = archive
-        await self.assert_outcome(500)
-
-    async def again(self) -> None:
-        """Have everything tried at once."""
-        await self.change("UPDATE queue SET due = now()")
-        self.service.assembly.delivery.wake()
-        await self.until("SELECT count(*) = 0 FROM queue")
-
-    async def set_status(self, status: str, person: Person | None = None) -> None:
-        await self.change(
-            "UPDATE workspaces SET status = %s WHERE id = %s", status, (person or self.bob).workspace.uuid
-        )
+        self.assertEqual(len(await self.delivered(late.workspace)), 1)
+        self.assertEqual(self.open_stored_files(), [])
+        return row
