@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,10 +33,13 @@ def _family(pid: int) -> list[int]:
 
 
 class CrashingCluster(OwnCluster):
-    """A cluster for one test."""
+    """A cluster for one test.
 
-    def __init__(self) -> None:
-        super().__init__(_SETTINGS)
+    :param settings: those that differ from those of most tests.
+    """
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__({**_SETTINGS, **(settings or {})})
 
     def crash(self) -> None:
         """Kill all its processes, and wait until they are gone."""
