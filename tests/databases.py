@@ -147,6 +147,11 @@ def pooler() -> Pooler:
     return Pooler.start(cluster().directory, 10)
 
 
+def parameters_of(name: str) -> dict[str, Any]:
+    """Describe how tests reach a database of the cluster of this process."""
+    return (pooler() if POOLED else cluster()).parameters(name)
+
+
 @cache
 def _administration() -> Connection:
     connection = connect(cluster().parameters("postgres"))
@@ -177,9 +182,12 @@ class DatabaseTestCase(TestCase):
 
     :ivar database: a running service, which has reached the database.
     :cvar pool_max: the most connections of it.
+    :cvar pooled: whether a pgbouncer is before the database; false for tests that are about PostgreSQL's own
+        connections.
     """
 
     timeout = 300
+    pooled = POOLED
     pool_max = 4
     database: Database
 
@@ -204,11 +212,13 @@ class DatabaseTestCase(TestCase):
         name = f"test_{uuid.uuid4().hex}"
         administer(f"CREATE DATABASE {name} TEMPLATE {template}")
         self.addCleanup(administer, f"DROP DATABASE {name} WITH (FORCE)")
-        return (pooler() if POOLED else cluster()).parameters(name)
+        return parameters_of(name) if self.pooled else cluster().parameters(name)
 
     def direct(self) -> dict[str, Any]:
-        """Say how to reach the test's database if not through a pooler."""
-        return cluster().parameters(self.parameters["dbname"])
+        """Say how to reach the test's database without a pooler."""
+        if self.pooled and self.parameters["host"] == str(pooler().place):
+            return cluster().parameters(self.parameters["dbname"])
+        return self.parameters
 
     async def make_service(self, change: Callable[[Database], None] | None = None) -> Database:
         """Start another service on the same database, stopped after the test."""
@@ -222,6 +232,6 @@ class DatabaseTestCase(TestCase):
 
     def connect(self) -> Connection:
         """Open a plain connection to the test's database, closed after the test."""
-        connection = connect(self.parameters)
+        connection = connect(self.direct())
         self.addCleanup(connection.close)
         return connection
