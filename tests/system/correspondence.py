@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from random import Random
 
+from attrs import frozen
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import ConnectError
@@ -26,6 +27,9 @@ PAYLOADS = (50, 1000, 5000, 5500, 6000, 20_000, 60_000)
 PAUSE = 0.05
 """Seconds between two messages of one person, and between two tries."""
 
+HANG_UP_SECONDS = 0.02
+"""When somebody hangs up: a message is often stored by then, and seldom answered."""
+
 
 def now() -> float:
     return IReactorTime(reactor).seconds()
@@ -36,6 +40,25 @@ def is_for_now(error: Exception) -> bool:
     if isinstance(error, (RequestRefused, ServerRefused)):
         return error.status is Status.SERVER_UNAVAILABLE
     return isinstance(error, (Disconnected, ConnectError))
+
+
+@frozen
+class Manners:
+    """How people treat the server.
+
+    :ivar abandoned: the share of failed messages that are not submitted again.
+    :ivar hung_up: the share of those whose sender hangs up at once, and submits them again.
+    """
+
+    _chance: Random
+    abandoned: float = 0.0
+    hung_up: float = 0.0
+
+    def gives_up(self) -> bool:
+        return self._chance.random() < self.abandoned
+
+    def hangs_up(self) -> bool:
+        return self._chance.random() < self.hung_up
 
 
 class Correspondent:
@@ -58,20 +81,27 @@ class Correspondent:
             self._client = await self._enter(self.person)
         return self._client
 
-    async def submit(self, message: Message, is_patient: Callable[[], bool]) -> None:
-        """Submit a message until it is acknowledged.
-
-        :param is_patient: asked after each failure whether to repeat it.
-        """
+    async def submit(self, message: Message, manners: Manners) -> None:
+        """Submit a message until it is acknowledged, or no longer."""
         while not message.is_acknowledged:
+            hangs_up = manners.hangs_up()
             try:
-                await send(await self.client(), message.content.decode(), self.person.domain)
+                await self._submit(message, hangs_up)
                 message.is_acknowledged = True
             except Exception as error:
                 self.note(error)
-                if not is_patient():
+                # Who hung up may have been heard, and does say it again.
+                if not hangs_up and manners.gives_up():
                     return
                 await deferLater(reactor, PAUSE)
+
+    async def _submit(self, message: Message, hangs_up: bool) -> None:
+        client = await self.client()
+        answer = Deferred.fromCoroutine(send(client, message.content.decode(), self.person.domain))
+        if hangs_up:
+            await deferLater(reactor, HANG_UP_SECONDS)
+            client.abort()
+        await answer
 
     def note(self, error: Exception) -> None:
         """Take note of a failure.
@@ -91,17 +121,25 @@ class Correspondence:
 
     :param port: tells where the server is now; 0 while it is nowhere.
     :param chance: decides who writes what to whom.
-    :param abandoned: the share of failed messages that are not submitted again.
+    :param abandoned: see :class:`Manners`, as for ``hung_up``.
     :ivar messages: all that were submitted.
     """
 
-    def __init__(self, test: MailTestCase, port: Callable[[], int], chance: Random, abandoned: float = 0.0):
+    def __init__(
+        self,
+        test: MailTestCase,
+        port: Callable[[], int],
+        chance: Random,
+        *,
+        abandoned: float = 0.0,
+        hung_up: float = 0.0,
+    ):
         self.messages: list[Message] = []
         self.people: list[Correspondent] = []
         self._test = test
         self._port = port
         self._chance = chance
-        self._abandoned = abandoned
+        self._manners = Manners(chance, abandoned, hung_up)
         self._is_over = False
         self._work: Deferred[list[None]] | None = None
 
@@ -159,7 +197,7 @@ class Correspondence:
             letter = self._letter(sender.person, recipient, payload)
             message = Message(recipient.workspace, letter.encode())
             self.messages.append(message)
-            await sender.submit(message, lambda: self._chance.random() >= self._abandoned)
+            await sender.submit(message, self._manners)
             await deferLater(reactor, PAUSE)
 
     def _letter(self, sender: Person, recipient: Person, payload: bytes) -> str:

@@ -70,7 +70,7 @@ class CrashTests(ProcessTestCase):
 
     async def live_through(self, kills: int) -> None:
         """Have people write while kills happen; then read their mailboxes."""
-        mail = Correspondence(self, lambda: self.server.port, self.chance, abandoned=0.2)
+        mail = Correspondence(self, lambda: self.server.port, self.chance, abandoned=0.2, hung_up=0.1)
         await mail.begin(PEOPLE)
         # Each kind of kill in turn, in an order of chance.
         order = [kind for _ in range(0, kills, len(WHAT)) for kind in self.chance.sample(WHAT, len(WHAT))]
