@@ -25,7 +25,9 @@ from tests.waiting import until
 
 POOL_SIZE = 2
 CONNECTIONS = 8
-FLOOD = 40
+FLOOD = 32
+"""For each server no more than may wait for their passwords to be checked."""
+
 NOTICED_SECONDS = 10
 """Twice what a database that does not answer is given."""
 
