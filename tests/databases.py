@@ -10,10 +10,11 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg2
@@ -29,12 +30,15 @@ from mensagod.storage.connections import Connection, connect
 from mensagod.storage.database import Database
 from mensagod.storage.migrations import migrate
 from tests.directories import scratch
+from tests.guarding import guarded
+from tests.pooler import Pooler
 
 BINARIES_VARIABLE = "MENSAGOD_TEST_POSTGRES_BINARIES"
+POOLED = bool(os.environ.get("MENSAGOD_TEST_POOLER"))
+"""Whether the tests reach their databases through a pgbouncer in transaction mode."""
 TEMPLATE = "product_template"
 
 _PATIENCE_SECONDS = 120
-_GUARD = '"$@" & read _; kill -QUIT $!; wait $!; rm -rf "$CLUSTER"'
 _INITDB = ["-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
 _FAST = {
     "listen_addresses": "",
@@ -47,6 +51,7 @@ _FAST = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
 }
+_NO_CHANGES: Mapping[str, str] = MappingProxyType({})
 
 
 def wanted_binaries() -> Binaries:
@@ -62,9 +67,12 @@ class Cluster:
     guard: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, **variables: str) -> "Cluster":
+    def start(
+        cls, changes: Mapping[str, str] = _NO_CHANGES, variables: Mapping[str, str] = _NO_CHANGES
+    ) -> "Cluster":
         """Make a cluster and wait until it answers; blocks for about a second.
 
+        :param changes: settings that differ from those of most tests.
         :param variables: more variables for its environment.
         """
         directory = scratch("test")
@@ -75,20 +83,10 @@ class Cluster:
             # After the copy: the guard, too, runs as the account, and removes all this.
             give([directory], account)
         _initdb(binaries, directory, arguments)
-        settings = {**_FAST, "unix_socket_directories": str(directory)}
+        settings = {**_FAST, "unix_socket_directories": str(directory), **changes}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [binaries.program("postgres"), "-D", str(directory / "data")]
-        with (directory / "log").open("wb") as log:
-            guard = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD, "guard", *command, *options],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env={**os.environ, **variables, "CLUSTER": str(directory)},
-                start_new_session=True,
-                **arguments,
-            )
+        guard = guarded([*command, *options], directory, arguments, variables=variables)
         cluster = cls(directory, guard)
         atexit.register(cluster.stop)
         cluster.wait()
@@ -147,6 +145,17 @@ def cluster() -> Cluster:
 
 
 @cache
+def pooler() -> Pooler:
+    """Give the pgbouncer of this process, started for the first who asks."""
+    return Pooler.start(cluster().directory, 10)
+
+
+def parameters_of(name: str) -> dict[str, Any]:
+    """Describe how tests reach a database of the cluster of this process."""
+    return (pooler() if POOLED else cluster()).parameters(name)
+
+
+@cache
 def _administration() -> Connection:
     connection = connect(cluster().parameters("postgres"))
     connection.autocommit = True
@@ -176,9 +185,12 @@ class DatabaseTestCase(TestCase):
 
     :ivar database: a running service, which has reached the database.
     :cvar pool_max: the most connections of it.
+    :cvar pooled: whether a pgbouncer is before the database; false for tests that are about PostgreSQL's own
+        connections.
     """
 
     timeout = 300
+    pooled = POOLED
     pool_max = 4
     database: Database
 
@@ -203,7 +215,13 @@ class DatabaseTestCase(TestCase):
         name = f"test_{uuid.uuid4().hex}"
         administer(f"CREATE DATABASE {name} TEMPLATE {template}")
         self.addCleanup(administer, f"DROP DATABASE {name} WITH (FORCE)")
-        return cluster().parameters(name)
+        return parameters_of(name) if self.pooled else cluster().parameters(name)
+
+    def direct(self) -> dict[str, Any]:
+        """Say how to reach the test's database without a pooler."""
+        if self.pooled and self.parameters["host"] == str(pooler().place):
+            return cluster().parameters(self.parameters["dbname"])
+        return self.parameters
 
     async def make_service(self, change: Callable[[Database], None] | None = None) -> Database:
         """Start another service on the same database, stopped after the test."""
@@ -217,6 +235,6 @@ class DatabaseTestCase(TestCase):
 
     def connect(self) -> Connection:
         """Open a plain connection to the test's database, closed after the test."""
-        connection = connect(self.parameters)
+        connection = connect(self.direct())
         self.addCleanup(connection.close)
         return connection

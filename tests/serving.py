@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
+from psycopg2.extensions import make_dsn
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
@@ -16,9 +17,9 @@ from mensagod.client import login
 from mensagod.client.accounts import preregister, register_with_code
 from mensagod.client.connection import ClientConnection, connect
 from mensagod.client.devices import DeviceCredentials
-from mensagod.config import Config
+from mensagod.config import Config, Secret
 from mensagod.config.listeners import parse_listener
-from mensagod.config.tables import DatabaseTable, GlobalTable, NetworkTable, SecurityTable
+from mensagod.config.tables import ClusterTable, DatabaseTable, GlobalTable, NetworkTable, SecurityTable
 from mensagod.crypto.passwords import PasswordHasher
 from mensagod.crypto.sealing import EncryptionPair, SecretKey
 from mensagod.keycards.making import OrganizationKeys, make_organization_root
@@ -32,7 +33,7 @@ from mensagod.storage.preregistrations import Preregistration
 from mensagod.storage.rows import Transaction
 from mensagod.storage.workspaces import Credentials
 from mensagod.values.identity import DeviceID, Domain, UserID, WAddress, WorkspaceID
-from tests.databases import DatabaseTestCase
+from tests.databases import POOLED, DatabaseTestCase
 
 DOMAIN = Domain.from_text("example.com")
 ADMIN = WorkspaceID.from_text("11111111-1111-4111-8111-111111111111")
@@ -133,7 +134,14 @@ class ServerTestCase(DatabaseTestCase):
         await self.database.run(found, self.organization, master)
 
     def base_config(self) -> Config:
-        return make_config(self.directory, self.parameters)
+        config = make_config(self.directory, self.parameters)
+        if POOLED:
+            config = evolve(config, cluster=ClusterTable(listen_url=self.way_around()))
+        return config
+
+    def way_around(self) -> Secret:
+        """Say how hints reach PostgreSQL if not through a pooler."""
+        return Secret(make_dsn(**self.direct()))
 
     def configure(self, config: Config) -> Config:
         """Change the configuration; for subclasses."""

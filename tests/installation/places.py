@@ -13,7 +13,7 @@ from mensagod.installation.founding import Choices
 from mensagod.storage.connections import connect
 from mensagod.storage.rows import Transaction
 from mensagod.values.identity import Domain
-from tests.databases import administer, cluster
+from tests.databases import administer, parameters_of
 from tests.directories import scratch_of
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def fresh_database(test: SynchronousTestCase) -> dict[str, Any]:
     name = f"test_{uuid.uuid4().hex}"
     administer(f"CREATE DATABASE {name}")
     test.addCleanup(administer, f"DROP DATABASE {name} WITH (FORCE)")
-    return cluster().parameters(name)
+    return parameters_of(name)
 
 
 def url_of(parameters: dict[str, Any]) -> str:

@@ -17,6 +17,8 @@ from tests.databases import DatabaseTestCase
 
 
 class MigrationTests(DatabaseTestCase):
+    pooled = False
+
     def step(self, sql: str) -> tuple[Step, ...]:
         """Give the steps of now, and one that is still missing."""
         steps = installed_steps()

@@ -132,6 +132,8 @@ class InteractionTests(NumbersTestCase):
             txn.execute("SHOW default_transaction_isolation")
             return now, txn.fetchall()[0][0]
 
+        # Connections that a pooler has already would not have the setting.
+        self.parameters = self.direct()
         name = self.parameters["dbname"]
         self.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
         service = await self.make_service()
@@ -213,6 +215,8 @@ class ConflictTests(NumbersTestCase):
 
 
 class LossTests(NumbersTestCase):
+    pooled = False
+
     async def test_between(self) -> None:
         """A connection that was killed while it was idle is replaced unnoticed."""
         pids = set(await gatherResults([self.database.read(backend) for _ in range(20)]))

@@ -106,6 +106,7 @@ class StoredPollHintsTests(StoredHintsTestCase, HintsContract):
 
 
 class StoredPgHintsTests(StoredHintsTestCase, HintsContract):
+    pooled = False
     here: PgHints
     there: PgHints
 
@@ -237,6 +238,8 @@ class StoredPgHintsTests(StoredHintsTestCase, HintsContract):
 
 class ListeningConnectionTests(DatabaseTestCase):
     """One connection by itself."""
+
+    pooled = False
 
     async def prepare(self) -> None:
         self.listening = ListeningConnection.open(self.parameters, HERE)

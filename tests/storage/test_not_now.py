@@ -29,6 +29,7 @@ def refuse(txn: Transaction, code: str) -> None:
 
 
 class NotNowTestCase(NumbersTestCase):
+    pooled = False
     pool_max = 1
 
     def quickly(self) -> None:

@@ -1,18 +1,13 @@
 """A server behind a real HAProxy (spec 06, *Running many*)."""
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 import warnings
-from pathlib import Path
 from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
 
 from mensagod.operations.lookups import ALLOWANCE
 from tests.conversations import request
+from tests.system.balancing import HAPROXY, Balancer, configuration_of
 from tests.system.connections import in_thread
 from tests.system.sockets import Plug
 from tests.system.test_proxy_header import BalancedTestCase
@@ -20,24 +15,17 @@ from tests.system.test_tls import trusting
 from tests.waiting import until
 from tests.wire.proxy_headers import header_for
 
-HAPROXY = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-
-_CONFIGURATION = """
-global
-    stats socket {directory}/stats
-defaults
-    mode tcp
-    timeout connect 10s
-    timeout client 120s
-    timeout server 120s
+_PLAIN = """
 listen plain
-    bind fd@{plain_socket}
+    bind fd@{door}
     option tcp-check
     tcp-check expect string '"Code":200'
-    server one 127.0.0.1:{plain} send-proxy-v2 check check-send-proxy inter 100ms
+    server one 127.0.0.1:{port} send-proxy-v2 check check-send-proxy inter 100ms
+"""
+_TLS = """
 listen tls
-    bind fd@{tls_socket}
-    server one 127.0.0.1:{tls} send-proxy-v2
+    bind fd@{door}
+    server one 127.0.0.1:{port} send-proxy-v2
 """
 MISS = request("GETWID", User_ID="nobody-has-this")
 
@@ -49,49 +37,20 @@ class BalancerTests(BalancedTestCase):
 
     async def prepare(self) -> None:
         await super().prepare()
-        # The path of a Unix socket is short, and that of a checkout may be long.
-        self.place = Path(tempfile.mkdtemp(prefix="mensagod-"))
-        self.addCleanup(shutil.rmtree, self.place)
-        doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-        self.doors = [door.getsockname()[1] for door in doors]
-        path = self.place / "haproxy.cfg"
-        path.write_text(
-            _CONFIGURATION.format(
-                directory=self.place,
-                plain_socket=doors[0].fileno(),
-                tls_socket=doors[1].fileno(),
-                plain=self.port_of(0),
-                tls=self.port_of(1),
+        self.balancer = Balancer(self, 2)
+        sections = [
+            section.format(door=door, port=self.port_of(number))
+            for number, (section, door) in enumerate(
+                zip((_PLAIN, _TLS), self.balancer.descriptors, strict=True)
             )
-        )
-        self.start(path, [door.fileno() for door in doors])
-        for door in doors:
-            door.close()
-
-    def start(self, path: Path, doors: list[int]) -> None:
-        """Start the balancer, killed after the test; it gets the sockets that its clients connect to."""
-        command = [HAPROXY or "haproxy", "-db", "-f", str(path)]
-        with (self.place / "log").open("wb") as log:
-            balancer = subprocess.Popen(command, stdout=log, stderr=log, pass_fds=doors)
-        self.addCleanup(balancer.wait, 30)
-        self.addCleanup(balancer.kill)
+        ]
+        self.balancer.start(configuration_of(self.balancer, sections))
 
     async def through(self, host: str, door: int = 0, **options: Any) -> Plug:
         """Connect a client that comes from ``host`` to the balancer."""
-        plug = await in_thread(Plug, self.doors[door], source=host, **options)
+        plug = await in_thread(Plug, self.balancer.doors[door], source=host, **options)
         self.addCleanup(plug.close)
         return plug
-
-    def state(self) -> str:
-        """Ask the balancer what its check of the server has found."""
-        with socket.socket(socket.AF_UNIX) as client:
-            if client.connect_ex(str(self.place / "stats")):
-                return ""
-            client.sendall(b"show stat\n")
-            text = client.makefile().read()
-        names, *lines = [line.split(",") for line in text.splitlines() if line]
-        [server] = [line for line in lines if line[:2] == ["plain", "one"]]
-        return server[names.index("check_status")].removeprefix("* ")
 
     async def test_known_apart(self) -> None:
         """Each client is known by its own address, in plain and over TLS, whatever it claims."""
@@ -136,11 +95,10 @@ class BalancerTests(BalancedTestCase):
     async def test_health_checks(self) -> None:
         """The balancer's checks are greeted, and nothing of them is complained of."""
         with capturedLogs() as events:
-            await until(lambda: self.state() == "L7OK")
+            await until(lambda: self.balancer.states("plain") == {"one": "L7OK"})
         self.assertEqual([formatEvent(event) for event in events if event.get("event")], [])
 
 
 if HAPROXY is None:
-    # Debian's package has that name, and .ci/run installs it.
     warnings.warn("there is no haproxy here: nothing is tested behind a real balancer", stacklevel=1)
     del BalancerTests

@@ -48,7 +48,7 @@ class ClocksTests(TestCase):
     async def prepare(self) -> None:
         directory = scratch_of(self, "clocks")
         self.clocks = {name: FakeClock(LIBRARY or "", directory / name) for name in ("database", "server")}
-        cluster = Cluster.start(**self.clocks["database"].variables)
+        cluster = Cluster.start(variables=self.clocks["database"].variables)
         self.addCleanup(cluster.stop)
         self.parameters = cluster.parameters("postgres")
         listen = (parse_listener("tcp:0:interface=127.0.0.1"),)

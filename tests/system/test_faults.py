@@ -5,6 +5,7 @@ import resource
 import shlex
 import signal
 import subprocess
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,13 @@ MANY = 5000
 
 
 class OwnCluster:
-    """A PostgreSQL for one test, which can stop and come back."""
+    """A PostgreSQL for one test, which can stop and come back.
 
-    def __init__(self) -> None:
-        self.cluster = Cluster.start()
+    :param settings: those that differ from those of most tests.
+    """
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self.cluster = Cluster.start(settings or {})
         self.again: subprocess.Popen[bytes] | None = None
         connection = connect(self.parameters)
         try:

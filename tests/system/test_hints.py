@@ -3,6 +3,7 @@
 from statistics import median
 
 from attrs import evolve
+from psycopg2.extensions import make_dsn
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
@@ -31,13 +32,13 @@ def now() -> float:
 class HintsTestCase(MailTestCase):
     """Alice writes to Bob, who is logged in at the server that delivers, and at another one.
 
-    :cvar cluster: how the two work together.
+    :cvar hints: how the two work together.
     """
 
-    cluster = ClusterTable()
+    hints = Hints.PG
 
     def configure(self, config: Config) -> Config:
-        return evolve(config, cluster=self.cluster)
+        return evolve(config, cluster=evolve(config.cluster, hints=self.hints))
 
     async def introduce(self) -> None:
         await super().introduce()
@@ -64,10 +65,10 @@ class HintsTestCase(MailTestCase):
             pass
         return now()
 
-    async def measure(self) -> list[float]:
+    async def measure(self, rounds: int = ROUNDS) -> list[float]:
         """Deliver messages; give for each how much later it is told at the other server."""
         later = []
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             await self.send()
             near, far = await gatherResults(
                 [Deferred.fromCoroutine(self.until_told(client)) for client in (self.near, self.far)]
@@ -109,7 +110,7 @@ class PgHintsTests(HintsTestCase):
 
 
 class PollHintsTests(HintsTestCase):
-    cluster = ClusterTable(hints=Hints.POLL)
+    hints = Hints.POLL
 
     async def test_told(self) -> None:
         """By asking, too, each change is told within a second."""
@@ -127,10 +128,7 @@ class DirectConnectionTests(HintsTestCase):
     """The hints have a way to PostgreSQL of their own."""
 
     def configure(self, config: Config) -> Config:
-        database = config.database
-        url = Secret(
-            f"host={database.host} dbname={database.name} user={database.user} application_name=direct"
-        )
+        url = Secret(make_dsn(**self.direct(), application_name="direct"))
         return evolve(config, cluster=ClusterTable(listen_url=url))
 
     async def test_told(self) -> None:

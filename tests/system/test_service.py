@@ -1,10 +1,8 @@
 """The service: its start, its stop, and a configuration that is read again (spec 06)."""
 
 import os
-import re
 import resource
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +13,6 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import capturedLogs, formatEvent
 
-import mensagod
 import twisted.plugins
 from mensagod.config import Config
 from mensagod.lifecycle.parts import ServicePart
@@ -34,6 +31,7 @@ from mensagod.wire.messages import Response
 from tests.conversations import request
 from tests.directories import scratch_of
 from tests.system.connections import ConnectionTestCase, in_thread
+from tests.system.processes import ServerProcess
 from tests.system.sockets import Plug
 from tests.system.test_faults import OwnCluster
 from tests.waiting import until
@@ -195,48 +193,28 @@ class ProcessTests(ConnectionTestCase):
         )
         if os.geteuid() == 0:
             give([self.directory], service_account("nobody"))
-        self.process = self.start()
-        self.addCleanup(self.end)
-        await until(lambda: self.port > 0 or self.process.poll() is not None)
+        self.twistd = ServerProcess(self.directory)
+        self.addCleanup(self.twistd.kill)
+        self.twistd.start()
+        await self.twistd.listens()
         return await super().serve(config)
-
-    def start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
-        options = ["--nodaemon", "--pidfile=", "mensagod", "--config", "serverconfig.toml"]
-        self.log = self.directory / "log"
-        with self.log.open("wb") as log:
-            return subprocess.Popen(
-                [*command, *options],
-                cwd=self.directory,
-                env={**os.environ, "PYTHONPATH": str(Path(mensagod.__file__).parent.parent)},
-                stdout=log,
-                stderr=log,
-            )
-
-    def end(self) -> None:
-        """Have no process left, however the test went."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(10)
 
     @property
     def port(self) -> int:
-        """Where it listens; 0 until it does."""
-        found = re.search(r"listening on tcp:127\.0\.0\.1:(\d+)", self.log.read_text())
-        return int(found[1]) if found else 0
+        return self.twistd.port
 
     async def test_signals(self) -> None:
         """SIGHUP keeps sessions, a broken configuration too; SIGTERM ends it with status 0."""
         plug = await self.greeted()
-        self.process.send_signal(signal.SIGHUP)
-        await until(lambda: "configuration and certificates read again" in self.log.read_text())
+        self.twistd.process.send_signal(signal.SIGHUP)
+        await until(lambda: "configuration and certificates read again" in self.twistd.log.read_text())
         (self.directory / "serverconfig.toml").write_text("broken")
-        self.process.send_signal(signal.SIGHUP)
-        await until(lambda: "configuration not read again" in self.log.read_text())
+        self.twistd.process.send_signal(signal.SIGHUP)
+        await until(lambda: "configuration not read again" in self.twistd.log.read_text())
         self.assertEqual((await in_thread(plug.ask, IDLE)).status, 200)
-        self.process.send_signal(signal.SIGTERM)
+        self.twistd.process.send_signal(signal.SIGTERM)
         self.assertTrue(await in_thread(plug.ends))
-        self.assertEqual(await in_thread(self.process.wait, 60), 0, self.log.read_text())
+        self.assertEqual(await in_thread(self.twistd.process.wait, 60), 0, self.twistd.log.read_text())
 
 
 class Waiting:
