@@ -32,7 +32,7 @@ from mensagod.values.identity import WorkspaceID
 MOST: Final = 64
 """How many messages one transaction accepts at most."""
 
-MANY: Final = 32
+MANY: Final = 8
 """How many messages must wait for a second transaction to begin beside the first."""
 
 HASTE_SECONDS: Final = 1.0

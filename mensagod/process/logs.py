@@ -68,6 +68,8 @@ def _as_text(event: LogEvent, level: str) -> str:
 
 def _one_line(text: str) -> str:
     """Replace line ends and control characters, which may come from a client."""
+    if text.isprintable():
+        return text
     joined = " | ".join(text.expandtabs(1).splitlines())
     if joined.isprintable():
         return joined

@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from mensagod.errors import BadValue
 from mensagod.values.identity import RandomID, WorkspaceID, is_random_id
-from mensagod.values.times import parse_long, parse_unix_time
+from mensagod.values.times import MAX_LONG, parse_long, parse_unix_time
 
 AREAS: Final = frozenset({"wsp", "out", "tmp", "keys"})
 NEW: Final = "new"
@@ -48,7 +48,10 @@ class FileName:
 
         :raises BadValue: if ``time`` or ``size`` is not a Long.
         """
-        return cls.from_text(f"{time}.{size}.{uuid.uuid4()}")
+        if not (0 <= time <= MAX_LONG and 0 <= size <= MAX_LONG):
+            raise BadValue("time and size of a file name are Longs")
+        made = uuid.uuid4()
+        return cls(time, size, made, f"{time}.{size}.{made}")
 
     def __str__(self) -> str:
         return self.text

@@ -1,27 +1,29 @@
 """A server process that is killed at a given step of a message's way; for ``test_crashes``.
 
 Run as ``python -m tests.delivery.doomed SETTINGS``: the settings are JSON with ``directory``,
-``database`` and ``step``. Prints its port once it listens.
+``database``, ``step`` and ``inline_limit``. Prints its port once it listens.
 """
 
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
+from mensagod.contents.file_store import FileStore
+from mensagod.contents.interfaces import IContentWriter, Written
+from mensagod.contents.keys import ContentKey
 from mensagod.server.tap import assemble
 from mensagod.storage.database import Database
 from mensagod.storage.rows import Transaction
-from mensagod.storage.store import MailboxStore
-from mensagod.values.paths import ServerPath
-from tests.delivery.mail import local_route
 from tests.serving import make_config
 
 
@@ -48,8 +50,12 @@ class DoomedDatabase(Database):
             return self.run(interaction, *args, **kwargs)
         return super().write(interaction, *args, **kwargs).addCallback(self._committed, interaction.__name__)
 
+    def read(self, interaction: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """Run an interaction that only reads."""
+        return super().read(interaction, *args, **kwargs).addCallback(self._committed, interaction.__name__)
+
     def _committed(self, result: Any, name: str) -> Any:
-        # A claim that found nothing is no step on any message's way.
+        # A query that found nothing is no step on any message's way.
         if self.step == f"after {name}" and result != []:
             die()
         return result
@@ -60,24 +66,38 @@ def _interrupted(interaction: Callable[..., Any], txn: Transaction, *args: Any, 
     die()
 
 
-class DoomedStore(MailboxStore):
-    """Dies in the middle of writing, after writing or after moving a file."""
+@implementer(IContentWriter)
+class DoomedWriter:
+    """Dies in the middle of a content, or when it is whole."""
+
+    def __init__(self, writer: IContentWriter, step: str):
+        self._writer = writer
+        self._step = step
+        self.pause, self.abandon = writer.pause, writer.abandon
+
+    def write(self, data: bytes) -> None:
+        """Add bytes, or half of them."""
+        if self._step == "torn write":
+            self._writer.write(data[: len(data) // 2])
+            die()
+        self._writer.write(data)
+
+    def finish(self) -> Written:
+        """Make the content whole."""
+        written = self._writer.finish()
+        if self._step == "after write":
+            die()
+        return written
+
+
+class DoomedStore(FileStore):
+    """A store whose writers die."""
 
     step = ""
 
-    def write(self, path: ServerPath, content: bytes) -> None:
-        """Write a file, or half of it."""
-        torn = self.step == "torn write"
-        super().write(path, content[: len(content) // 2] if torn else content)
-        if torn or self.step == "after write":
-            die()
-
-    def move(self, moves: Sequence[tuple[ServerPath, ServerPath]]) -> list[OSError | None]:
-        """Move files."""
-        faults = super().move(moves)
-        if self.step == "after move":
-            die()
-        return faults
+    def write(self, key: ContentKey, offset: int = 0) -> Any:
+        """Begin a content."""
+        return DoomedWriter(super().write(key, offset), self.step)
 
 
 def announce(addresses: tuple[str, ...]) -> None:
@@ -87,12 +107,11 @@ def announce(addresses: tuple[str, ...]) -> None:
 
 def main(settings: dict[str, Any]) -> None:
     """Serve until the step comes."""
-    service = assemble(reactor, make_config(Path(settings["directory"]), settings["database"]), {})
-    server = service.server
-    server.database.__class__ = DoomedDatabase
-    store = server.store
-    assert isinstance(store, MailboxStore)
-    server.store = local_route(service.assembly.delivery).store = DoomedStore(store.root)
+    config = make_config(Path(settings["directory"]), settings["database"])
+    performance = evolve(config.performance, inline_limit=settings["inline_limit"])
+    service = assemble(reactor, evolve(config, performance=performance), {})
+    service.assembly.database.__class__ = DoomedDatabase
+    service.assembly.store.__class__ = DoomedStore
     DoomedDatabase.step = DoomedStore.step = settings["step"]
     service.announce = announce
     service.listeners.privilegedStartService()

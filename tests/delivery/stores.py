@@ -53,6 +53,10 @@ class WatchedStore:
     before_remove: Callable[[ContentKey], None] = nothing
     free: float = field(default=100.0)
 
+    @property
+    def place(self) -> str:
+        return self.store.place
+
     def write(self, key: ContentKey, offset: int = 0) -> IContentWriter:
         self.before_write(key)
         return self.store.write(key, offset)

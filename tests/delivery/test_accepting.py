@@ -1,24 +1,29 @@
 """Accepting messages together: what is taken when, and what becomes of faults."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Concatenate, ParamSpec, TypeVar, cast
 from uuid import UUID, uuid4
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mensagod.delivery import placing
-from mensagod.delivery.accepting import AT_ONCE, MOST, Acceptor
+from mensagod.delivery.accepting import HASTE_SECONDS, MANY, MOST, Acceptor
 from mensagod.delivery.placing import Accepted, Submission
 from mensagod.errors import CommandError, QuotaExceeded
 from mensagod.storage.attempts import CommitUnknown, DatabaseUnavailable, Locked
 from mensagod.storage.contents import Content
+from mensagod.storage.rows import Transaction as DatabaseTransaction
 from mensagod.values.identity import DeviceID, Domain, WorkspaceID
 from mensagod.values.paths import FileName
 
 OURS = Domain.from_text("example.com")
 RATE = 77
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def message(sender: WorkspaceID | None = None, digest: bytes | None = None) -> Submission:
@@ -64,11 +69,13 @@ class FakeDatabase:
     transactions: list[Transaction] = field(factory=list)
 
     def run(
-        self, interaction: Callable[..., Any], messages: Sequence[Submission], rate: int, *, wait: bool
-    ) -> Deferred[Any]:
-        assert (interaction, rate) == (placing.accept, RATE)
-        self.transactions.append(Transaction(messages, wait))
-        return self.transactions[-1].done
+        self, interaction: Callable[Concatenate[DatabaseTransaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
+        assert interaction == placing.accept
+        messages, rate = cast(tuple[Sequence[Submission], int], args)
+        assert rate == RATE
+        self.transactions.append(Transaction(messages, bool(kwargs["wait"])))
+        return cast("Deferred[T]", self.transactions[-1].done)
 
     write = read = run
 
@@ -80,7 +87,9 @@ class AcceptingTestCase(SynchronousTestCase):
         self.database = FakeDatabase()
         self.delivered: list[WorkspaceID] = []
         self.queued: list[int] = []
+        self.clock = Clock()
         self.acceptor = Acceptor(
+            clock=self.clock,
             database=self.database,
             rate=lambda: RATE,
             delivered=self.delivered.append,
@@ -90,10 +99,10 @@ class AcceptingTestCase(SynchronousTestCase):
     def accept(self, *messages: Submission) -> list[Deferred[Accepted]]:
         return [Deferred.fromCoroutine(self.acceptor.accept(one)) for one in messages]
 
-    def occupy(self) -> None:
-        """Have as many transactions under way as there may be."""
-        for _ in range(AT_ONCE):
-            self.accept(message())
+    def occupy(self) -> Transaction:
+        """Have a transaction under way."""
+        self.accept(message())
+        return self.database.transactions[-1]
 
     @property
     def taken(self) -> list[Sequence[Submission]]:
@@ -107,56 +116,69 @@ class TogetherTests(AcceptingTestCase):
     """Which messages go together."""
 
     def test_at_once(self) -> None:
-        """A message that comes while there is room does not wait."""
-        messages = [message() for _ in range(AT_ONCE)]
-        answers = self.accept(*messages)
-        self.assertEqual(self.taken, [[one] for one in messages])
-        self.assertEqual([transaction.wait for transaction in self.database.transactions], [True] * AT_ONCE)
+        """A message that comes while no transaction is under way does not wait."""
+        one = message()
+        (answer,) = self.accept(one)
+        self.assertEqual(self.taken, [[one]])
+        self.assertTrue(self.database.transactions[0].wait)
+        self.assertNoResult(answer)
         self.database.transactions[0].commit()
-        self.assert_accepted(answers[0], messages[0])
-        self.assertNoResult(answers[1])
+        self.assert_accepted(answer, one)
 
     def test_together(self) -> None:
-        """What comes while transactions are under way goes into the next one, in its order."""
-        self.occupy()
+        """What comes while a transaction is under way goes into the next one, in its order."""
+        first = self.occupy()
         messages = [message() for _ in range(5)]
         answers = self.accept(*messages)
-        self.assertEqual(len(self.taken), AT_ONCE)
-        self.database.transactions[0].commit()
-        self.assertEqual(self.taken[AT_ONCE:], [messages])
+        self.assertEqual(len(self.taken), 1)
+        first.commit()
+        self.assertEqual(self.taken[1:], [messages])
         self.database.transactions[-1].commit()
         for answer, one in zip(answers, messages, strict=True):
             self.assert_accepted(answer, one)
 
+    def test_second(self) -> None:
+        """If many wait, a second transaction begins beside the first, and no third."""
+        first = self.occupy()
+        messages = [message() for _ in range(2 * MANY)]
+        self.accept(*messages[: MANY - 1])
+        self.assertEqual(len(self.taken), 1)
+        self.accept(*messages[MANY - 1 :])
+        self.assertEqual(self.taken[1:], [messages[:MANY]])
+        first.commit()
+        self.assertEqual(self.taken[2:], [messages[MANY:]])
+
     def test_bounded(self) -> None:
         """A transaction takes so many messages and no more; the others go into the next."""
-        self.occupy()
+        first = self.occupy()
+        second = [message() for _ in range(MANY)]
         messages = [message() for _ in range(MOST + 3)]
-        self.accept(*messages)
-        for transaction in self.database.transactions[:AT_ONCE]:
-            transaction.commit()
-        self.assertEqual(self.taken[AT_ONCE:], [messages[:MOST], messages[MOST:]])
+        self.accept(*second, *messages)
+        first.commit()
+        self.assertEqual(self.taken[1:], [second, messages[:MOST]])
+        self.database.transactions[1].commit()
+        self.assertEqual(self.taken[3:], [messages[MOST:]])
 
     def test_same_message(self) -> None:
         """The same message, submitted twice at once, is not in a transaction twice; others do not wait."""
-        self.occupy()
+        occupied = self.occupy()
         sender, digest = WorkspaceID.random(), bytes(32)
         first, other, again = message(sender, digest), message(), message(sender, digest)
         answers = self.accept(first, other, again)
-        self.database.transactions[0].commit()
+        occupied.commit()
+        self.assertEqual(self.taken[1:], [[first, other]])
         self.database.transactions[1].commit()
-        self.assertEqual(self.taken[AT_ONCE:], [[first, other], [again]])
-        for transaction in self.database.transactions[AT_ONCE:]:
-            transaction.commit({again.id: Accepted(first.name)})
+        self.assertEqual(self.taken[2:], [[again]])
+        self.database.transactions[2].commit({again.id: Accepted(first.name)})
         self.assertEqual([self.successResultOf(answer).name for answer in answers][2], first.name)
 
     def test_told(self) -> None:
         """The recipient is told of what was delivered, the queue of what was queued, nobody of the rest."""
         delivered, queued, again = message(), message(), message()
         target = WorkspaceID.random()
-        self.occupy()
+        first = self.occupy()
         self.accept(delivered, queued, again)
-        self.database.transactions[0].commit()
+        first.commit()
         self.queued.clear()
         self.database.transactions[-1].commit(
             {delivered.id: Accepted(delivered.name, delivered=target), again.id: Accepted(again.name)}
@@ -169,13 +191,12 @@ class FaultTests(AcceptingTestCase):
 
     def together(self, count: int = 3) -> tuple[list[Submission], list[Deferred[Accepted]], Transaction]:
         """Have messages in one transaction, and nothing else under way."""
-        self.occupy()
+        first = self.occupy()
         messages = [message() for _ in range(count)]
         answers = self.accept(*messages)
-        for transaction in self.database.transactions[:AT_ONCE]:
-            transaction.commit()
+        first.commit()
         self.queued.clear()
-        (transaction,) = self.database.transactions[AT_ONCE:]
+        (transaction,) = self.database.transactions[1:]
         self.database.transactions.clear()
         return messages, answers, transaction
 
@@ -219,6 +240,17 @@ class FaultTests(AcceptingTestCase):
         for answer, one in zip(answers, messages, strict=True):
             self.assert_accepted(answer, one)
 
+    def test_haste(self) -> None:
+        """After a wait in vain no transaction waits, for a while."""
+        _, _, transaction = self.together()
+        transaction.fail(Locked())
+        self.database.transactions.pop().commit()
+        for seconds, waits in ((0.0, False), (HASTE_SECONDS - 0.1, False), (0.1, True)):
+            self.clock.advance(seconds)
+            again = self.occupy()
+            self.assertEqual(again.wait, waits)
+            again.commit()
+
     def test_other_lock(self) -> None:
         """If something else is locked, only the message that needs it is refused for now."""
         messages, answers, transaction = self.together()
@@ -246,21 +278,20 @@ class FaultTests(AcceptingTestCase):
         _, answers, transaction = self.together(1)
         transaction.fail(LookupError())
         self.failureResultOf(answers[0], LookupError)
-        messages = [message() for _ in range(AT_ONCE)]
-        answers = self.accept(*messages)
-        self.assertEqual(self.taken, [[one] for one in messages])
-        for transaction in self.database.transactions:
-            transaction.commit()
-        self.assert_accepted(answers[0], messages[0])
+        one = message()
+        (answer,) = self.accept(one)
+        self.assertEqual(self.taken, [[one]])
+        self.database.transactions[0].commit()
+        self.assert_accepted(answer, one)
 
     def test_room_is_kept(self) -> None:
         """Messages that are accepted alone, after a fault, take the place of one transaction."""
         messages, _, transaction = self.together()
         transaction.fail(LookupError())
-        self.occupy()
-        self.assertEqual(len(self.database.transactions), AT_ONCE)
+        self.accept(message())
+        self.assertEqual(len(self.database.transactions), 1)
         self.commit_alone(messages[0])
-        self.assertEqual(len(self.database.transactions), AT_ONCE)
+        self.assertEqual(len(self.database.transactions), 1)
 
     def test_fault_of_ours(self) -> None:
         """A result that is missing, which only a bug can cause, is logged; the next messages are accepted."""

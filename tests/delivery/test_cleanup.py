@@ -1,151 +1,203 @@
-"""Messages that were never accepted, and files that belong to no message, in a time that the test makes."""
+"""Contents that nothing needs, in a real database and a store on the disk (spec 06, *Files*)."""
 
-import os
-from pathlib import Path
-from time import time
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
 
 from twisted.internet.task import Clock
-from twisted.python.filepath import FilePath
-from twisted.trial.unittest import SynchronousTestCase
 
+from mensagod.contents.keys import ContentKey
 from mensagod.delivery import cleanup
-from mensagod.delivery.cleanup import CLEAN_SECONDS, SWEEP_AGE, SWEEP_SECONDS, Cleanup
-from mensagod.storage.queue import WRITING_SECONDS
-from mensagod.storage.store import MailboxStore
-from mensagod.values.identity import SERVER_WORKSPACE, WorkspaceID
-from mensagod.values.paths import FileName, ServerPath
-from tests.delivery.fakes import AWAY, FakeQueue, InlineThreads
+from mensagod.delivery.cleanup import CLEAN_SECONDS, SWEEP_AFTER, SWEEP_DAYS, Cleanup
+from mensagod.storage import clocks, contents
+from mensagod.storage.clocks import ClockAgreement
+from mensagod.storage.contents import WRITING_SECONDS, Content, Owned
+from tests.delivery.fakes import InlineThreads
+from tests.delivery.placed import PlacedTestCase
+
+HOUR = 3600
 
 
-class CleanupTestCase(SynchronousTestCase):
-    """A queue in memory, and a store on the disk."""
+class CleanupTestCase(PlacedTestCase):
+    """A service that runs only when the test says so."""
 
-    def setUp(self) -> None:
-        self.directory = Path(self.mktemp())
-        self.directory.mkdir()
-        self.store = MailboxStore(FilePath(str(self.directory)))
+    async def prepare(self) -> None:
+        await super().prepare()
+        self.config = self.base_config()
+        self.hours = self.config.performance.garbage_hours
         self.clock = Clock()
-        self.queue = FakeQueue(self.clock)
-        self.workspace = WorkspaceID.random()
-        self.queue.workspaces.add(self.workspace)
+        # Otherwise what is old has to be found so ten minutes later, too.
+        self.patch(clocks, "CONFIRM_SECONDS", 0)
+        self.cleanup = Cleanup(
+            reactor=self.clock,
+            config=lambda: self.config,
+            database=self.database,
+            store=self.store,
+            threads=InlineThreads(),
+            clocks=ClockAgreement(),
+        )
+        self.cleanup.running = True
 
-    def start(self) -> Cleanup:
-        service = Cleanup(self.clock, self.queue, self.store, InlineThreads())
-        service.startService()
-        self.addCleanup(service.stopService)
-        return service
+    async def clean_twice(self) -> None:
+        """Find out what is old, and erase it."""
+        await self.cleanup.clean()
+        await self.cleanup.clean()
 
-    def leave(self, age: float, workspace: WorkspaceID | None = None) -> ServerPath:
-        """Put a file on the disk that is so many seconds old."""
-        path = ServerPath.outgoing(workspace or self.workspace).child(FileName.make(1, 5))
-        self.write(path, age)
-        return path
+    async def throw_away(self, content: Content) -> None:
+        assert content.key is not None
+        await self.database.run(contents.discard_writings, [Owned(self.alice.workspace, content.key)])
 
-    def write(self, path: ServerPath, age: float) -> None:
-        self.store.write(path, b"hello")
-        written = time() - age
-        os.utime(self.directory.joinpath(*path.elements), (written, written))
+    async def age(self, hours: float) -> None:
+        """Let garbage and writings be so many hours older."""
+        past = timedelta(hours=hours)
+        await self.change("UPDATE garbage SET since = since - %s", past)
+        await self.change("UPDATE writings SET until = until - %s", past)
 
-    @property
-    def names(self) -> set[str]:
-        """The names of all files on the disk."""
-        return {path.name for path in self.directory.rglob("*") if path.is_file()}
-
-
-class UnfinishedTests(CleanupTestCase):
-    """Messages whose writer died."""
-
-    def test_removed(self) -> None:
-        """Once a minute rows and files are removed whose writer has had its time, and no others."""
-        message = self.queue.put_pending(WRITING_SECONDS)
-        self.write(self.queue.rows[message].message.path, 0)
-        self.start()
-        self.clock.pump([CLEAN_SECONDS] * (WRITING_SECONDS // CLEAN_SECONDS))
-        self.assertEqual((len(self.queue.rows), len(self.names)), (1, 1))
-        self.clock.advance(CLEAN_SECONDS)
-        self.assertEqual((len(self.queue.rows), len(self.names)), (0, 0))
-
-    def test_file_is_gone(self) -> None:
-        """A message whose file was never made is removed as well."""
-        self.queue.put_pending(-1)
-        self.start()
-        self.assertEqual(self.queue.rows, {})
-
-    def test_file_stays(self) -> None:
-        """As long as its file cannot be removed a message stays; that is logged once."""
-        message = self.queue.put_pending(-1)
-        name = self.queue.rows[message].message.name.text
-        (self.directory / "out" / str(self.queue.rows[message].message.sender) / name).mkdir(parents=True)
-        self.start()
-        self.clock.pump([WRITING_SECONDS + CLEAN_SECONDS] * 2)
-        self.assertEqual(list(self.queue.rows), [message])
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
-
-    def test_away(self) -> None:
-        """While the queue is away nothing is removed."""
-        self.queue.put_pending(-1)
-        self.queue.fault = AWAY
-        self.start()
-        self.queue.fault = None
-        self.assertEqual(len(self.queue.rows), 1)
-        self.clock.advance(CLEAN_SECONDS)
-        self.assertEqual(self.queue.rows, {})
+    def leave(self, day: date) -> ContentKey:
+        """Put a content into the store that no row knows."""
+        key = ContentKey(day, uuid4())
+        writer = self.store.write(key)
+        writer.write(b"hello")
+        writer.finish()
+        return key
 
 
-class ForgottenTests(CleanupTestCase):
-    """Files that no row names."""
+class CleanTests(CleanupTestCase):
+    """Garbage, and contents whose writers died."""
 
-    def test_at_the_start(self) -> None:
-        """Old ones are removed; young ones, named ones and those of strangers stay."""
-        message = self.queue.put()
-        named = self.queue.rows[message].message.path
-        self.write(named, SWEEP_AGE + 60)
-        young = self.leave(SWEEP_AGE - 60)
-        strange = self.leave(SWEEP_AGE + 60, WorkspaceID.random())
-        for workspace in (self.workspace, SERVER_WORKSPACE):
-            self.leave(SWEEP_AGE + 60, workspace)
-        self.assertEqual(len(self.names), 5)
-        self.start()
-        self.assertEqual(self.names, {named.name, young.name, strange.name})
+    async def test_erased(self) -> None:
+        """Garbage is erased after its hours, and not before."""
+        content = await self.stored(b"long")
+        await self.throw_away(content)
+        await self.age(self.hours - 1)
+        await self.clean_twice()
+        self.assertEqual(self.on_disk(), [str(content.id)])
+        await self.age(2)
+        await self.cleanup.clean()
+        self.assertEqual(self.on_disk(), [str(content.id)])
+        await self.cleanup.clean()
+        self.assertEqual(self.on_disk(), [])
+        self.assertEqual(await self.value("SELECT count(*) FROM garbage"), 0)
 
-    def test_hourly(self) -> None:
-        """They are looked for once an hour."""
-        self.start()
-        self.leave(SWEEP_AGE + 60)
-        self.clock.pump([CLEAN_SECONDS] * (SWEEP_SECONDS // CLEAN_SECONDS - 1))
-        self.assertEqual(len(self.names), 1)
-        self.clock.advance(CLEAN_SECONDS)
-        self.assertEqual(self.names, set())
+    async def test_wrong_clock(self) -> None:
+        """Nothing is erased because a clock says so once: ten minutes later it must be old, too."""
+        self.patch(clocks, "CONFIRM_SECONDS", 600)
+        content = await self.stored(b"long")
+        await self.throw_away(content)
+        await self.age(2 * self.hours)
+        await self.clean_twice()
+        self.assertEqual(self.on_disk(), [str(content.id)])
 
-    def test_many(self) -> None:
-        """However many there are, they are looked at in several goes."""
-        self.patch(cleanup, "SWEEP_LIMIT", 3)
-        for _ in range(10):
-            self.leave(SWEEP_AGE + 60)
-        self.start()
-        self.assertEqual(self.names, set())
+    async def test_misdated(self) -> None:
+        """What became garbage under a wrong clock is kept for as long as other garbage."""
+        content = await self.stored(b"long")
+        await self.throw_away(content)
+        for ahead in (10, -10):
+            await self.age(ahead * 365 * 24)
+            await self.clean_twice()
+            self.assertEqual(self.on_disk(), [str(content.id)])
+        await self.age(self.hours + 1)
+        await self.clean_twice()
+        self.assertEqual(self.on_disk(), [])
 
-    def test_tried_again_soon(self) -> None:
-        """A look that failed is made again after a minute, not an hour."""
-        self.leave(SWEEP_AGE + 60)
-        self.queue.fault = AWAY
-        self.start()
-        self.queue.fault = None
-        self.clock.advance(CLEAN_SECONDS)
-        self.assertEqual(self.names, set())
+    async def test_dead_writer(self) -> None:
+        """A content that was never accepted becomes garbage when its writer has had its time."""
+        content = await self.stored(b"long")
+        await self.cleanup.clean()
+        self.assertEqual(await self.value("SELECT count(*) FROM garbage"), 0)
+        await self.age(WRITING_SECONDS / HOUR)
+        await self.cleanup.clean()
+        self.assertEqual(await self.value("SELECT key FROM garbage"), content.id)
+        self.assertEqual(self.on_disk(), [str(content.id)])
+        await self.assert_consistent()
 
-    def test_ends_with_the_service(self) -> None:
-        """A service that stops looks at no further files."""
-        self.patch(cleanup, "SWEEP_LIMIT", 1)
-        for _ in range(3):
-            self.leave(SWEEP_AGE + 60)
-        list_forgotten = self.queue.list_forgotten
+    async def test_writer_of_another_clock(self) -> None:
+        """A writer whose time lies further ahead than it can counts as dead, too."""
+        await self.stored(b"long")
+        await self.age(-10 * 365 * 24)
+        await self.cleanup.clean()
+        self.assertEqual(await self.value("SELECT count(*) FROM garbage"), 1)
 
-        async def list_and_stop(files: list[ServerPath]) -> object:
-            await service.stopService()
-            return await list_forgotten(files)
+    async def test_many(self) -> None:
+        """However many there are, all are dealt with, some at a time."""
+        self.patch(cleanup, "MOST", 2)
+        for number in range(5):
+            await self.stored(bytes(number + 1))
+        await self.age(1)
+        await self.cleanup.clean()
+        await self.age(self.hours)
+        await self.clean_twice()
+        self.assertEqual(self.on_disk(), [])
+        await self.assert_consistent()
 
-        self.patch(self.queue, "list_forgotten", list_and_stop)
-        service = Cleanup(self.clock, self.queue, self.store, InlineThreads())
-        service.startService()
-        self.assertEqual(len(self.names), 2)
+    async def test_gone_already(self) -> None:
+        """Garbage that a crash has kept in its table after it was erased is forgotten."""
+        content = await self.stored(b"long")
+        await self.throw_away(content)
+        assert content.key is not None
+        self.store.remove(content.key)
+        await self.age(self.hours)
+        await self.clean_twice()
+        self.assertEqual(await self.value("SELECT count(*) FROM garbage"), 0)
+
+    async def test_needed(self) -> None:
+        """What files and messages have is never touched."""
+        await self.accept(
+            self.submission(self.bob, content=await self.stored(b"file")),
+            self.submission(None, content=await self.stored(b"message")),
+        )
+        await self.age(10 * self.hours)
+        await self.clean_twice()
+        self.assertEqual(len(self.on_disk()), 2)
+        await self.assert_consistent()
+
+    async def test_by_itself(self) -> None:
+        """A service that runs looks once a minute."""
+        self.cleanup.running = False
+        self.cleanup.startService()
+        self.addCleanup(self.cleanup.stopService)
+        await self.throw_away(await self.stored(b"long"))
+        await self.age(self.hours)
+        while self.on_disk():
+            self.clock.advance(CLEAN_SECONDS)
+            await self.value("SELECT 1")
+        await self.until("SELECT count(*) = 0 FROM garbage")
+
+
+class SweepTests(CleanupTestCase):
+    """Contents that no row knows."""
+
+    def day(self, age: timedelta) -> date:
+        return (datetime.now(UTC) - age).date()
+
+    async def test_set_aside(self) -> None:
+        """They are named in the log and become garbage, but for young ones and those of long ago."""
+        lines = self.captured_log()
+        keys = [self.leave(self.day(SWEEP_AFTER)) for _ in range(3)]
+        self.leave(self.day(SWEEP_AFTER - timedelta(days=1)))
+        self.leave(self.day(SWEEP_AFTER + timedelta(days=SWEEP_DAYS + 1)))
+        self.patch(cleanup, "MOST", 2)
+        await self.cleanup.sweep()
+        rows = await self.rows("SELECT key FROM garbage")
+        self.assertEqual({row.key for row in rows}, {key.id for key in keys})
+        self.assertEqual(len([line for line in lines if "belongs to nothing" in line]), 3)
+        self.assertEqual(len(self.on_disk()), 5)
+
+    async def test_known(self) -> None:
+        """What a row knows, whichever, stays what it is."""
+        writing, garbage = await self.stored(b"writing"), await self.stored(b"garbage")
+        await self.throw_away(garbage)
+        await self.accept(
+            self.submission(self.bob, content=await self.stored(b"file")),
+            self.submission(None, content=await self.stored(b"message")),
+        )
+        self.patch(cleanup, "SWEEP_AFTER", timedelta())
+        await self.cleanup.sweep()
+        self.assertEqual(await self.value("SELECT key FROM garbage"), garbage.id)
+        self.assertEqual(await self.value("SELECT key FROM writings"), writing.id)
+
+    async def test_ends_with_the_service(self) -> None:
+        """A service that stops looks no further."""
+        self.leave(self.day(SWEEP_AFTER))
+        self.cleanup.running = False
+        await self.cleanup.sweep()
+        self.assertEqual(await self.value("SELECT count(*) FROM garbage"), 0)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+from datetime import UTC, datetime
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -52,9 +53,14 @@ class CrashTests(MailTestCase):
         await self.establish()
         await self.introduce()
 
-    async def crash(self, step: str) -> bool:
+    async def crash(self, step: str, text: str, inline_limit: int) -> bool:
         """Send a message to a server that dies at a step; tell whether it had said 200 before."""
-        settings = {"directory": str(self.directory), "database": self.parameters, "step": step}
+        settings = {
+            "directory": str(self.directory),
+            "database": self.parameters,
+            "step": step,
+            "inline_limit": inline_limit,
+        }
         process = DoomedProcess()
         arguments = [sys.executable, "-m", "tests.delivery.doomed", json.dumps(settings)]
         running = reactor.spawnProcess(process, sys.executable, arguments, env=dict(os.environ), path=_ROOT)
@@ -62,7 +68,7 @@ class CrashTests(MailTestCase):
         client = await self.client(await process.port)
         await self.log_in(client, self.alice)
         try:
-            await send(client, self.letter(), self.bob.domain)
+            await send(client, text, self.bob.domain)
         except Disconnected:
             acknowledged = False
         else:
@@ -75,56 +81,72 @@ class CrashTests(MailTestCase):
         with contextlib.suppress(ProcessExitedAlready):
             process.signalProcess("KILL")
 
-    async def assert_survived(self, step: str, *, arrives: bool) -> None:
-        """After the crash and a new start the message has arrived once, or was never promised."""
-        acknowledged = await self.crash(step)
+    async def assert_survived(
+        self, step: str, *, arrives: bool, inline_limit: int = 8, is_queued: bool = False
+    ) -> None:
+        """After the crash and a new start the message has arrived once, or was never promised.
+
+        When the client repeats it then, it has arrived once in any case.
+
+        :param is_queued: whether the message goes through the queue.
+        """
+        text = self.letter(send_time=datetime.now(UTC) if is_queued else None)
+        acknowledged = await self.crash(step, text, inline_limit)
         self.assertTrue(arrives or not acknowledged)
-        # What a dead process held is taken over when its lease ends; the test does not wait for that.
-        await self.change("UPDATE queue SET lease_until = '2001-01-01' WHERE lease IS NOT NULL")
+        # The buckets of a dead process are taken over when its lease ends; the test does not wait for that.
+        await self.change("UPDATE queue_workers SET until = '2001-01-01'")
         self.service = await self.serve(self.base_config())
         await self.until("SELECT count(*) = 0 FROM queue")
         self.assertEqual(len(await self.delivered(self.bob.workspace)), arrives)
         await self.assert_consistent()
+        await send(await self.enter(self.alice), text, self.bob.domain)
+        await self.until("SELECT count(*) = 0 FROM queue")
+        self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
+        await self.assert_consistent()
 
-    async def test_reserved(self) -> None:
-        """Killed when the message has a row but no file: it was not promised, nothing stays."""
-        await self.assert_survived("after reserve", arrives=False)
+    async def test_announced(self) -> None:
+        """Killed when the content has a row but no bytes: it was not promised."""
+        await self.assert_survived("after begin_writing", arrives=False, inline_limit=0)
 
     async def test_half_written(self) -> None:
-        """Killed while its file is being written: nothing stays."""
-        await self.assert_survived("torn write", arrives=False)
+        """Killed while its content is being written: it was not promised."""
+        await self.assert_survived("torn write", arrives=False, inline_limit=0)
 
     async def test_written(self) -> None:
-        """Killed when the file is written, before it is accepted: nothing stays."""
-        await self.assert_survived("after write", arrives=False)
+        """Killed when the content is whole, before it is accepted: it was not promised."""
+        await self.assert_survived("after write", arrives=False, inline_limit=0)
 
     async def test_accepting(self) -> None:
-        """Killed inside the transaction that accepts it: nothing stays."""
+        """Killed inside the transaction that accepts it: it was not promised."""
         await self.assert_survived("before accept", arrives=False)
 
+    async def test_accepting_from_the_store(self) -> None:
+        """The same with a content in the store."""
+        await self.assert_survived("before accept", arrives=False, inline_limit=0)
+
     async def test_accepted(self) -> None:
-        """Killed when it is accepted, before the client hears of it: it arrives once."""
+        """Killed when it is accepted, and so delivered, before the client hears of it: it arrives once."""
         await self.assert_survived("after accept", arrives=True)
 
-    async def test_claimed(self) -> None:
+    async def test_accepted_in_the_store(self) -> None:
+        """The same with a content in the store."""
+        await self.assert_survived("after accept", arrives=True, inline_limit=0)
+
+    async def test_queued(self) -> None:
+        """Killed when it is in the queue: it arrives once."""
+        await self.assert_survived("after accept", arrives=True, is_queued=True)
+
+    async def test_taken(self) -> None:
         """Killed when a worker has it: it arrives once."""
-        await self.assert_survived("after claim", arrives=True)
+        await self.assert_survived("after list_due", arrives=True, is_queued=True)
 
-    async def test_aimed(self) -> None:
-        """Killed when its place is decided: it arrives once."""
-        await self.assert_survived("after aim", arrives=True)
+    async def test_delivering(self) -> None:
+        """Killed inside the transaction that delivers it: it arrives once."""
+        await self.assert_survived("before deliver", arrives=True, is_queued=True, inline_limit=0)
 
-    async def test_moved(self) -> None:
-        """Killed when its file has moved: it arrives once, with its content."""
-        await self.assert_survived("after move", arrives=True)
-
-    async def test_placing(self) -> None:
-        """Killed inside the transaction that makes it live: it arrives once."""
-        await self.assert_survived("before place", arrives=True)
-
-    async def test_placed(self) -> None:
+    async def test_delivered(self) -> None:
         """Killed when it is live: it stays there once."""
-        await self.assert_survived("after place", arrives=True)
+        await self.assert_survived("after deliver", arrives=True, is_queued=True, inline_limit=0)
 
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

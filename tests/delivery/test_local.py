@@ -84,8 +84,8 @@ class DeliveredTests(LocalTestCase):
             self.assertIsNone(await self.outcome(name))
         names = await self.delivered(self.bob.workspace)
         self.assertEqual(len(self.on_disk()), 2)
-        for name in names:
-            path = ServerPath.new_messages(self.bob.workspace).child(name)
+        for delivered in names:
+            path = ServerPath.new_messages(self.bob.workspace).child(delivered)
             self.assertTrue((await download(client, path)).startswith(b"MENSAGO"))
         self.assertEqual(self.open_stored_files(), [])
         await self.assert_consistent()
