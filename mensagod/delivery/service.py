@@ -34,7 +34,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -106,6 +106,7 @@ class DeliveryService(MultiService):
         ):
             Periodic(reactor, seconds, work, complaint).setServiceParent(self)
         self._share = _NOTHING
+        self._sharing = DeferredLock()
         self._shared = 0.0
         self._querying = False
         self._asked = False
@@ -153,20 +154,23 @@ class DeliveryService(MultiService):
         self._wake_soon()
 
     async def _take_share(self) -> None:
-        begun = self._clock.seconds()
-        before = self._share.buckets
-        self._share = await self._queue.take_share()
-        self._shared = begun
+        async with self._sharing:
+            begun = self._clock.seconds()
+            before = self._share.buckets
+            self._share = await self._queue.take_share()
+            self._shared = begun
         if not self._share.buckets <= before:
             self._wake_soon()
 
     async def _give_back(self) -> None:
-        self._share = _NOTHING
-        try:
-            await self._queue.give_back()
-        except ServerUnavailable:
-            # Then others take the buckets when this process counts as dead.
-            return
+        # What was asked for before would come after it, and leave the buckets to nobody for a while.
+        async with self._sharing:
+            self._share = _NOTHING
+            try:
+                await self._queue.give_back()
+            except ServerUnavailable:
+                # Then others take the buckets when this process counts as dead.
+                return
 
     async def _hasten(self) -> None:
         if hastened := await self._queue.hasten():

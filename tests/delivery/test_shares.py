@@ -1,5 +1,7 @@
 """Processes that share the queue (spec 05, *The queue*)."""
 
+from twisted.internet.defer import Deferred
+
 from mensagod.delivery.service import (
     HASTEN_SECONDS,
     POLL_SECONDS,
@@ -7,7 +9,7 @@ from mensagod.delivery.service import (
     SHARED_POLL_SECONDS,
     DeliveryService,
 )
-from mensagod.storage.buckets import LEASE_SECONDS
+from mensagod.storage.buckets import LEASE_SECONDS, Share
 from mensagod.storage.queue import BUCKETS, FARTHEST_HOURS
 from tests.delivery.fakes import AWAY, FakeRoute
 from tests.delivery.working import WorkingTestCase
@@ -93,6 +95,22 @@ class ShareTests(WorkingTestCase):
         self.assertEqual(len(self.queue.sharing.owners), BUCKETS)
         self.route.go_on()
         self.assertTrue(stopped.called)
+        self.assertEqual((self.queue.sharing.owners, self.queue.sharing.workers), ({}, {}))
+
+    def test_stop_while_sharing(self) -> None:
+        """A process that stops while it takes its share gives that back, too."""
+        gate: Deferred[None] = Deferred()
+        take_share = self.queue.take_share
+
+        async def take_slowly() -> Share:
+            await gate
+            return await take_share()
+
+        self.patch(self.queue, "take_share", take_slowly)
+        stopped = self.start().stopService()
+        self.assertNoResult(stopped)
+        gate.callback(None)
+        self.successResultOf(stopped)
         self.assertEqual((self.queue.sharing.owners, self.queue.sharing.workers), ({}, {}))
 
     def test_stop_without_database(self) -> None:
