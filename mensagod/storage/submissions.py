@@ -4,6 +4,7 @@ A time that lies more than an hour ahead was written under a wrong clock, and co
 """
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from attrs import frozen
 
@@ -13,7 +14,7 @@ from mensagod.values.identity import Domain, MAddress, UserID, WAddress, Workspa
 from mensagod.values.paths import FileName
 
 
-@frozen(order=True)
+@frozen
 class Submitted:
     """What makes two submissions the same message.
 
@@ -23,6 +24,11 @@ class Submitted:
     workspace: WorkspaceID
     domain: Domain
     digest: bytes
+
+    @property
+    def sorting(self) -> tuple[UUID, str, bytes]:
+        """The key of its row, to sort by."""
+        return (self.workspace.uuid, str(self.domain), self.digest)
 
 
 @frozen
@@ -67,7 +73,7 @@ class Prospect:
 def add(txn: Transaction, new: Sequence[NewSubmission]) -> dict[Submitted, Prospect]:
     """Remember submissions, of which no two may be the same message, and find their recipients."""
     # In one order, so that no two transactions wait for each other.
-    new = sorted(new, key=lambda submission: submission.submitted)
+    new = sorted(new, key=lambda submission: submission.submitted.sorting)
     addresses = [submission.recipient for submission in new]
     ids = [None if address is None else address.id for address in addresses]
     txn.execute(

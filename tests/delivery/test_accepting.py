@@ -156,7 +156,10 @@ class TogetherTests(AcceptingTestCase):
         self.accept(*second, *messages)
         first.commit()
         self.assertEqual(self.taken[1:], [second, messages[:MOST]])
+        # The rest is not many, so it waits until no transaction is under way.
         self.database.transactions[1].commit()
+        self.assertEqual(len(self.taken), 3)
+        self.database.transactions[2].commit()
         self.assertEqual(self.taken[3:], [messages[MOST:]])
 
     def test_same_message(self) -> None:
