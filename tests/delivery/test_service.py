@@ -13,7 +13,7 @@ from twisted.internet.task import Clock, deferLater
 
 from mensagod.delivery import service as delivery_service
 from mensagod.delivery.database_queue import DatabaseQueue
-from mensagod.delivery.service import PAUSE_SECONDS, POLL_SECONDS, DeliveryService
+from mensagod.delivery.service import POLL_SECONDS, DeliveryService
 from mensagod.server.service import MensagoService
 from mensagod.storage.clocks import CONFIRM_SECONDS
 from mensagod.storage.queue import BUCKETS
