@@ -207,10 +207,14 @@ class AcceptanceTests(SendTestCase):
         for changes in ({}, {"send_time": later}):
             answer = await self.hand_in(self.abroad(**changes) + rest)
             self.assertEqual(answer.status, Status.OK)
-            stored = self.directory / "data" / "out" / str(self.alice.workspace) / answer.data["FileName"]
-            content = stored.read_bytes()
+            self.assertEqual(len(self.on_disk()), 1)
+            (row,) = await self.rows("SELECT content, day FROM queue")
+            (part,) = (self.directory / "data" / "content" / f"{row.day:%Y%m%d}").rglob(f"{row.content}.0")
+            content = part.read_bytes()
             self.assertTrue(content.endswith(rest.encode()))
             self.assertEqual(b"sendTime" in content[:10_000], False)
+            await self.change("DELETE FROM queue")
+            part.unlink()
 
     async def test_older_name(self) -> None:
         """SENDFAST is the same."""
