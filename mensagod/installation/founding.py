@@ -144,14 +144,15 @@ def found(choices: Choices, environ: Mapping[str, str]) -> Founded:
     except (psycopg2.Error, SchemaError) as error:
         raise InstallationFault(f"The database reported an error: {one_line(error)}") from error
     except OSError as error:
-        raise InstallationFault(_explained(error)) from error
+        raise InstallationFault(explain_disk(error)) from error
     except AccountError as error:
         raise InstallationFault(str(error)) from error
     finally:
         files.remove()
 
 
-def _explained(error: OSError) -> str:
+def explain_disk(error: OSError) -> str:
+    """Say what kept the files of an installation from being made, and what to do."""
     reason = f"{error.filename or 'The disk'}: {error.strerror or error}"
     if not isinstance(error, PermissionError):
         return reason
