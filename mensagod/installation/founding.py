@@ -193,6 +193,8 @@ def _establish(choices: Choices, config: Config, connection: Connection, files: 
         txn = Transaction(cursor, SYNCHRONOUS)
         refuse_data(connection, txn)
         _migrate(txn)
+        # Again, now under the lock of migrations: another process may have set a server up meanwhile.
+        refuse_data(connection, txn)
         for pair in (keys.primary, keys.encryption):
             add_key(txn, protect(pair, master))
         _add_rows(txn, founded)
