@@ -165,7 +165,7 @@ def _refuse_missing(key: Path) -> None:
 def _refuse_embedded(connection: Connection, config: Config) -> None:
     """Refuse the socket of an embedded PostgreSQL, which runs only as long as its own process."""
     embedded = ClusterDirectory(config.global_.top_dir / "postgresql", None).socket_directory
-    if Path(connection.info.host).resolve() == embedded.resolve():
+    if Path(connection.info.host or "").resolve() == embedded.resolve():
         raise BadChoice(EMBEDDED)
 
 
@@ -206,22 +206,24 @@ def _read_store(top_dir: Path, account: UnixAccount | None) -> UUID | None:
         raise InstallationFault(
             f"{top_dir} is not a directory: name the store of the other processes with --top-dir"
         ) from None
+    except PermissionError:
+        raise InstallationFault(_explain_no_access(top_dir / STORE_ID, account)) from None
     except WrongStore as error:
         raise InstallationFault(str(error)) from error
 
 
-def _explain_no_access(top_dir: Path, account: UnixAccount | None) -> str:
+def _explain_no_access(path: Path, account: UnixAccount | None) -> str:
     try:
-        top_dir.stat()
+        path.stat()
     except FileNotFoundError:
-        return f"{top_dir} does not exist: {_CURE}"
+        return f"{path} does not exist: {_CURE}"
     except OSError:
         # What is above it cannot be passed, which has the same cure.
         pass
     if account is None:
-        return f"This account cannot read and write {top_dir}: use the account that the other processes have"
+        return f"This account cannot read and write {path}: use the account that the other processes have"
     return (
-        f"The server's account {account.name} (user ID {account.uid}) cannot read and write {top_dir}: give"
+        f"The server's account {account.name} (user ID {account.uid}) cannot read and write {path}: give"
         " it the user ID and group ID that it has on the other machines"
     )
 

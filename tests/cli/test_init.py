@@ -3,6 +3,7 @@
 import os
 import pty
 import stat
+from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -174,8 +175,8 @@ class RefusalTests(InitTestCase):
                 (self.directory / name).mkdir()
                 options = ("--config", f"{name}/serverconfig.toml", "init", "--top-dir", f"{name}/data")
                 more = self.options(top_dir=None)
-                command = Command.start(self, self.directory, *options, *more, **{USER: "nobody"})
-                commands.append(command)
+                start = partial(Command.start, MENSAGOD_GLOBAL__USER="nobody")
+                commands.append(start(self, self.directory, *options, *more))
             commands[1].until(lambda: execute(self.parameters, count_waiting) == len(commands))
         ends = [(command.rest()[1], command.process.returncode) for command in commands]
         (_, done), (error, failed) = sorted(ends)

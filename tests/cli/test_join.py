@@ -348,6 +348,10 @@ class RefusalTests(JoinTestCase):
         closed = self.first / "closed"
         closed.mkdir(0o500)
         word = f"user ID {service_account(self.account).uid}" if IS_ROOT else "use the account"
+        store_id = self.first / "data" / "store-id"
+        store_id.chmod(0o000)
+        self.refused(1, store_id, "cannot read and write", word)
+        store_id.chmod(0o600)
         self.refused(1, closed, "cannot read and write", word, top_dir=closed)
         below = closed / "below"
         closed.chmod(0o000)
