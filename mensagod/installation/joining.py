@@ -220,12 +220,15 @@ def _explain_no_access(path: Path, account: UnixAccount | None) -> str:
     except OSError:
         # What is above it cannot be passed, which has the same cure.
         pass
-    if account is None:
-        return f"This account cannot read and write {path}: use the account that the other processes have"
     return (
-        f"The server's account {account.name} (user ID {account.uid}) cannot read and write {path}: give"
-        " it the user ID and group ID that it has on the other machines"
+        f"{path} cannot be read and written by {_whom(account)}: the account needs the user ID and group ID"
+        " that it has on the other machines"
     )
+
+
+def _whom(account: UnixAccount | None) -> str:
+    named = None if account is None else f"the server's account {account.name} (user ID {account.uid})"
+    return named or "this account"
 
 
 def _check_certificate(config: Config, account: UnixAccount | None) -> None:
@@ -235,9 +238,8 @@ def _check_certificate(config: Config, account: UnixAccount | None) -> None:
             with acting_as(account):
                 is_readable = os.access(path, os.R_OK, effective_ids=True)
             if not is_readable:
-                whom = "this account" if account is None else f"the server's account {account.name}"
                 raise InstallationFault(
-                    f"{path} is missing or cannot be read by {whom}: copy tls.crt and tls.key from another"
-                    " process of the installation, because DNS says which key the certificate has"
+                    f"{path} is missing or cannot be read by {_whom(account)}: copy tls.crt and tls.key from"
+                    " another process of the installation, because DNS says which key the certificate has"
                 )
     read_pins(config)

@@ -347,16 +347,17 @@ class RefusalTests(JoinTestCase):
         """A store that the server's account may not use is refused, as by another user ID."""
         closed = self.first / "closed"
         closed.mkdir(0o500)
-        word = f"user ID {service_account(self.account).uid}" if IS_ROOT else "use the account"
+        who = f"user ID {service_account(self.account).uid}" if IS_ROOT else "this account"
+        words = ("cannot be read and written", who, "on the other machines")
         store_id = self.first / "data" / "store-id"
         store_id.chmod(0o000)
-        self.refused(1, store_id, "cannot read and write", word)
+        self.refused(1, store_id, *words)
         store_id.chmod(0o600)
-        self.refused(1, closed, "cannot read and write", word, top_dir=closed)
+        self.refused(1, closed, *words, top_dir=closed)
         below = closed / "below"
         closed.chmod(0o000)
         self.addCleanup(closed.chmod, 0o700)
-        self.refused(1, below, top_dir=below)
+        self.refused(1, below, *words, top_dir=below)
 
     def test_certificate(self) -> None:
         """For TLS the certificate of the other processes must be there: no other is made."""
