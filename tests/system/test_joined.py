@@ -1,5 +1,6 @@
 """Processes that share a database and a store follow each other's changes (spec 06, *Running many*)."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,15 +10,20 @@ from twisted.internet.task import deferLater
 from mensagod.client import sending
 from mensagod.client.connection import ClientConnection
 from mensagod.client.errors import RequestRefused
+from mensagod.client.identity import add_entry
+from mensagod.client.lookups import get_card
+from mensagod.keycards.entries import OrganizationEntry
+from mensagod.keycards.making import UserKeys
 from mensagod.organization.key_file import read_organization_key
 from mensagod.organization.keyring import KeyringFault, choose_master
 from mensagod.status import Status
 from mensagod.storage import keys
 from mensagod.storage.rows import Transaction
-from mensagod.values.identity import WorkspaceID
+from mensagod.values.identity import WAddress, WorkspaceID
+from tests.commands.identity_cases import Holder
 from tests.installation.places import execute
 from tests.serving import DOMAIN
-from tests.system.joined import CHANGED, JoinedTestCase
+from tests.system.joined import CHANGED, PROMISED_SECONDS, SLACK_SECONDS, JoinedTestCase
 
 BEHIND = "its next start would fail"
 UNUSABLE = "have changed and cannot be used"
@@ -35,13 +41,49 @@ class MessageTests(JoinedTestCase):
         await self.exchange()
 
 
+class CardTests(JoinedTestCase):
+    async def test_entry(self) -> None:
+        """An entry that a user adds at one process is on the card at the other one within a second."""
+        alice = Holder(self.alice)
+        organization = OrganizationEntry.from_text((await get_card(self.near))[0])
+        for number in range(1, 4):
+            pairs = UserKeys()
+            alice.took(await add_entry(self.near, alice.next(pairs), pairs, organization), pairs)
+            await self.has_entries(self.far, number, alice.address)
+        texts = await get_card(self.far, alice.address)
+        self.assertEqual(texts, [entry.text for entry in alice.card])
+
+    async def has_entries(self, client: ClientConnection, number: int, owner: WAddress | None = None) -> None:
+        """Check that a process gives a card with so many entries within a second."""
+        begun = time.monotonic()
+        while (await self.count_entries(client, owner)) != number:
+            await deferLater(reactor, 0.02)
+        self.assertLess(time.monotonic() - begun, PROMISED_SECONDS + SLACK_SECONDS)
+
+    async def count_entries(self, client: ClientConnection, owner: WAddress | None) -> int:
+        try:
+            return len(await get_card(client, owner))
+        except RequestRefused as refused:
+            self.assertEqual(refused.status, Status.NOT_FOUND)
+            return 0
+
+    async def test_organization(self) -> None:
+        """So is an entry that the command adds to the organization's card."""
+        for number in (2, 3):
+            self.org(number % 2, "rotate")
+            for client in (self.near, self.far):
+                await self.has_entries(client, number)
+
+
 class KeyTests(JoinedTestCase):
     async def test_rotation(self) -> None:
-        """A rotation is known to both processes within a second; both open what was sealed before it."""
+        """A rotation is known to both processes within a second; both open what was sealed before it, and
+        what is sealed to the new key before they have heard of that.
+        """
         old = self.key
         self.org(1, "rotate")
-        self.logged(CHANGED, CHANGED)
         await self.exchange()
+        self.logged(CHANGED, CHANGED)
         await self.exchange(old)
         await self.enter(self.bob, 0)
         await self.enter(self.alice, 1)
