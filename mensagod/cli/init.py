@@ -82,8 +82,7 @@ def command(
     refuse_existing(config.absolute())
     if embedded and database_url is not None:
         raise click.UsageError("--embedded and --database-url do not go together")
-    in_environment = any(name.startswith("MENSAGOD_DATABASE__") for name in os.environ)
-    has_database = embedded or database_url is not None or in_environment
+    has_database = embedded or database_url is not None or is_database_in_environment()
     asks = domain is None or organization is None or not has_database
     _require_terminal(domain, organization, has_database=has_database)
     if domain is None:
@@ -108,6 +107,11 @@ def command(
     founded = found(choices, os.environ)
     output.warn_of_fallback(founded.config.global_.user)
     _show(founded, invocation)
+
+
+def is_database_in_environment() -> bool:
+    """Tell whether the environment says something of the database."""
+    return any(name.startswith("MENSAGOD_DATABASE__") for name in os.environ)
 
 
 def _require_terminal(domain: Domain | None, organization: str | None, *, has_database: bool) -> None:

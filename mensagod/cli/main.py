@@ -10,6 +10,7 @@ from mensagod.cli.verbs import Entry, Root
 VERBS: Final = {
     "init": Entry("mensagod.cli.init", "Set up a server: configuration, database, keys, administrator."),
     "quickstart": Entry("mensagod.cli.quickstart", "Set up a test server in ./var, and run it."),
+    "join": Entry("mensagod.cli.join", "Set up one more process of an installation."),
     "run": Entry("mensagod.cli.run", "Run the server in the foreground."),
     "org": Entry("mensagod.cli.org", "Show, rotate or revoke the organization's keys."),
     "card": Entry("mensagod.cli.card", "Show or verify a keycard, entry by entry."),

@@ -83,10 +83,15 @@ class LocalRoute:
 
     async def _label(self, messages: Sequence[Queued]) -> dict[UUID, ReceiverPart | Exception]:
         """Read for whom messages are, with keys that were just read anew where it needs them."""
-        keyring = self.keyring()
-        labels = await self.threads.run(self._read_labels, messages, keyring)
-        closed = [message for message in messages if isinstance(labels[message.id], UnreadableReceiver)]
-        newer = await self.newer_keyring(keyring) if closed else None
+        labels: dict[UUID, ReceiverPart | Exception]
+        try:
+            keyring = self.keyring()
+            labels = await self.threads.run(self._read_labels, messages, keyring)
+            closed = [message for message in messages if isinstance(labels[message.id], UnreadableReceiver)]
+            newer = await self.newer_keyring(keyring) if closed else None
+        except ServerUnavailable as error:
+            # Not raised: messages whose targets are known need no keys.
+            return {message.id: error for message in messages}
         if newer is not None:
             labels |= await self.threads.run(self._read_labels, closed, newer)
         return labels

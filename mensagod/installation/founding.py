@@ -144,14 +144,15 @@ def found(choices: Choices, environ: Mapping[str, str]) -> Founded:
     except (psycopg2.Error, SchemaError) as error:
         raise InstallationFault(f"The database reported an error: {one_line(error)}") from error
     except OSError as error:
-        raise InstallationFault(_explained(error)) from error
+        raise InstallationFault(explain_disk(error)) from error
     except AccountError as error:
         raise InstallationFault(str(error)) from error
     finally:
         files.remove()
 
 
-def _explained(error: OSError) -> str:
+def explain_disk(error: OSError) -> str:
+    """Say what kept the files of an installation from being made, and what to do."""
     reason = f"{error.filename or 'The disk'}: {error.strerror or error}"
     if not isinstance(error, PermissionError):
         return reason
@@ -192,6 +193,8 @@ def _establish(choices: Choices, config: Config, connection: Connection, files: 
         txn = Transaction(cursor, SYNCHRONOUS)
         refuse_data(connection, txn)
         _migrate(txn)
+        # Again, now under the lock of migrations: another process may have set a server up meanwhile.
+        refuse_data(connection, txn)
         for pair in (keys.primary, keys.encryption):
             add_key(txn, protect(pair, master))
         _add_rows(txn, founded)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.installation.places import ENVIRONMENT
 
+TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile=", "mensagod")
+"""The program that runs a server with twistd."""
+
+_MENSAGOD = ("-m", "mensagod.cli.main")
 _SECONDS = 180
 _ROOT = Path(__file__).parents[2]
 
@@ -33,13 +37,17 @@ class Command:
         test: SynchronousTestCase,
         directory: Path,
         *arguments: object,
+        program: Sequence[str] = _MENSAGOD,
         stdin: int = subprocess.DEVNULL,
         **variables: str,
     ) -> "Command":
-        """Start it in a directory, with more variables in its environment."""
+        """Start it in a directory, with more variables in its environment.
+
+        :param program: what to run instead of the command.
+        """
         environment = {name: text for name, text in os.environ.items() if not name.startswith("MENSAGOD_")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "mensagod.cli.main", *map(str, arguments)],
+            [sys.executable, *program, *map(str, arguments)],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

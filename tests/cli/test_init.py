@@ -3,6 +3,7 @@
 import os
 import pty
 import stat
+from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,7 +12,9 @@ from mensagod.config.choices import Registration
 from mensagod.crypto.cryptostring import CryptoString
 from mensagod.installation.certificates import public_key_hash
 from mensagod.keycards.entries import OrganizationEntry
-from mensagod.storage import keycards
+from mensagod.storage import keycards, migrations
+from mensagod.storage.connections import connect
+from mensagod.storage.rows import Transaction, one
 from mensagod.values.identity import WorkspaceID
 from tests.cli.processes import Command
 from tests.cli.running import Outcome, run
@@ -161,6 +164,27 @@ class RefusalTests(InitTestCase):
         self.refused(1, "contains data", top_dir=str(self.directory / "other-data"))
         self.assertFalse(self.config.parent.exists())
 
+    def test_at_once(self) -> None:
+        """Of two for the same database at the same moment the second finds its data, and leaves nothing."""
+        commands = []
+        holding = connect(self.parameters)
+        self.addCleanup(holding.close)
+        with holding, holding.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (migrations._LOCK,))
+            for name in ("one", "two"):
+                (self.directory / name).mkdir()
+                options = ("--config", f"{name}/serverconfig.toml", "init", "--top-dir", f"{name}/data")
+                more = self.options(top_dir=None)
+                start = partial(Command.start, MENSAGOD_GLOBAL__USER="nobody")
+                commands.append(start(self, self.directory, *options, *more))
+            commands[1].until(lambda: execute(self.parameters, count_waiting) == len(commands))
+        ends = [(command.rest()[1], command.process.returncode) for command in commands]
+        (_, done), (error, failed) = sorted(ends)
+        self.assertEqual((done, failed), (0, 1))
+        self.assertIn("already contains data", error)
+        left = [list((self.directory / name).iterdir()) for name in ("one", "two")]
+        self.assertEqual(sorted(map(len, left)), [0, 3])
+
     def test_away(self) -> None:
         """A database that cannot be reached is named in one line."""
         self.refused(1, "cannot be reached", database_url="postgresql://test@127.0.0.1:1/test")
@@ -193,3 +217,12 @@ class AskingTests(InitTestCase):
         outcome = self.init(domain=None)
         self.assertEqual(outcome.status, 1)
         self.assertIn("already exists", outcome.complaint)
+
+
+def count_waiting(txn: Transaction) -> int:
+    """Count those who wait for a lock of the database."""
+    txn.execute(
+        "SELECT count(*) AS waiting FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE datname = current_database() AND NOT granted"
+    )
+    return one(lambda row: int(row.waiting), txn)
