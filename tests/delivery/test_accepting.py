@@ -63,11 +63,10 @@ class FakeDatabase:
 
     transactions: list[Transaction] = field(factory=list)
 
-    def run(
-        self, interaction: Callable[..., Any], messages: Sequence[Submission], rate: int, *, wait: bool
-    ) -> Deferred[Any]:
+    def run(self, interaction: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        messages, rate = args
         assert (interaction, rate) == (placing.accept, RATE)
-        self.transactions.append(Transaction(messages, wait))
+        self.transactions.append(Transaction(messages, **kwargs))
         return self.transactions[-1].done
 
     write = read = run

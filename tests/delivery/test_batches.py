@@ -131,8 +131,11 @@ class DeliverTests(PlacedTestCase):
 
     async def test_by_its_label(self) -> None:
         """A message without a target goes where its label says, by ID, name or alias."""
-        addresses = [self.bob.address, MAddress(UserID.from_text("bob"), DOMAIN)]
-        addresses.append(WAddress(WorkspaceID.random(), DOMAIN))
+        addresses: list[MAddress | WAddress] = [
+            self.bob.address,
+            MAddress(UserID.from_text("bob"), DOMAIN),
+            WAddress(WorkspaceID.random(), DOMAIN),
+        ]
         submissions = [self.submission(None) for _ in addresses]
         await self.accept(*submissions)
         due = await self.due()
@@ -251,7 +254,7 @@ class RouteTests(PlacedTestCase):
     async def newer_keyring(self, keyring: Keyring) -> Keyring | None:
         return None
 
-    async def send(self, *messages: Queued) -> list[type]:
+    async def types_of(self, *messages: Queued) -> list[type]:
         """Give messages to the route; give the types of their results."""
         results: Mapping[UUID, Result] = await self.route.deliver(messages)
         return [type(results[message.id]) for message in messages]
@@ -262,7 +265,7 @@ class RouteTests(PlacedTestCase):
     async def test_told(self) -> None:
         """Whose messages have arrived is told, once for each."""
         messages = await self.queued_for(self.bob, self.carol, self.bob)
-        self.assertEqual(await self.send(*messages), [Delivered] * 3)
+        self.assertEqual(await self.types_of(*messages), [Delivered] * 3)
         expected = [self.bob.workspace, self.carol.workspace, self.bob.workspace]
         self.assertEqual(sorted(self.told, key=str), sorted(expected, key=str))
 
@@ -270,10 +273,10 @@ class RouteTests(PlacedTestCase):
         """A mailbox that somebody holds keeps up its own messages only."""
         messages = await self.queued_for(self.bob, self.carol, self.bob)
         held = self.hold([self.bob.workspace])
-        self.assertEqual(await self.send(*messages), [MailboxHeld, Delivered, MailboxHeld])
+        self.assertEqual(await self.types_of(*messages), [MailboxHeld, Delivered, MailboxHeld])
         held.rollback()
         self.assertEqual(self.told, [self.carol.workspace])
-        self.assertEqual(await self.send(messages[0], messages[2]), [Delivered] * 2)
+        self.assertEqual(await self.types_of(messages[0], messages[2]), [Delivered] * 2)
         await self.assert_consistent()
 
     async def test_held_sender(self) -> None:
@@ -281,7 +284,7 @@ class RouteTests(PlacedTestCase):
         messages = await self.queued_for(self.bob)
         messages += await self.enqueue(self.submission(self.bob, self.carol))
         held = self.hold([self.alice.workspace])
-        self.assertEqual((await self.send(*messages))[0], MailboxHeld)
+        self.assertEqual((await self.types_of(*messages))[0], MailboxHeld)
         held.rollback()
 
     async def test_broken_message(self) -> None:
@@ -296,7 +299,7 @@ class RouteTests(PlacedTestCase):
             return deliver(txn, messages, labels)
 
         self.patch(placing, "deliver", fail)
-        self.assertEqual(await self.send(*messages), [LookupError, Delivered, Delivered])
+        self.assertEqual(await self.types_of(*messages), [LookupError, Delivered, Delivered])
         await self.assert_consistent()
 
     async def test_unknown_commit(self) -> None:
@@ -309,7 +312,7 @@ class RouteTests(PlacedTestCase):
             raise CommitUnknown
 
         self.patch(placing, "deliver", lose)
-        self.assertEqual(await self.send(*messages), [CommitUnknown] * 2)
+        self.assertEqual(await self.types_of(*messages), [CommitUnknown] * 2)
         self.assertEqual((len(tries), self.told), (1, []))
 
     async def test_labels(self) -> None:
@@ -322,9 +325,9 @@ class RouteTests(PlacedTestCase):
         due = await self.due()
         messages = [due[message.id] for message in submissions]
         self.assertEqual([message.target for message in messages], [None, None])
-        self.assertEqual(await self.send(*messages), [NoSuchRecipient] * 2)
+        self.assertEqual(await self.types_of(*messages), [NoSuchRecipient] * 2)
         await self.database.run(settle, dave, 0)
-        self.assertEqual(await self.send(*messages), [Delivered] * 2)
+        self.assertEqual(await self.types_of(*messages), [Delivered] * 2)
         self.assertEqual(len(await self.delivered(dave.workspace)), 2)
         await self.assert_consistent()
 
@@ -339,4 +342,4 @@ class RouteTests(PlacedTestCase):
         self.store.remove(content.key)
         without = evolve(due[nowhere.id], content=evolve(nowhere.content, data=None))
         messages = [due[lost.id], without, *await self.queued_for(self.bob)]
-        self.assertEqual(await self.send(*messages[:2], messages[-1]), [OwnFault, OwnFault, Delivered])
+        self.assertEqual(await self.types_of(*messages[:2], messages[-1]), [OwnFault, OwnFault, Delivered])

@@ -67,7 +67,7 @@ class DeliveredTests(PlacedTestCase):
             " VALUES ('example.net', 'robert', %s, 'alias', '15')",
             self.bob.workspace.uuid,
         )
-        addresses = [
+        addresses: list[MAddress | WAddress] = [
             self.bob.address,
             MAddress(UserID.from_text("bob"), DOMAIN),
             MAddress(UserID.from_text("robert"), EXTRA),
