@@ -80,8 +80,7 @@ class DeliveredTests(LocalTestCase):
         client = await self.enter(self.bob)
         self.limit_inline(0)
         for send in (self.send, self.send_to_queue):
-            name = await send()
-            self.assertIsNone(await self.outcome(name))
+            self.assertIsNone(await self.outcome(await send()))
         names = await self.delivered(self.bob.workspace)
         self.assertEqual(len(self.on_disk()), 2)
         for delivered in names:
