@@ -75,9 +75,7 @@ class Acceptor:
         answer: Deferred[Accepted] = Deferred()
         self._waiting.append(_Waiting(message, answer))
         self._begin()
-        accepted = await answer
-        self._tell(message, accepted)
-        return accepted
+        return await answer
 
     def _begin(self) -> None:
         while self._waiting and (not self._running or (self._running == 1 and len(self._waiting) >= MANY)):
@@ -121,6 +119,7 @@ class Acceptor:
             if isinstance(result, Exception):
                 waiting.answer.errback(result)
             else:
+                self._tell(waiting.message, result)
                 waiting.answer.callback(result)
 
     async def _accept_otherwise(self, batch: Sequence[_Waiting], error: Exception, *, wait: bool) -> None:
