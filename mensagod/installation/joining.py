@@ -206,9 +206,9 @@ def _read_store(top_dir: Path, account: UnixAccount | None) -> UUID | None:
         raise InstallationFault(
             f"{top_dir} is not a directory: name the store of the other processes with --top-dir"
         ) from None
-    except PermissionError:
-        raise InstallationFault(_explain_no_access(top_dir / STORE_ID, account)) from None
     except WrongStore as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise InstallationFault(_explain_no_access(top_dir / STORE_ID, account)) from None
         raise InstallationFault(str(error)) from error
 
 

@@ -64,6 +64,7 @@ ACROSS: Final = {
     "DELETE FROM submissions WHERE at": "forgetting goes over all workspaces, by age",
     "SELECT now() AS now, array_agg(hour": "erasing goes over all workspaces, by age",
     "UPDATE garbage SET since": "so does mending the times of garbage",
+    "SELECT domain FROM names UNION": "whoever joins learns all domains of the installation",
 }
 """The beginnings of statements on tables by workspace that do not say whose rows they mean, and why."""
 
