@@ -153,6 +153,33 @@ def add(txn: Transaction, messages: Sequence[NewMessage]) -> None:
         )
 
 
+_DUE = (
+    "SELECT bucket, id, destination, target, sender, sender_domain, domain, name, attempts, accepted,"
+    " content, size, day, hash, data, due FROM queue WHERE bucket = mine.number AND state = 'queued'"
+    " AND due <= now() AND (domain = ANY(%(domains)s::text[])) <> %(inverted)s"
+)
+_OLDEST = " ORDER BY due LIMIT %(each)s"
+_FIRST = "SELECT destination FROM queue WHERE bucket = mine.number AND state = 'queued'"
+_ONE = " ORDER BY destination LIMIT 1"
+_IN_QUIET = "SELECT ready.* FROM unnest(%(quiet)s::smallint[]) AS mine (number), LATERAL ("
+_IN_CROWDED = "SELECT ready.* FROM unnest(%(crowded)s::smallint[]) AS mine (number), LATERAL ("
+_KNOWN = "WITH RECURSIVE known (destination) AS (("
+_NEXT = " AND destination > known.destination"
+_OF_KNOWN = "SELECT due_rows.* FROM known, LATERAL ("
+_LIST_QUIET = _IN_QUIET + _DUE + _OLDEST + ") AS ready"
+_FURTHER = ") UNION ALL SELECT ("
+_WHILE_ANY = ") FROM known WHERE known.destination IS NOT NULL) "
+_LIST_KNOWN = _KNOWN + _FIRST + _ONE + _FURTHER + _FIRST + _NEXT + _ONE + _WHILE_ANY
+_LIST_OTHERS = (
+    _OF_KNOWN + _DUE + " AND destination = known.destination" + _OLDEST + ") AS due_rows"
+    " WHERE known.destination <> ALL(%(busy)s::text[])" + _OLDEST
+)
+_LIST_CROWDED = _IN_CROWDED + _LIST_KNOWN + _LIST_OTHERS + ") AS ready"
+_LIST_DUE = _LIST_QUIET + " UNION ALL " + _LIST_CROWDED + " ORDER BY due LIMIT %(most)s"
+"""In buckets with a busy destination the others are looked for one after the other in the index, so that the
+messages for the busy one, however many are due, are not read."""
+
+
 def list_due(
     txn: Transaction,
     buckets: Collection[int],
@@ -165,15 +192,12 @@ def list_due(
 
     :param busy: destinations that are left out, because a worker is busy with messages for them.
     """
+    crowded = {bucket_of(destination) for destination in busy}
     txn.execute(
-        "SELECT ready.* FROM unnest(%(buckets)s::smallint[]) AS mine (number), LATERAL ("
-        "SELECT bucket, id, destination, target, sender, sender_domain, domain, name, attempts, accepted,"
-        " content, size, day, hash, data, due FROM queue"
-        " WHERE bucket = mine.number AND state = 'queued' AND due <= now()"
-        " AND destination <> ALL(%(busy)s::text[]) AND (domain = ANY(%(domains)s::text[])) <> %(inverted)s"
-        " ORDER BY due LIMIT %(each)s) AS ready ORDER BY due LIMIT %(most)s",
+        _LIST_DUE,
         {
-            "buckets": list(buckets),
+            "quiet": [bucket for bucket in buckets if bucket not in crowded],
+            "crowded": [bucket for bucket in buckets if bucket in crowded],
             "busy": list(busy),
             "domains": [str(domain) for domain in domains.named],
             "inverted": domains.inverted,

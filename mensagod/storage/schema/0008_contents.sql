@@ -168,7 +168,9 @@ CREATE TABLE queue (
     CHECK ((day IS NULL) = (data IS NOT NULL))
 );
 ALTER TABLE queue ALTER COLUMN data SET STORAGE EXTERNAL;
-CREATE INDEX queue_due ON queue (bucket, due) INCLUDE (destination) WHERE state = 'queued';
+CREATE INDEX queue_due ON queue (bucket, due) WHERE state = 'queued';
+-- For the other destinations of a bucket while a worker is busy with some of them.
+CREATE INDEX queue_destination ON queue (bucket, destination, due) WHERE state = 'queued';
 CREATE INDEX queue_sender ON queue (sender, name);
 -- For those who list what they have sent since a time.
 CREATE INDEX queue_time ON queue (sender, time);
