@@ -210,7 +210,7 @@ class RefusalTests(JoinTestCase):
     def state(self) -> dict[Path, tuple[int, bytes]]:
         """Give what is in the directory of the test."""
         paths = [path for path in self.first.rglob("*") if not path.is_symlink()]
-        return {path: (path.stat().st_mode, path.read_bytes() if path.is_file() else b"") for path in paths}
+        return {path: (path.stat().st_mode, _content(path)) for path in paths}
 
     def test_nothing_said(self) -> None:
         """Without a terminal all that is missing is named at once."""
@@ -465,3 +465,8 @@ def make_old(parameters: dict[str, Any], master: SecretKey) -> None:
 if not IS_ROOT:
     # Only root gives files to another account.
     del RootsTests
+
+
+def _content(path: Path) -> bytes:
+    """Give what is in a file, if this account may know."""
+    return path.read_bytes() if path.is_file() and os.access(path, os.R_OK) else b""

@@ -54,6 +54,7 @@ class RunTests(SynchronousTestCase):
         store = self.directory / "data"
         store.chmod(0o500)
         self.assertIn(f"mensagod: {store} (global.top_dir) cannot be used", self.refused())
+        store.chmod(0o700)
         shutil.rmtree(store)
         self.assertIn("whether its disk is mounted", self.refused())
 
