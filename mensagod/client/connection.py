@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -15,6 +15,7 @@ from mensagod.client.errors import RequestRefused, ServerRefused
 from mensagod.client.expectations import Sink
 from mensagod.client.protocol import ClientProtocol
 from mensagod.status import Status
+from mensagod.threads.lock import Lock
 from mensagod.values.times import parse_integer
 from mensagod.wire.fields import Fields
 from mensagod.wire.messages import Request, Response
@@ -68,7 +69,7 @@ class ClientConnection:
     _protocol: ClientProtocol
     on_update_count: Callable[[int], object] | None = None
     update_count: int | None = field(default=None, init=False)
-    _lock: DeferredLock = field(factory=DeferredLock, init=False)
+    _lock: Lock = field(factory=Lock, init=False)
 
     _log = Logger()
 

@@ -62,6 +62,7 @@ class Acceptor:
     queued: Callable[[int], None]
     _waiting: deque[_Waiting] = field(factory=deque, init=False)
     _running: int = field(default=0, init=False)
+    _is_beginning: bool = field(default=False, init=False)
     _waited_in_vain: float = field(default=-math.inf, init=False)
 
     _log = Logger(namespace="mensagod.delivery")
@@ -78,9 +79,22 @@ class Acceptor:
         return await answer
 
     def _begin(self) -> None:
-        while self._waiting and (not self._running or (self._running == 1 and len(self._waiting) >= MANY)):
-            self._running += 1
-            Deferred.fromCoroutine(self._run(self._take())).addErrback(self._failed)
+        """Begin transactions while there is room and messages wait."""
+        if self._is_beginning:
+            # One that has failed at once answers its clients, who may have further messages: the loop that
+            # began it goes on with these, so that the stack does not grow with every one.
+            return
+        self._is_beginning = True
+        try:
+            while self._waiting and self._has_room:
+                self._running += 1
+                Deferred.fromCoroutine(self._run(self._take())).addErrback(self._failed)
+        finally:
+            self._is_beginning = False
+
+    @property
+    def _has_room(self) -> bool:
+        return not self._running or (self._running == 1 and len(self._waiting) >= MANY)
 
     def _take(self) -> list[_Waiting]:
         """Take the messages for one transaction; those that are the same message go one after the other."""

@@ -34,7 +34,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -47,6 +47,7 @@ from mensagod.errors import ServerUnavailable
 from mensagod.lifecycle.periodic import Periodic
 from mensagod.storage.buckets import LEASE_SECONDS, Share
 from mensagod.storage.clocks import ClockAgreement
+from mensagod.threads.lock import Lock
 from mensagod.values.domains import NO_DOMAINS, DomainSet
 
 POLL_SECONDS = 4
@@ -106,7 +107,7 @@ class DeliveryService(MultiService):
         ):
             Periodic(reactor, seconds, work, complaint).setServiceParent(self)
         self._share = _NOTHING
-        self._sharing = DeferredLock()
+        self._sharing = Lock()
         self._shared = 0.0
         self._querying = False
         self._asked = False

@@ -6,11 +6,11 @@ from weakref import WeakValueDictionary
 
 from attrs import define, frozen
 from cachetools import LRUCache
-from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from mensagod.errors import LimitReached
 from mensagod.storage.lookups import Share
+from mensagod.threads.lock import Lock
 from mensagod.values.identity import DeviceID, WorkspaceID
 
 K = TypeVar("K")
@@ -85,7 +85,7 @@ class Shares:
 
     def __init__(self, clock: IReactorTime, most: int = MOST):
         self._known: Memory[str, _Share] = Memory(clock, most)
-        self._taking: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
+        self._taking: WeakValueDictionary[str, Lock] = WeakValueDictionary()
         self.now = self._known.now
 
     def spend(self, source: str) -> bool:
@@ -103,9 +103,9 @@ class Shares:
             raise TooManyLookups
         return False
 
-    def taking(self, source: str) -> DeferredLock:
+    def taking(self, source: str) -> Lock:
         """Give the lock to hold while a share of ``source`` is taken."""
-        return self._taking.setdefault(source, DeferredLock())
+        return self._taking.setdefault(source, Lock())
 
     def take(self, source: str, share: Share, since: float) -> None:
         """Add a share, and use up the first lookup of it.

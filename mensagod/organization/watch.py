@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -26,6 +26,7 @@ from mensagod.storage import keys
 from mensagod.storage.database import Database
 from mensagod.storage.keycards import ORGANIZATION
 from mensagod.storage.keys import StoredKey
+from mensagod.threads.lock import Lock
 from mensagod.values.identity import WorkspaceID
 
 REFRESH_SECONDS = 15
@@ -61,7 +62,7 @@ class KeyWatch(Service):
     _is_behind: bool = field(default=False, init=False)
     _looked: float = field(default=0.0, init=False)
     _readings: int = field(default=0, init=False)
-    _turn: DeferredLock = field(factory=DeferredLock, init=False)
+    _turn: Lock = field(factory=Lock, init=False)
     _following: Periodic = field(init=False)
     _warning: Periodic = field(init=False)
 

@@ -38,6 +38,7 @@ class FairQueue:
         self._max_waiting = waiting
         self._max_total = total
         self._total_waiting = 0
+        self._is_granting = False
         self._running: Counter[str | None] = Counter()
         # For each source its waiting clients in order of arrival; the source served least recently is first.
         self._queues: OrderedDict[str | None, dict[Deferred[None], Client | None]] = OrderedDict()
@@ -94,6 +95,16 @@ class FairQueue:
 
     def _grant_free_slots(self) -> None:
         """Grant the free slots to waiting clients, one source after the other."""
+        if self._is_granting:
+            # The work of a client that was just granted a slot is over already: the loop below goes on.
+            return
+        self._is_granting = True
+        try:
+            self._grant_all()
+        finally:
+            self._is_granting = False
+
+    def _grant_all(self) -> None:
         while self._free_slots and (queue := self._next_queue()) is not None:
             granted, client = next(iter(queue.items()))
             if client is not None and client.gone:

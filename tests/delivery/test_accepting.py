@@ -5,7 +5,7 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 from uuid import UUID, uuid4
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -59,7 +59,7 @@ class Transaction:
         self.done.errback(error)
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class FakeDatabase:
     """A database whose transactions the test ends.
 
@@ -101,7 +101,7 @@ class AcceptingTestCase(SynchronousTestCase):
 
     def occupy(self) -> Transaction:
         """Have a transaction under way."""
-        self.accept(message())
+        self.accept(message())[0].addErrback(lambda _: None)
         return self.database.transactions[-1]
 
     @property
@@ -275,6 +275,23 @@ class FaultTests(AcceptingTestCase):
                 self.failureResultOf(answer, type(error))
             self.assertTrue(issubclass(type(error), CommandError))
             self.assertEqual((self.database.transactions, self.queued), ([], []))
+
+    def test_away_for_many(self) -> None:
+        """While the database is away, a client with thousands of messages hears that of each."""
+        first = self.occupy()
+        self.patch(self.database, "run", lambda *_, **__: fail(DatabaseUnavailable()))
+        left = 3000
+
+        def again(_: object) -> None:
+            nonlocal left
+            left -= 1
+            if left > 0:
+                self.accept(message())[0].addErrback(again)
+
+        for answer in self.accept(*[message() for _ in range(5)]):
+            answer.addErrback(again)
+        first.fail(DatabaseUnavailable())
+        self.assertLessEqual(left, 0)
 
     def test_goes_on(self) -> None:
         """After a fault the next messages are accepted as if nothing had happened."""
