@@ -70,8 +70,10 @@ class Acceptor:
     async def accept(self, message: Submission) -> Accepted:
         """Accept a message; when this returns, it is durable, and delivered or in the queue.
 
-        :raises mensagod.errors.CommandError: if it is refused; nothing is kept of it then, and its content is
-            garbage.
+        Its content is used only if the result says that the message is new.
+
+        :raises mensagod.errors.CommandError: if it is refused; nothing is kept of it then.
+        :raises mensagod.errors.ServerUnavailable: if nobody knows, so its content must stay where it is.
         """
         answer: Deferred[Accepted] = Deferred()
         self._waiting.append(_Waiting(message, answer))

@@ -106,6 +106,11 @@ class Accepted:
     delivered: WorkspaceID | None = None
     bucket: int | None = None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the message was accepted just now, and its content is used."""
+        return self.delivered is not None or self.bucket is not None
+
 
 class SenderHeld(ServerUnavailable):
     """The sender's mailbox is locked, so that its message cannot be counted."""
@@ -152,9 +157,9 @@ def accept(
             batch.end(message, Accepted(prospect.known))
         elif not prospect.fits:
             batch.end(message, QuotaExceeded())
-    _end_late(txn, batch)
     if rate:
         _end_too_many(txn, batch, rate)
+    _end_late(txn, batch)
     remaining = _deliver_now(txn, batch, recipients, wait=wait)
     _queue_rest(txn, batch, remaining, wait=wait)
     _undo_refused(txn, messages, batch.results)
@@ -185,6 +190,7 @@ def _end_late(txn: Transaction, batch: _Acceptance) -> None:
         if writing.key.id not in whole:
             error = ServerUnavailable("The message took too long to be stored")
             batch.end(batch.going[message], error)
+            contents.add_garbage(txn, [writing])
 
 
 def _deliver_now(
@@ -236,6 +242,8 @@ def _queue_rest(
             else:
                 # Other messages may have taken the room since it was looked at.
                 batch.end(message, QuotaExceeded() if wait else SenderHeld("Try again in a moment"))
+                if message.writing is not None:
+                    contents.add_garbage(txn, [message.writing])
 
 
 def _count(
@@ -253,19 +261,13 @@ def _count(
 def _undo_refused(
     txn: Transaction, messages: Sequence[Submission], results: Mapping[UUID, Accepted | Exception]
 ) -> None:
-    """Forget messages that were refused; the contents of messages that were not used are garbage."""
+    """Forget messages that were refused.
+
+    Their contents keep their rows in ``writings``, if they still have them: who wrote them removes both.
+    """
     refused = [message for message in messages if isinstance(results[message.id], Exception)]
     if refused:
         submissions.remove(txn, [message.submitted for message in refused])
-    unused = [message for message in messages if message.writing and not _is_used(results[message.id])]
-    if unused:
-        owned = [message.writing for message in unused if message.writing]
-        contents.end_writings(txn, owned)
-        contents.add_garbage(txn, owned)
-
-
-def _is_used(result: Accepted | Exception) -> bool:
-    return isinstance(result, Accepted) and (result.delivered is not None or result.bucket is not None)
 
 
 def deliver(

@@ -34,6 +34,17 @@ async def store_content(parts: Parts, workspace: WorkspaceID, data: bytes) -> Co
     return Content(key.id, written.size, written.hash, key.day)
 
 
+async def drop_content(parts: Parts, workspace: WorkspaceID, content: Content) -> None:
+    """Remove a content that is certainly not used; what fails is left to the cleanup."""
+    if content.key is None:
+        return
+    try:
+        await parts.files.run(parts.store.remove, content.key)
+        await parts.database.write(contents.withdraw_writing, Owned(workspace, content.key))
+    except (OSError, ServerUnavailable) as error:
+        _log.warn("content {key} could not be removed: {reason}", key=str(content.id), reason=str(error))
+
+
 def _write(store: IContentStore, key: ContentKey, data: bytes) -> Written:
     """Write a content. Runs in a thread."""
     writer = store.write(key)

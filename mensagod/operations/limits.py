@@ -10,8 +10,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from mensagod.errors import LimitReached
 from mensagod.storage.lookups import Share
+from mensagod.storage.submissions import Submitted
 from mensagod.threads.lock import Lock
 from mensagod.values.identity import DeviceID, WorkspaceID
+from mensagod.values.paths import FileName
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -125,9 +127,12 @@ class Limits:
     :ivar lockouts: until when a source is locked out for a kind of failure, as it was within the last second.
     :ivar lookups: what sources may still look up.
     :ivar senders: the devices that may not hand in a message yet.
+    :ivar submitted: the file names of messages that were accepted lately, so that a device that has reached
+        its limit is told of those that it submits again.
     """
 
     def __init__(self, clock: IReactorTime):
         self.lockouts: Memory[tuple[str, str], datetime] = Memory(clock)
         self.lookups = Shares(clock)
         self.senders: Memory[tuple[WorkspaceID, DeviceID], bool] = Memory(clock)
+        self.submitted: Memory[Submitted, FileName] = Memory(clock)

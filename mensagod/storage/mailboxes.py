@@ -43,6 +43,12 @@ def create(txn: Transaction, workspace: WorkspaceID, quota: int) -> None:
     folders.ensure_top(txn, workspace)
 
 
+def find(txn: Transaction, workspace: WorkspaceID) -> Mailbox | None:
+    """Give a workspace's mailbox as it is now, without a lock."""
+    txn.execute(_SELECT + " WHERE workspace = %s", (workspace.uuid,))
+    return maybe(Mailbox.from_row, txn)
+
+
 def lock(txn: Transaction, workspace: WorkspaceID) -> Mailbox | None:
     """Lock a workspace's mailbox until the transaction ends; other changes of it wait."""
     txn.execute(_SELECT + " WHERE workspace = %s FOR UPDATE", (workspace.uuid,))

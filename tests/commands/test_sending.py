@@ -454,12 +454,40 @@ class LimitTests(SendTestCase):
         self.assertTrue([line for line in lines if "No space left" in line])
 
     async def test_refused_after_it_was_written(self) -> None:
-        """What was written and is refused by a limit is garbage, which is erased later."""
+        """What was written and is refused by a limit is removed at once: nobody fills the disk with it."""
+        self.limit_inline(0)
+        connection = self.connect()
+
+        def interfere(key: ContentKey) -> None:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("UPDATE mailboxes SET quota = 1")
+
+        self.watch_store().before_write = interfere
+        await self.assert_refused(self.abroad(), Status.QUOTA_INSUFFICIENT)
+        self.assertEqual(self.on_disk(), [])
+        for table in ("garbage", "writings"):
+            self.assertEqual(await self.value(f"SELECT count(*) FROM {table}"), 0)
+
+    async def test_refused_before_it_is_written(self) -> None:
+        """What has no room is not written at all."""
         self.limit_inline(0)
         await self.change("UPDATE mailboxes SET quota = 1")
+        written: list[ContentKey] = []
+        self.watch_store().before_write = written.append
         await self.assert_refused(self.abroad(), Status.QUOTA_INSUFFICIENT)
-        (row,) = await self.rows("SELECT workspace, key FROM garbage")
-        self.assertEqual((row.workspace, [str(row.key)]), (self.alice.workspace.uuid, self.on_disk()))
+        self.assertEqual(written, [])
+
+    async def test_refused_by_the_rate(self) -> None:
+        """What is one too many is removed at once; what was accepted before is known, too, at the limit."""
+        self.limit_inline(0)
+        self.allow(2)
+        text = self.abroad()
+        answers = [await self.hand_in(each) for each in (text, self.abroad(), self.abroad(), text)]
+        statuses = [Status.OK, Status.OK, Status.LIMIT_REACHED, Status.OK]
+        self.assertEqual([answer.status for answer in answers], statuses)
+        self.assertEqual(answers[3].data, answers[0].data)
+        self.assertEqual(len(self.on_disk()), 2)
+        self.assertEqual(await self.value("SELECT count(*) FROM writings"), 0)
 
     async def test_taken_for_dead(self) -> None:
         """What took so long to write that its writer counted as dead is not accepted, and becomes garbage."""

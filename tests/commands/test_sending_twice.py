@@ -30,14 +30,16 @@ class TwiceTests(SendTestCase):
         await self.assert_stored(1)
 
     async def test_written_again(self) -> None:
-        """What is written to the store again for nothing is garbage."""
+        """What is written to the store again for nothing does not stay there."""
         self.limit_inline(0)
         await self.names(self.abroad(), ELSEWHERE, 1)
         await self.names(self.letter(), DOMAIN, 1)
         self.assertEqual(await self.value("SELECT count(*) FROM garbage"), 0)
         text = self.abroad()
         await self.names(text, ELSEWHERE, 3)
-        self.assertEqual(await self.value("SELECT count(*) FROM garbage"), 2)
+        self.assertEqual(len(self.on_disk()), 3)
+        for table in ("garbage", "writings"):
+            self.assertEqual(await self.value(f"SELECT count(*) FROM {table}"), 0)
         await self.assert_stored(2)
 
     async def test_after_delivery(self) -> None:

@@ -216,8 +216,8 @@ class RefusedTests(PlacedTestCase):
         self.assertEqual(await self.usage(self.alice), (0, 2 * SIZE))
         await self.assert_consistent()
 
-    async def test_content_is_garbage(self) -> None:
-        """The content of a message that is refused, or known, is garbage if it is in the store."""
+    async def test_content_is_not_used(self) -> None:
+        """The content of a message that is refused, or known, is still one that is being written."""
         first = self.submission(self.bob, content=await self.stored(b"long"))
         await self.accept(first)
         again = self.submission(self.bob, content=await self.stored(b"long"))
@@ -226,7 +226,7 @@ class RefusedTests(PlacedTestCase):
         await self.limit(self.alice, 1)
         refused = self.submission(self.bob, content=await self.stored(b"another"))
         await self.accept(refused)
-        rows = await self.rows("SELECT key FROM garbage")
+        rows = await self.rows("SELECT key FROM writings")
         self.assertEqual({row.key for row in rows}, {again.content.id, refused.content.id})
         self.assertEqual(len(await self.delivered(self.bob.workspace)), 1)
         await self.assert_consistent()
