@@ -1,6 +1,6 @@
 """SELECT, LIST, EXISTS, DOWNLOAD: finding and downloading files (spec 04, *Files*)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 from attrs import evolve
 
@@ -20,8 +20,8 @@ from mensagod.sessions.session import Session, member_of
 from mensagod.status import Status
 from mensagod.wire.messages import LongResponse, Response
 
-NAMES_AT_ONCE = 1000
-"""Of a longer list, the names are joined and sent piece by piece."""
+AT_ONCE = 64 * 1024
+"""A longer list of names, in characters, is sent piece by piece."""
 
 
 class Select(Command):
@@ -66,14 +66,13 @@ class List(Command):
         404 for an unknown directory; 414 if the answer would be too long.
         """
         member = member_of(session)
-        names = await list_names(session.server, member, asked.path or member.directory, asked.time)
-        answer = Response(Status.OK, data={"FileCount": str(len(names))})
-        if len(names) > NAMES_AT_ONCE:
-            size = sum(map(len, names)) + len(names) - 1
-            return LongResponse(answer, "Files", size, _join(names))
-        if not names:
+        listing = await list_names(session.server, member, asked.path or member.directory, asked.time)
+        answer = Response(Status.OK, data={"FileCount": str(listing.count)})
+        if len(listing.names) > AT_ONCE:
+            return LongResponse(answer, "Files", len(listing.names), _pieces(listing.names))
+        if not listing.count:
             return answer
-        return evolve(answer, data={**answer.data, "Files": ",".join(names)})
+        return evolve(answer, data={**answer.data, "Files": listing.names})
 
 
 class Download(Command):
@@ -95,7 +94,7 @@ class Download(Command):
             opened.source.close()
 
 
-async def _join(names: Sequence[str]) -> AsyncIterator[str]:
-    """Join the names of files, which have no character that JSON escapes, piece by piece."""
-    for begin in range(0, len(names), NAMES_AT_ONCE):
-        yield "," * bool(begin) + ",".join(names[begin : begin + NAMES_AT_ONCE])
+async def _pieces(names: str) -> AsyncIterator[str]:
+    """Divide the names of files, which have no character that JSON escapes."""
+    for begin in range(0, len(names), AT_ONCE):
+        yield names[begin : begin + AT_ONCE]

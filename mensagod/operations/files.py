@@ -11,6 +11,7 @@ from mensagod.operations.parts import Parts
 from mensagod.operations.rights import Actor, Right, require
 from mensagod.storage import files, folders, queue
 from mensagod.storage.contents import Content
+from mensagod.storage.listings import Listing
 from mensagod.values.paths import ServerPath
 
 MAX_LISTING = 16_000_000
@@ -56,30 +57,30 @@ async def exists(parts: Parts, actor: Actor, path: ServerPath) -> bool:
     return await parts.database.read(folders.find_folder, path) is not None
 
 
-async def list_names(parts: Parts, actor: Actor, directory: ServerPath, since: int) -> list[str]:
-    """List the names of a directory's files, sorted.
+async def list_names(parts: Parts, actor: Actor, directory: ServerPath, since: int) -> Listing:
+    """List the names of a directory's files.
 
     :param since: Unix seconds; files whose name has an earlier time are left out.
     :raises mensagod.errors.Forbidden: if ``actor`` has no right to it.
     :raises NotFound: if the directory does not exist.
-    :raises LimitReached: if the names, separated by commas, are longer than :data:`MAX_LISTING`.
+    :raises LimitReached: if the names are longer than :data:`MAX_LISTING`.
     """
     _check(Right.LIST, directory, actor, parts)
-    names = await _names(parts, directory, since)
-    if sum(map(len, names)) + len(names) - 1 > MAX_LISTING:
+    listing = await _list(parts, directory, since)
+    if len(listing.names) > MAX_LISTING:
         raise LimitReached("Too many files for one answer: ask with Time")
-    return names
+    return listing
 
 
-async def _names(parts: Parts, path: ServerPath, since: int) -> list[str]:
+async def _list(parts: Parts, path: ServerPath, since: int) -> Listing:
     # One name more than can fit is enough to detect the excess without reading all names.
     most = MAX_LISTING // (_SHORTEST_NAME + 1) + 2
     if path.area == "out" and path.workspace is not None and path.depth == 2:
         return await parts.database.read(queue.list_outgoing, path.workspace, since, most)
-    names = await parts.database.read(files.list_files, path, since, most)
-    if names is None:
+    listing = await parts.database.read(files.list_files, path, since, most)
+    if listing is None:
         raise NotFound("No such directory")
-    return names
+    return listing
 
 
 async def open_file(parts: Parts, actor: Actor, path: ServerPath, offset: int) -> OpenFile:

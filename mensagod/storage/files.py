@@ -8,28 +8,28 @@ from attrs import frozen
 
 from mensagod.storage import folders
 from mensagod.storage.contents import Content
+from mensagod.storage.listings import Listing
 from mensagod.storage.rows import Transaction, many, maybe
 from mensagod.values.identity import DeviceID, WorkspaceID
 from mensagod.values.paths import FileName, ServerPath
 
 
-def list_files(txn: Transaction, directory: ServerPath, since: int, most: int) -> list[str] | None:
-    """Give the first ``most`` names of a directory's files, sorted; ``None`` if there is no such directory.
+def list_files(txn: Transaction, directory: ServerPath, since: int, most: int) -> Listing | None:
+    """List the first ``most`` names of a directory's files; ``None`` if there is no such directory.
 
     :param since: Unix seconds; files with an earlier time in their name are left out.
     """
     if directory.workspace is None:
         return None
     txn.execute(
-        "SELECT files.name FROM folders LEFT JOIN files"
-        " ON files.workspace = folders.workspace AND files.folder = folders.id AND files.time >= %s"
-        " WHERE folders.workspace = %s AND folders.path = %s ORDER BY files.name LIMIT %s",
-        (since, directory.workspace.uuid, str(directory), most),
+        "SELECT listed.count, listed.names FROM folders, LATERAL ("
+        "SELECT count(*) AS count, string_agg(name, ',' ORDER BY name) AS names FROM ("
+        "SELECT name FROM files WHERE files.workspace = folders.workspace AND files.folder = folders.id"
+        " AND files.time >= %s ORDER BY name LIMIT %s) AS first) AS listed"
+        " WHERE folders.workspace = %s AND folders.path = %s",
+        (since, most, directory.workspace.uuid, str(directory)),
     )
-    names = many(lambda row: row.name, txn)
-    if not names:
-        return None
-    return [] if names == [None] else names
+    return maybe(Listing.from_row, txn)
 
 
 _FILES = " FROM files JOIN folders ON folders.workspace = files.workspace AND folders.id = files.folder"

@@ -16,7 +16,8 @@ from attrs import frozen
 
 from mensagod.status import Status
 from mensagod.storage.contents import Content
-from mensagod.storage.rows import Row, Transaction, changed, many
+from mensagod.storage.listings import Listing
+from mensagod.storage.rows import Row, Transaction, changed, many, one
 from mensagod.values.domains import ALL_DOMAINS, DomainSet
 from mensagod.values.identity import DeviceID, Domain, WorkspaceID
 from mensagod.values.paths import FileName
@@ -274,13 +275,14 @@ def hasten(txn: Transaction) -> int:
     return txn.rowcount
 
 
-def list_outgoing(txn: Transaction, sender: WorkspaceID, since: int, most: int) -> list[str]:
-    """Give the first ``most`` names of a workspace's messages that are not delivered yet, sorted.
+def list_outgoing(txn: Transaction, sender: WorkspaceID, since: int, most: int) -> Listing:
+    """List the first ``most`` names of a workspace's messages that are not delivered yet.
 
     :param since: Unix seconds; messages with an earlier time in their name are left out.
     """
     txn.execute(
-        "SELECT name FROM queue WHERE sender = %s AND time >= %s ORDER BY name LIMIT %s",
+        "SELECT count(*) AS count, string_agg(name, ',' ORDER BY name) AS names FROM ("
+        "SELECT name FROM queue WHERE sender = %s AND time >= %s ORDER BY name LIMIT %s) AS first",
         (sender.uuid, since, most),
     )
-    return many(lambda row: row.name, txn)
+    return one(Listing.from_row, txn)

@@ -16,6 +16,7 @@ from mensagod.status import Status
 from mensagod.storage import contents, files, queue
 from mensagod.storage.contents import Content, Owned
 from mensagod.storage.files import Arrival
+from mensagod.storage.listings import Listing
 from mensagod.storage.queue import NewMessage
 from mensagod.storage.rows import Transaction
 from mensagod.values.identity import Domain
@@ -226,7 +227,7 @@ class DirectoryTests(FilesTestCase):
         names = sorted(path.name for path in paths)
         self.assertEqual(answer.data, {"FileCount": "4", "Files": ",".join(names)})
         for pieces in (1, 2, 3):
-            self.patch(commands, "NAMES_AT_ONCE", pieces)
+            self.patch(commands, "AT_ONCE", pieces)
             in_pieces = await self.assert_answer(self.client_, "LIST", {"Path": own}, Status.OK)
             self.assertEqual(in_pieces.data, answer.data)
         for time, count in ((0, 4), (1000, 4), (1001, 2), (2000, 2), (3000, 1)):
@@ -260,8 +261,8 @@ class DirectoryTests(FilesTestCase):
 
         async def counting(*args: Any) -> Any:
             result = await read(*args)
-            if isinstance(result, list):
-                fetched.append(len(result))
+            if isinstance(result, Listing):
+                fetched.append(result.count)
             return result
 
         self.patch(self.service.assembly.database, "read", counting)
