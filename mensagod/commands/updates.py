@@ -23,6 +23,6 @@ class GetUpdates(Command):
         finding = list_updates(server, member.workspace, asked.time, asked.since)
         found = await server.sessions.tell(member, finding)
         data = {"UpdateCount": str(len(found.records))}
-        data.update((f"Update{number}", str(record)) for number, record in enumerate(found.records))
+        data.update((f"Update{number}", record) for number, record in enumerate(found.records))
         data["Remaining"] = str(found.remaining)
         return Response(Status.OK, data=data)

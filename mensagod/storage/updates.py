@@ -4,7 +4,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from mensagod.storage.rows import Row, Transaction, maybe, one
+from mensagod.storage.rows import Transaction, maybe, one
 from mensagod.values.identity import DeviceID, WorkspaceID
 
 MAX_REPLY = 1000
@@ -15,37 +15,16 @@ _END_OF_TIME = 253402300800
 
 
 @frozen
-class Update:
-    """One record.
-
-    :ivar time: Unix seconds.
-    """
-
-    id: UUID
-    type: str
-    data: str
-    time: int
-    device: DeviceID
-
-    @classmethod
-    def from_row(cls, row: Row) -> "Update":
-        """Make one from its columns."""
-        return cls(row.id, row.type, row.data, row.time, DeviceID(row.device))
-
-    def __str__(self) -> str:
-        return f"{self.id},{self.type},{self.data},{self.time},{self.device}"
-
-
-@frozen
 class Updates:
     """The result of a query for records.
 
-    :ivar records: the first :data:`MAX_REPLY` of them.
+    :ivar records: the first :data:`MAX_REPLY` of them, each as ``ID,TYPE,DATA,TIME,DEVICE`` (spec 04,
+        *Update notification*); the database writes them, because there may be many.
     :ivar remaining: how many more there are.
     :ivar last: the number of the workspace's newest record.
     """
 
-    records: list[Update]
+    records: list[str]
     remaining: int
     last: int
 
@@ -104,8 +83,8 @@ def _list_after(txn: Transaction, workspace: WorkspaceID, number: int) -> Update
     # One statement reads one snapshot, so the newest number fits the records listed. Numbers have no gaps, so
     # their difference is the number of records that remain.
     txn.execute(
-        "SELECT id, type, data, floor(extract(epoch FROM time))::bigint AS time, device, number, last_update"
-        " FROM updates JOIN mailboxes USING (workspace)"
+        "SELECT concat_ws(',', id, type, data, floor(extract(epoch FROM time))::bigint, device) AS record,"
+        " number, last_update FROM updates JOIN mailboxes USING (workspace)"
         " WHERE workspace = %s AND number > %s ORDER BY number LIMIT %s",
         (workspace.uuid, number, MAX_REPLY),
     )
@@ -113,4 +92,4 @@ def _list_after(txn: Transaction, workspace: WorkspaceID, number: int) -> Update
     if not rows:
         return Updates([], 0, number)
     last = rows[-1]
-    return Updates([Update.from_row(row) for row in rows], last.last_update - last.number, last.last_update)
+    return Updates([row.record for row in rows], last.last_update - last.number, last.last_update)
