@@ -60,7 +60,7 @@ clean:
 
 # What the quick suite leaves out crosses a socket or asks a real PostgreSQL.
 QUICK := tests.wire tests.crypto tests.keycards tests.config tests.client tests.lifecycle tests.values tests.threads \
-	tests.sessions tests.sharing \
+	tests.sessions tests.sharing tests.bench \
 	$(addprefix tests.delivery.test_,away cleanup envelopes fake_queue labels reference retries tags working) \
 	$(addprefix tests.commands.test_,audience fields reference registry sessions steps) \
 	$(addprefix tests.server.test_,admission protocol proxy_header service transfers) \

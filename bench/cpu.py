@@ -101,8 +101,9 @@ def children(parent: int) -> Iterator[tuple[int, Process]]:
     """Give the living children of a process."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            # It may end at any moment: then there is no file, or the file cannot be read any more.
-            with suppress(FileNotFoundError, ProcessLookupError):
+            # It may end at any moment: then there is no file, or the file cannot be read any more. Some
+            # machines show processes only to the account that owns them.
+            with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                 process = Process.read(int(entry.name))
                 if process.parent == parent:
                     yield int(entry.name), process

@@ -12,6 +12,9 @@ from bench.wire import OK, WrongAnswer, ask, exchange, fetch, frame, log_in, ope
 PATIENCE = 120.0
 """How long to wait for messages, in seconds."""
 
+PAUSE = 0.002
+"""How long to wait before a mailbox is looked at again, in seconds."""
+
 _IDLE = frame("IDLE", {})
 _NEWS = b'"UpdateCount"'
 
@@ -82,18 +85,16 @@ class Mailbox:
         return int(ask(self.connection, "IDLE", {"CountUpdates": str(self._since)})["UpdateCount"])
 
 
-def wait_delivered(mailboxes: Sequence[Mailbox], sent: int) -> float:
-    """Wait until so many messages stand in the mailboxes; give the time when the last one was there.
+def wait_delivered(mailboxes: Sequence[Mailbox], sent: Sequence[int]) -> float:
+    """Wait until so many messages stand in each mailbox; give the time when the last one was there.
 
     :raises WrongAnswer: if there are more, or if they do not come.
     """
     deadline = perf_counter() + PATIENCE
-    while True:
-        delivered = sum(mailbox.delivered() for mailbox in mailboxes)
-        now = perf_counter()
-        if delivered == sent:
-            return now
-        if delivered > sent or now > deadline:
-            raise WrongAnswer(f"{delivered} of {sent} messages were delivered")
-        # Asking takes time of the server, too.
-        sleep(0.001)
+    # One after the other, because asking takes time of the server, too.
+    for mailbox, expected in zip(mailboxes, sent, strict=True):
+        while (delivered := mailbox.delivered()) != expected:
+            if delivered > expected or perf_counter() > deadline:
+                raise WrongAnswer(f"{delivered} of {expected} messages were delivered")
+            sleep(PAUSE)
+    return perf_counter()

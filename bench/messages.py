@@ -91,8 +91,13 @@ class Post:
         """Measure how many messages are accepted and delivered."""
         for mailbox in self.mailboxes:
             mailbox.begin()
-        flight = self._send(seconds)
-        end = wait_delivered(self.mailboxes, flight.answers)
+        sent = [0] * len(self.mailboxes)
+
+        def answered(place: int) -> None:
+            sent[place % len(sent)] += 1
+
+        flight = self._send(seconds, answered)
+        end = wait_delivered(self.mailboxes, sent)
         return flight.rate, flight.answers / (end - flight.begin), flight.answers
 
     def push(self, seconds: float) -> tuple[float, float, int]:
@@ -154,7 +159,13 @@ def places(number: int, ports: Sequence[int]) -> tuple[int, int]:
     return ports[number % size], ports[(number + number // size + 1) % size]
 
 
-def _open(size: int, senders: int, mailboxes: int, description: dict[str, Any], ports: Sequence[int]) -> Post:
+def open_post(
+    size: int, senders: int, mailboxes: int, description: dict[str, Any], ports: Sequence[int]
+) -> Post:
+    """Make the messages, and log senders and recipients in.
+
+    :param description: what :func:`bench.people.settle` gave.
+    """
     key = description["organization_key"]
     people, recipients = description["senders"][:senders], description["recipients"][:mailboxes]
     # Another begin each time: messages of other processes have other numbers.
@@ -182,4 +193,4 @@ if __name__ == "__main__":
     with open(sys.argv[4], encoding="utf-8") as told:
         made = json.load(told)
     size, senders, mailboxes = map(int, sys.argv[1:4])
-    _main(_open(size, senders, mailboxes, made, [int(port) for port in sys.argv[5:]]))
+    _main(open_post(size, senders, mailboxes, made, [int(port) for port in sys.argv[5:]]))

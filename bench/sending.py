@@ -23,7 +23,7 @@ MAILBOXES = {"one mailbox": 1, f"{SENDERS} mailboxes": SENDERS}
 
 
 @frozen
-class Post:
+class Traffic:
     """How many senders send messages of which size to how many mailboxes."""
 
     size: int
@@ -46,7 +46,7 @@ def measure_sending(scene: Scene) -> list[Figure]:
     for name, size in SIZES.items():
         with _durable(site, size) as durable:
             for count in (1, SENDERS):
-                with Post(size, count, count).running(site, [port], OTHER_CPU) as load:
+                with Traffic(size, count, count).running(site, [port], OTHER_CPU) as load:
                     done = measure(scene.meter, _round(load, "deliver"), _durable_rate(durable, count))
                 accepted, delivered = done.ours
                 of = f"{name}, {connections(count)}"
@@ -59,7 +59,7 @@ def measure_sending(scene: Scene) -> list[Figure]:
 
 def measure_push(scene: Scene) -> list[Figure]:
     """Measure how long it takes to tell a recipient in the process of the sender."""
-    with Post(SMALL, 1, 1).running(scene.site, [scene.server.tcp], OTHER_CPU) as load:
+    with Traffic(SMALL, 1, 1).running(scene.site, [scene.server.tcp], OTHER_CPU) as load:
         return _times("From 200 to the push", ("p50", "p99"), measure(scene.meter, _round(load, "push")))
 
 
@@ -73,7 +73,7 @@ def measure_processes(site: Site) -> list[Figure]:
             of = "1 process" if count == 1 else f"{count} processes"
             for kind, mailboxes in MAILBOXES.items():
                 figures += _by_processes(site, meter, ports, f"{of}, {kind}", mailboxes)
-            with Post(SMALL, 1, 1).running(site, ports, None) as load:
+            with Traffic(SMALL, 1, 1).running(site, ports, None) as load:
                 done = measure(meter, _round(load, "push"))
             # With several, sender and recipient are at different ones.
             figures += _times(f"From 200 to the push, {of}", ("p50", "p99"), done)
@@ -81,7 +81,7 @@ def measure_processes(site: Site) -> list[Figure]:
 
 
 def _by_processes(site: Site, meter: Meter, ports: list[int], of: str, mailboxes: int) -> list[Figure]:
-    with Post(SMALL, SENDERS, mailboxes).running(site, ports, None) as load:
+    with Traffic(SMALL, SENDERS, mailboxes).running(site, ports, None) as load:
         done = measure(meter, _round(load, "deliver"))
         watched = measure(meter, _round(load, "watch"))
     return [

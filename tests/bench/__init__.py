@@ -1,0 +1,1 @@
+"""The benchmarks: what is computed there, not what is measured."""
