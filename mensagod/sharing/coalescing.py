@@ -20,6 +20,12 @@ BUSY_SECONDS: Final = 0.1
 PAUSE: Final = 2
 """How many times as long as the last wait a pause is that counts as rest."""
 
+FEW: Final = 3
+"""A batch of fewer hints is no load, but a conversation whose next message somebody waits for."""
+
+CONVERSATION_SECONDS: Final = 0.03
+"""How long a hint waits in a conversation."""
+
 MOST_WAITING: Final = 10_000
 """How many workspaces wait at most; what comes beyond that is lost."""
 
@@ -29,7 +35,7 @@ class Coalescer:
     """Collects workspaces, and sends them in batches, one batch at a time.
 
     The first workspace of a batch waits for others. It waits twice as long as that of the batch before, up to
-    a limit, if there was no pause between them.
+    a limit, if there was no pause between them; the limit is lower if the batch before had few hints.
 
     :ivar send: sends one batch; what it raises is logged, and the batch is lost.
     """
@@ -41,6 +47,8 @@ class Coalescer:
     _under_way: Deferred[None] | None = field(default=None, init=False)
     _wait: float = field(default=IDLE_SECONDS, init=False)
     _departed: float = field(default=-math.inf, init=False)
+    _hints: int = field(default=0, init=False)
+    _hints_before: int = field(default=0, init=False)
     _sending: Periodic = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -49,6 +57,7 @@ class Coalescer:
 
     def add(self, workspace: WorkspaceID) -> None:
         """Send a workspace with the next batch."""
+        self._hints += 1
         if len(self._waiting) < MOST_WAITING:
             self._waiting.add(workspace)
         self._plan()
@@ -65,12 +74,14 @@ class Coalescer:
     def _plan(self) -> None:
         if self._timer is None and self._under_way is None and self._waiting:
             is_rest = self.clock.seconds() - self._departed >= PAUSE * self._wait
-            self._wait = IDLE_SECONDS if is_rest else min(2 * self._wait, BUSY_SECONDS)
+            longest = CONVERSATION_SECONDS if self._hints_before < FEW else BUSY_SECONDS
+            self._wait = IDLE_SECONDS if is_rest else min(2 * self._wait, longest)
             self._timer = self.clock.callLater(self._wait, self._depart)
 
     def _depart(self) -> None:
         self._timer = None
         self._departed = self.clock.seconds()
+        self._hints_before, self._hints = self._hints, 0
         self._under_way = under_way = Deferred[None]()
         Deferred.fromCoroutine(self._sending.run()).addCallback(self._arrive, under_way)
 

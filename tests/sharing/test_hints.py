@@ -15,7 +15,14 @@ from zope.interface import provider
 from zope.interface.verify import verifyObject
 
 from mensagod.errors import ServerUnavailable
-from mensagod.sharing.coalescing import BUSY_SECONDS, IDLE_SECONDS, MOST_WAITING, PAUSE, Coalescer
+from mensagod.sharing.coalescing import (
+    BUSY_SECONDS,
+    CONVERSATION_SECONDS,
+    IDLE_SECONDS,
+    MOST_WAITING,
+    PAUSE,
+    Coalescer,
+)
 from mensagod.sharing.hints import POLL_SECONDS, PollHints
 from mensagod.sharing.listening import ListeningConnection
 from mensagod.sharing.pg_hints import (
@@ -98,6 +105,13 @@ class CoalescerTests(SynchronousTestCase):
             self.coalescer.add(ALICE)
             self.clock.pump([IDLE_SECONDS, 2 * PAUSE * IDLE_SECONDS])
         self.assertEqual(len(self.batches), 10)
+
+    def test_conversation(self) -> None:
+        """Hints that come one at a time wait 30 ms at most, however soon the next one comes."""
+        for number in range(1, 30):
+            self.coalescer.add(ALICE)
+            self.clock.pump([CONVERSATION_SECONDS, IDLE_SECONDS / 10])
+            self.assertEqual(len(self.batches), number)
 
     def test_one_batch_at_a_time(self) -> None:
         """While a batch is on its way others wait for it, together."""
