@@ -269,8 +269,8 @@ class PerformanceTable:
     garbage_hours: int = key(
         Whole(1, 8784, off=True),
         24,
-        "How long contents that are no longer needed are kept; with 0 they are erased at once. A database "
-        "that is restored to a moment within this time finds all its contents.",
+        "How long contents that are no longer needed are kept; with 0 some ten minutes, until the clocks "
+        "confirm that. A database that is restored to a moment within this time finds all its contents.",
         unit="hours",
     )
 

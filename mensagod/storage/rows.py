@@ -28,7 +28,9 @@ transaction-mode pooler. Several statements in one text are one transaction, als
 by itself (spec 06, *Database*).
 """
 
-_LIMIT_LOCK_WAITS: Final = "SET LOCAL lock_timeout TO '250ms'; "
+_LIMIT_LOCK_WAITS: Final = (
+    "SET LOCAL lock_timeout TO '250ms'; SET LOCAL idle_in_transaction_session_timeout TO '10s'; "
+)
 
 
 class WrongRowCount(Exception):
@@ -56,6 +58,8 @@ class Transaction:
 
     def limit_lock_waits(self) -> None:
         """Let the transaction wait for a lock only a moment; call this before its first statement.
+
+        Nor does it hold its own locks for long if this process is suspended: the database ends it then.
 
         A wait that takes longer raises :class:`mensagod.storage.attempts.Locked` from the database service.
         """

@@ -167,6 +167,24 @@ class ContentsStepTests(StepTestCase):
             self.assertEqual(row.old_path, f"/ out {sender} {row.name}")
         self.assertEqual(len(self.execute("SELECT DISTINCT content FROM queue")), 5)
 
+    def test_scheduled(self) -> None:
+        """A message that its sender has scheduled is held until then; a retry that is due in years is not."""
+        later = "2999-01-01T00:00Z"
+        self.add_message(
+            UUID(int=8), ALICE, "queued", f"800.29.{UUID(int=8)}", {"due": later, "accepted": later}
+        )
+        more = {"due": later, "attempts": 1, "code": 501, "reason": "away"}
+        self.add_message(UUID(int=9), ALICE, "queued", f"900.31.{UUID(int=9)}", more)
+        self.apply()
+        rows = self.execute("SELECT id FROM queue WHERE send_time = due")
+        self.assertEqual([row.id.int for row in rows], [8])
+        with self.connection, self.connection.cursor() as cursor:
+            txn = Transaction(cursor)
+            self.assertEqual(queue.hasten(txn), 1)
+            due = queue.list_due(txn, range(queue.BUCKETS), 10)
+            self.assertIn(9, {message.id.int for message in due})
+            self.assertNotIn(8, {message.id.int for message in due})
+
     def test_sums(self) -> None:
         """What a workspace has in the queue counts, and what it has otherwise counts as before."""
         self.apply()

@@ -107,6 +107,21 @@ class RefusalTests(NotNowTestCase):
         self.assertEqual(await self.database.read(backend), pid)
         self.assertTrue(self.database.available)
 
+    async def test_suspended(self) -> None:
+        """A process that is suspended in such a transaction does not hold its locks for long."""
+
+        def limits(txn: Transaction, *, limited: bool) -> str:
+            if limited:
+                txn.limit_lock_waits()
+            txn.execute(
+                "SELECT current_setting('lock_timeout') || ' '"
+                " || current_setting('idle_in_transaction_session_timeout') AS limits"
+            )
+            return one(lambda row: str(row.limits), txn)
+
+        for limited, expected in ((False, "0 0"), (True, "250ms 10s"), (False, "0 0")):
+            self.assertEqual(await self.database.run(limits, limited=limited), expected)
+
     async def test_not_locked(self) -> None:
         """Nothing else that is refused for now is taken for a lock."""
         for code in ("57014", "53300", "25006"):

@@ -178,10 +178,12 @@ CREATE INDEX queue_content ON queue (content) WHERE day IS NOT NULL;
 -- For rows that were made under a clock that was ahead.
 CREATE INDEX queue_ahead ON queue (due) WHERE state = 'queued' AND send_time IS NULL;
 INSERT INTO queue (bucket, id, destination, sender, device, sender_domain, domain, name, time, size, content, day, state,
-        due, accepted, attempts, code, reason, old_path, old_moved)
+        due, send_time, accepted, attempts, code, reason, old_path, old_moved)
     SELECT get_byte(sha256(convert_to(domain, 'UTF8')), 0), id, domain, sender, device, sender_domain, domain, name,
-        split_part(name, '.', 1)::bigint, size, gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date, state, due, accepted,
-        attempts, code, reason, '/ out ' || sender || ' ' || name, '/ wsp ' || target || ' new ' || target_name
+        split_part(name, '.', 1)::bigint, size, gen_random_uuid(), (now() AT TIME ZONE 'UTC')::date, state, due,
+        -- Only a message whose sender has asked for a time was due exactly when its age began.
+        CASE WHEN attempts = 0 AND accepted = due THEN due END, accepted, attempts, code,
+        reason, '/ out ' || sender || ' ' || name, '/ wsp ' || target || ' new ' || target_name
     FROM old_queue WHERE state <> 'pending';
 DROP TABLE old_queue;
 UPDATE mailboxes SET queued = added.bytes
