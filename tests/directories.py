@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from twisted.python.filepath import FilePath
@@ -35,3 +36,13 @@ def _place() -> Path | None:
     # The programs of a PostgreSQL may be copied there.
     is_fit = found.f_bavail * found.f_frsize >= _ROOM and not found.f_flag & os.ST_NOEXEC
     return _MEMORY if is_fit else None
+
+
+def count_open(directory: Path) -> int:
+    """Count the descriptors of this process that lead into a directory, or to what was removed from it."""
+    opened = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        # Other threads open and close theirs.
+        with suppress(FileNotFoundError):
+            opened += os.readlink(f"/proc/self/fd/{descriptor}").startswith(str(directory))
+    return opened

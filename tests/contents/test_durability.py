@@ -18,7 +18,7 @@ from mensagod.contents.file_store import FileStore
 from mensagod.contents.interfaces import Written
 from mensagod.contents.keys import ContentKey
 from tests.contents.contract import PART, digest, get, new_key, put
-from tests.directories import scratch_of
+from tests.directories import count_open, scratch_of
 
 BUCKET = "content/20260203/ab"
 
@@ -211,31 +211,31 @@ class FaultTests(DiskTestCase):
     def test_no_directory(self) -> None:
         """Where not even a directory can be made, nothing is begun, and nothing stays open."""
         self.store.read_id()
-        before = len(os.listdir("/proc/self/fd"))
+        before = count_open(self.root)
         for at in (1, 2, 2):
             self.break_at("mkdir", at)
             self.assertRaises(OSError, self.store.write, new_key())
             self.assertEqual(self.files(), [])
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(count_open(self.root), before)
 
     def test_failed_abandon(self) -> None:
         """What could not be abandoned is closed all the same."""
         put(self.store, key=key(2))
-        before = len(os.listdir("/proc/self/fd"))
+        before = count_open(self.root)
         writer = self.store.write(key(1))
         self.break_at("unlink", 1, errno.EIO)
         self.assertRaises(OSError, writer.abandon)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(count_open(self.root), before)
 
     def test_failed_resume(self) -> None:
         """A writing that could not be resumed has lost nothing before the place, and leaves nothing open."""
         writer = self.store.write(key(1))
         writer.write(bytes(PART + 5))
         writer.pause()
-        before = len(os.listdir("/proc/self/fd"))
+        before = count_open(self.root)
         self.break_at("ftruncate", 1, errno.EIO)
         self.assertRaises(OSError, self.store.write, key(1), PART + 3)
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(count_open(self.root), before)
         self.assertEqual(self.store.head(key(1)), PART + 5)
 
     def test_short_writes(self) -> None:

@@ -18,7 +18,7 @@ from mensagod.contents.layout import directory_of, part_name
 from mensagod.contents.reading import KEPT_OPEN
 from tests.contents import contract
 from tests.contents.contract import DAY, PART, get, new_key, put
-from tests.directories import scratch_of
+from tests.directories import count_open, scratch_of
 
 
 class _OnDisk:
@@ -247,25 +247,25 @@ class FileTests(_OnDisk, contract.StoreContract):
         """Of a content with many parts some are open only while they are read."""
         content = os.urandom((KEPT_OPEN + 5) * PART + 3)
         key = put(self.store, content)
-        before = len(os.listdir("/proc/self/fd"))
+        before = count_open(self.root)
         stored = self.store.open(key, len(content))
-        self.assertEqual(len(os.listdir("/proc/self/fd")) - before, KEPT_OPEN + 1)
+        self.assertEqual(count_open(self.root) - before, KEPT_OPEN + 1)
         stored.seek(KEPT_OPEN * PART)
         self.assertEqual(stored.read_ready(5), b"")
         self.assertEqual(stored.read(5), content[KEPT_OPEN * PART :][:5])
         self.assertIn(stored.read_ready(5), (b"", content[KEPT_OPEN * PART + 5 :][:5]))
         stored.seek(0)
         self.assertEqual(stored.read(len(content)), content)
-        self.assertEqual(len(os.listdir("/proc/self/fd")) - before, KEPT_OPEN + 2)
+        self.assertEqual(count_open(self.root) - before, KEPT_OPEN + 2)
         stored.close()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(count_open(self.root), before)
         stored.seek(0)
         self.assertRaises(ValueError, stored.read, 1)
 
     def test_no_descriptor_stays_open(self) -> None:
         """Neither success nor failure leaves anything open."""
         key = put(self.store, bytes(3 * PART))
-        before = len(os.listdir("/proc/self/fd"))
+        before = count_open(self.root)
         writer = self.store.write(new_key())
         writer.write(bytes(PART + 1))
         writer.abandon()
@@ -283,7 +283,7 @@ class FileTests(_OnDisk, contract.StoreContract):
         ):
             with self.assertRaises((OSError, ValueError)):
                 refused()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(count_open(self.root), before)
 
     def test_in_memory(self) -> None:
         """What the file system has in memory is given at once, up to the end of a part."""
