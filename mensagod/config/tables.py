@@ -411,7 +411,8 @@ class ClusterTable:
         Choice(Hints),
         Hints.PG,
         "How a process learns of changes by other processes: by LISTEN and NOTIFY of PostgreSQL (pg), or by "
-        "polling (poll).",
+        "polling (poll). All processes of an installation must have the same value: one that polls does not "
+        "notify the others.",
         reload=False,
     )
     listen_url: Secret | None = optional_key(

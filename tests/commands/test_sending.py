@@ -1,6 +1,7 @@
 """SEND and SENDFAST (spec 04, *Sending*)."""
 
 from datetime import UTC, datetime, timedelta
+from errno import EIO
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -467,6 +468,22 @@ class LimitTests(SendTestCase):
         self.assertEqual(self.on_disk(), [])
         for table in ("garbage", "writings"):
             self.assertEqual(await self.value(f"SELECT count(*) FROM {table}"), 0)
+
+    async def test_refused_and_not_removed(self) -> None:
+        """If it cannot be removed, the answer is the same; the log says so, and the cleanup finds it."""
+        self.limit_inline(0)
+        text = self.abroad()
+        self.assertEqual((await self.hand_in(text)).status, Status.OK)
+        lines = self.captured_log()
+
+        def fail(key: ContentKey) -> None:
+            raise OSError(EIO, "Input/output error")
+
+        self.watch_store().before_remove = fail
+        self.assertEqual((await self.hand_in(text)).status, Status.OK)
+        self.assertTrue([line for line in lines if "could not be removed" in line])
+        self.assertEqual(len(self.on_disk()), 2)
+        self.assertEqual(await self.value("SELECT count(*) FROM writings"), 1)
 
     async def test_refused_before_it_is_written(self) -> None:
         """What has no room is not written at all."""

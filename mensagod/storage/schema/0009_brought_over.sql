@@ -1,5 +1,5 @@
 -- No content is where an earlier version kept it. Before this step they are brought over, see
--- mensagod/contents/old_tree.py; it fails if there is one left.
+-- mensagod/storage/bringing_over.py; it fails if there is one left.
 
 ALTER TABLE contents ADD CONSTRAINT contents_brought_over CHECK (old_path IS NULL);
 ALTER TABLE queue ADD CONSTRAINT queue_brought_over CHECK (old_path IS NULL AND old_moved IS NULL);
